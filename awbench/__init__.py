@@ -1,0 +1,28 @@
+"""awbench: benchmark and reproducibility suite for attention on the weights of a convolution.
+
+    awbench.build("aw_resnet50")    a torch.nn.Module
+    awbench.list_variants()         what exists
+
+torch is imported when a model is built, not before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from awbench.errors import UserError
+from awbench.variants import Variant, list_variants
+
+if TYPE_CHECKING:
+    from awbench.models import build
+
+__version__ = "0.1.0"
+__all__ = ["UserError", "Variant", "__version__", "build", "list_variants"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "build":
+        from awbench.models import build
+
+        return build
+    raise AttributeError(f"module 'awbench' has no attribute {name!r}")

@@ -1,0 +1,201 @@
+"""AW-convolution: attention on the weights of a convolution.
+
+Zhu, Hofstee, Lee, Al-Ars, "An Attention Module for Convolutional Neural Networks", arXiv 2108.08205.
+
+    A  = F1(I)               attention from the input
+    AK = F2(A, K) = K + A*K  elementwise
+    O  = Convolution(I, AK)  each sample with its own kernel
+
+The paper's code was never released and its tables could not be read here; each default
+below carries its standing (secondary, recalled or chosen), as in `awbench.variants.AWOptions`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from awbench.attention.channels import reduced_channels
+from awbench.errors import UserError, suggestion
+from awbench.kernels import DEFAULT_STRATEGY, aw_conv2d
+
+GATES = {"sigmoid": torch.sigmoid, "hardsigmoid": F.hardsigmoid, "tanh": torch.tanh}
+POOLINGS = {"average": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
+POOL_SIZES = ("kernel", "global")
+ACTIVATIONS = {"relu": torch.relu, "none": torch.nn.Identity()}
+
+
+def _choose(option: str, value: str, known: Any) -> Any:
+    if value not in known:
+        raise UserError(f"{option} is {value!r}{suggestion(value, known)} Known: {', '.join(known)}.")
+    return value
+
+
+class AWAttention(nn.Module):
+    """F1: the attention map of a kernel, from the input, at its compact size.
+
+        A0 = AvgPool(I)            (N, C1, h, w)
+        A1 = ReLU(Pointconv1(A0))  (N, C1/r, h, w)
+        A2 = Pointconv2(A1)        (N, C2 * C1/e, h, w)
+        A  = sigmoid(A2)           (N, C2, C1/e, h, w); Expand_C1 is left to the execution
+
+    (With a grouped kernel, C1/e reads C1/groups/e: A has the kernel's own shape.)
+    Arguments are those of `AWConv2d`, which checks nothing itself.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_shape: tuple[int, int, int, int],
+        *,
+        reduction: int = 16,
+        expansion: int | None = None,
+        gate: str = "sigmoid",
+        norm: bool = True,
+        pooling: str = "average",
+        pool_size: str = "kernel",
+        activation: str = "relu",
+        pointwise_groups: int = 1,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        C2, channels, h, w = kernel_shape  # channels: C1/groups
+        expansion = channels if expansion is None else expansion
+        if expansion < 1 or channels % expansion:
+            divisors = ", ".join(str(d) for d in range(1, channels + 1) if channels % d == 0)
+            raise UserError(
+                f"expansion is {expansion}, which does not divide the {channels} input channels of this "
+                f"convolution's kernel; use one of {divisors}, or none for {channels}"
+            )
+        hidden = reduced_channels(in_channels, reduction)
+        out_channels = C2 * (channels // expansion)
+        if pointwise_groups < 1 or hidden % pointwise_groups or out_channels % pointwise_groups:
+            raise UserError(
+                f"pointwise_groups is {pointwise_groups}, which does not divide Pointconv2's {hidden} input "
+                f"and {out_channels} output channels"
+            )
+        self.map_shape = (C2, channels // expansion, h, w)
+        self.pool_size = _choose("pool_size", pool_size, POOL_SIZES)
+        self.pooling = _choose("pooling", pooling, POOLINGS)
+        self.activation = _choose("activation", activation, ACTIVATIONS)
+        self.gate = _choose("gate", gate, GATES)
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.pointconv1 = nn.Conv2d(in_channels, hidden, 1, bias=not norm, **factory)
+        self.bn1 = nn.BatchNorm2d(hidden, **factory) if norm else nn.Identity()
+        self.pointconv2 = nn.Conv2d(hidden, out_channels, 1, groups=pointwise_groups, bias=not norm, **factory)
+        self.bn2 = nn.BatchNorm2d(out_channels, **factory) if norm else nn.Identity()
+
+    def forward(self, I: Tensor) -> Tensor:
+        """(N, C1, H, W) -> (N, C2, C1/groups/e, h, w)."""
+        C2, compact, h, w = self.map_shape
+        A0 = POOLINGS[self.pooling](I, (h, w) if self.pool_size == "kernel" else (1, 1))
+        A1 = ACTIVATIONS[self.activation](self.bn1(self.pointconv1(A0)))
+        A2 = self.bn2(self.pointconv2(A1))
+        return GATES[self.gate](A2).unflatten(1, (C2, compact)).expand(-1, -1, -1, h, w)
+
+    def extra_repr(self) -> str:
+        return f"map={self.map_shape}, pooling={self.pooling}, pool_size={self.pool_size}, gate={self.gate}"
+
+
+class AWConv2d(nn.Conv2d):
+    """A convolution whose kernel is attended per sample: (N, C1, H, W) -> (N, C2, H', W').
+
+    A drop-in for `nn.Conv2d`: same positional arguments, same names in the state dict for weight
+    and bias, so a plain checkpoint initialises it. The attention branch lies under `attention.`.
+
+    Args:
+        in_channels ... dtype: as in `nn.Conv2d`.
+        reduction: r; Pointconv1 has max(1, C1 // r) output channels. Default 16, *chosen*.
+        expansion: e, consecutive input channels that share one value of the map; a divisor of
+            C1/groups. None, the default, is C1/groups: one value per sample, output channel and
+            tap, *chosen*. 1 is the full map.
+        residual: AK = K + A*K (true, the default, *secondary*) or A*K.
+        gate: "sigmoid" (default, *recalled*), "hardsigmoid" or "tanh".
+        norm: batch normalisation after each pointwise convolution, which then has no bias.
+            Default true, *recalled*.
+        pooling: "average" (default, *secondary*) or "max".
+        pool_size: "kernel", A0 has the kernel's spatial size (default, *recalled*), or "global",
+            A0 is 1 x 1 and all taps are alike.
+        activation: between the pointwise convolutions, "relu" (default, *secondary*) or "none".
+        pointwise_groups: groups of Pointconv2. Default 1, *chosen*.
+        strategy: how the convolution is executed, see `awbench.kernels`. Never changes the result.
+
+    Raises:
+        UserError: reduction below 1, an expansion that does not divide C1/groups, an unknown choice.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: str | int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        reduction: int = 16,
+        expansion: int | None = None,
+        residual: bool = True,
+        gate: str = "sigmoid",
+        norm: bool = True,
+        pooling: str = "average",
+        pool_size: str = "kernel",
+        activation: str = "relu",
+        pointwise_groups: int = 1,
+        strategy: str = DEFAULT_STRATEGY,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )
+        self.residual = residual
+        self.strategy = strategy
+        self.attention = AWAttention(
+            in_channels,
+            (out_channels, in_channels // groups, *self.kernel_size),
+            reduction=reduction,
+            expansion=expansion,
+            gate=gate,
+            norm=norm,
+            pooling=pooling,
+            pool_size=pool_size,
+            activation=activation,
+            pointwise_groups=pointwise_groups,
+            device=device,
+            dtype=dtype,
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        A = self.attention(input)  # (N, C2, C1/groups/e, h, w)
+        padded, padding = self._pad(input)
+        return aw_conv2d(
+            padded,
+            self.weight,
+            A,
+            self.bias,
+            self.stride,
+            padding,
+            self.dilation,
+            self.groups,
+            residual=self.residual,
+            strategy=self.strategy,
+        )
+
+    def _pad(self, input: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Padding that a convolution cannot do itself (reflect, circular, uneven "same") is done before it."""
+        left, right, top, bottom = self._reversed_padding_repeated_twice
+        if self.padding_mode == "zeros" and left == right and top == bottom:
+            return input, (top, left)
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        return F.pad(input, (left, right, top, bottom), mode=mode), (0, 0)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, residual={self.residual}, strategy={self.strategy}"

@@ -1,0 +1,16 @@
+"""The bottleneck width that every attention module of the grid computes the same way."""
+
+from __future__ import annotations
+
+from awbench.errors import UserError
+
+
+def reduced_channels(channels: int, reduction: int) -> int:
+    """C/r, never below one channel.
+
+    Raises:
+        UserError: reduction below 1.
+    """
+    if reduction < 1:
+        raise UserError(f"reduction is {reduction}; the reduction ratio r must be at least 1 (the default is 16)")
+    return max(1, channels // reduction)

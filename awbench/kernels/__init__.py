@@ -1,0 +1,5 @@
+"""How an AW-convolution is executed: one file a strategy, one operator in front."""
+
+from awbench.kernels.operator import DEFAULT_STRATEGY, STRATEGIES, aw_conv2d
+
+__all__ = ["DEFAULT_STRATEGY", "STRATEGIES", "aw_conv2d"]

@@ -1,0 +1,88 @@
+"""The oracle: AW-convolution one sample at a time, one expression a line. Slow and obviously right.
+
+Everything faster is held to this, in float64.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+
+def expand_map(attention_map: Tensor, channels: int) -> Tensor:
+    """Expand_C1: each value of the compact map serves e consecutive input channels.
+
+    Args:
+        attention_map: (..., C2, C1/e, h, w).
+        channels: C1 of the kernel, i.e. input channels per group.
+
+    Returns:
+        (..., C2, C1, h, w). That the e repeats are consecutive is *chosen*.
+    """
+    return attention_map.repeat_interleave(channels // attention_map.shape[-3], dim=-3)
+
+
+def form_kernel(weight: Tensor, attention_map: Tensor, residual: bool) -> Tensor:
+    """AK = F2(A, K) = K + A*K, or A*K without the residual.
+
+    Args:
+        weight: K, (C2, C1, h, w).
+        attention_map: A, at its compact size (..., C2, C1/e, h, w).
+
+    Returns:
+        AK, (..., C2, C1, h, w).
+    """
+    attended = expand_map(attention_map, weight.shape[1]) * weight
+    return weight + attended if residual else attended
+
+
+def forward(
+    input: Tensor,
+    weight: Tensor,
+    attention_map: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    residual: bool,
+) -> Tensor:
+    """O[n] = Convolution(I[n], AK[n]) for each sample n; shapes as in `awbench.kernels.aw_conv2d`."""
+    outputs = []
+    for sample, sample_map in zip(input, attention_map, strict=True):
+        A = expand_map(sample_map, weight.shape[1])  # (C2, C1/groups, h, w)
+        AK = weight + A * weight if residual else A * weight  # (C2, C1/groups, h, w)
+        O = F.conv2d(sample[None], AK, bias, stride, padding, dilation, groups)  # (1, C2, H', W')
+        outputs.append(O)
+    if not outputs:  # an empty batch still has a shape
+        return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    return torch.cat(outputs)
+
+
+def backward(
+    grad_output: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    attention_map: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    residual: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients for input, weight and map, each sample by the product rule on AK = K + A*K."""
+    compact = attention_map.shape[2]  # C1/groups/e
+    grad_input = torch.zeros_like(input)
+    grad_weight = torch.zeros_like(weight)
+    grad_map = torch.zeros_like(attention_map)
+    for n in range(len(input)):
+        I, dO = input[n : n + 1], grad_output[n : n + 1]
+        A = expand_map(attention_map[n], weight.shape[1])  # (C2, C1/groups, h, w)
+        AK = weight + A * weight if residual else A * weight  # (C2, C1/groups, h, w)
+        dAK = conv2d_weight(I, AK.shape, dO, stride, padding, dilation, groups)  # (C2, C1/groups, h, w)
+        grad_input[n : n + 1] = conv2d_input(I.shape, AK, dO, stride, padding, dilation, groups)
+        grad_weight += dAK + A * dAK if residual else A * dAK
+        grad_map[n] = (dAK * weight).unflatten(1, (compact, -1)).sum(2)
+    return grad_input, grad_weight, grad_map

@@ -1,0 +1,223 @@
+"""Exact complexity of a network: parameters, multiply-accumulates, activations. No arithmetic is done.
+
+The network runs once on torch's `meta` device and torch's dispatch-level counter counts what
+it dispatches. fvcore counts independently, from a traced graph, when a cross-check is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from awbench.errors import UserError
+from awbench.models import build_variant
+from awbench.variants import ModelOptions, Variant, parse_variant
+
+
+class CounterDisagreement(Exception):
+    """Two independent counters gave different multiply-accumulates; the message names the layer."""
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """What one network costs, per image. All numbers are exact.
+
+    Attributes:
+        params: trainable parameters.
+        macs: multiply-accumulates of convolutions and linear layers.
+        macs_by_counter: the same by each counter that counted.
+        aw_kernel_forming: multiplications that form AK = K + A*K, over all AW-convolutions.
+        activations: elements in the outputs of convolutions and linear layers (the definition
+            of Radosavovic et al., arXiv 2003.13678, with linear layers added).
+        elements: elements that other layers touch, by kind, for counting conventions that
+            include them: "convolution_bias" (outputs of convolutions with a bias), "normalisation",
+            "activation" (ReLU) and "pooling" (inputs of each).
+        macs_by_layer: layer name -> multiply-accumulates.
+    """
+
+    params: int
+    macs: int
+    macs_by_counter: Mapping[str, int]
+    aw_kernel_forming: int
+    activations: int
+    elements: Mapping[str, int]
+    macs_by_layer: Mapping[str, int] = field(repr=False)
+
+
+def measure_complexity(
+    name: str, options: ModelOptions, image_size: int | None = None, cross_check: bool = False
+) -> Complexity:
+    """Count a classification variant at a square image size.
+
+    Args:
+        name: the variant.
+        options: how it is built.
+        image_size: pixels a side; None for the architecture's own (224 for ImageNet, 32 for CIFAR).
+        cross_check: count with fvcore too, on real tensors, and demand equality.
+
+    Raises:
+        UserError: no such variant, an image too small for it, or options that do not fit.
+        CounterDisagreement: the counters differ, in a layer that is named.
+    """
+    variant = parse_variant(name, task="classification")
+    image_size = check_image_size(variant, image_size)
+    with torch.device("meta"):
+        model = build_variant(name, options).eval()
+    complexity = count(model, torch.empty(1, 3, image_size, image_size, device="meta"))
+    if not cross_check:
+        return complexity
+    real_model = build_variant(name, options).eval()
+    by_layer = count_with_fvcore(real_model, torch.zeros(1, 3, image_size, image_size))
+    demand_agreement(name, complexity.macs_by_layer, by_layer)
+    counters = {**complexity.macs_by_counter, "fvcore": sum(by_layer.values())}
+    return Complexity(**{**vars(complexity), "macs_by_counter": counters})
+
+
+def check_image_size(variant: Variant, image_size: int | None) -> int:
+    """The image size in force.
+
+    Raises:
+        UserError: it is below the network's total stride, so the last feature map would be less than a pixel.
+    """
+    smallest = variant.architecture.total_stride
+    if image_size is None:
+        return variant.architecture.image_size
+    if image_size < smallest:
+        raise UserError(
+            f"image size {image_size} is too small for {variant.name}, whose total stride is {smallest}; "
+            f"use {smallest} or more (its own is {variant.architecture.image_size})"
+        )
+    return image_size
+
+
+def count(model: nn.Module, image: Tensor) -> Complexity:
+    """Count one forward pass of `model` on `image`, (1, C, H, W), on whatever device both are."""
+    flop_counter = FlopCounterMode(display=False)
+    elements = _ElementCounter()
+    with torch.no_grad(), flop_counter, elements:
+        model(image)
+    macs_by_layer = _leaves(
+        {layer: sum(flops.values()) // 2 for layer, flops in flop_counter.get_flop_counts().items()}
+    )
+    macs = flop_counter.get_total_flops() // 2
+    return Complexity(
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        macs=macs,
+        macs_by_counter={"torch": macs},
+        aw_kernel_forming=elements.aw_kernel_forming,
+        activations=elements.activations,
+        elements=elements.counts,
+        macs_by_layer=macs_by_layer,
+    )
+
+
+def _leaves(macs_by_module: Mapping[str, int]) -> dict[str, int]:
+    """Own multiply-accumulates of each module, its children's taken off; module names without the root."""
+    own = {name.partition(".")[2]: macs for name, macs in macs_by_module.items() if name != "Global"}
+    total = dict(own)
+    for name, macs in total.items():
+        parent = name.rpartition(".")[0]
+        while parent and parent not in own:  # containers that were never called have no count of their own
+            parent = parent.rpartition(".")[0]
+        if name and parent in own:
+            own[parent] -= macs
+    return {name: macs for name, macs in own.items() if macs}
+
+
+_CONVOLUTION = torch.ops.aten.convolution.default
+_LINEAR = (torch.ops.aten.addmm.default, torch.ops.aten.mm.default, torch.ops.aten.bmm.default)
+_AW = torch.ops.awbench.aw_convolution.default
+_COUNTED_INPUTS = {
+    torch.ops.aten.native_batch_norm.default: "normalisation",
+    torch.ops.aten._native_batch_norm_legit_no_training.default: "normalisation",
+    torch.ops.aten.cudnn_batch_norm.default: "normalisation",
+    torch.ops.aten.relu.default: "activation",
+    torch.ops.aten.relu_.default: "activation",
+    torch.ops.aten.max_pool2d_with_indices.default: "pooling",
+    torch.ops.aten._adaptive_avg_pool2d.default: "pooling",
+    torch.ops.aten.adaptive_max_pool2d.default: "pooling",
+    torch.ops.aten.mean.dim: "pooling",
+    torch.ops.aten.amax.default: "pooling",
+}
+
+
+class _ElementCounter(TorchDispatchMode):
+    """Counts elements by kind of operator, and the multiplications that form AK."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.activations = 0
+        self.aw_kernel_forming = 0
+        self.counts = {"convolution_bias": 0, "normalisation": 0, "activation": 0, "pooling": 0}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func in (_CONVOLUTION, _AW, *_LINEAR):
+            self.activations += out.numel()
+        if func in (_CONVOLUTION, _AW):
+            bias = args[2] if func is _CONVOLUTION else args[3]
+            if bias is not None:
+                self.counts["convolution_bias"] += out.numel()
+        if func is _AW:
+            input, weight = args[:2]
+            self.aw_kernel_forming += len(input) * weight.numel()
+        kind = _COUNTED_INPUTS.get(func)
+        if kind:
+            self.counts[kind] += args[0].numel()
+        return out
+
+
+def count_with_fvcore(model: nn.Module, image: Tensor) -> dict[str, int]:
+    """Multiply-accumulates of convolutions and linear layers by layer, counted by fvcore.
+
+    Args:
+        model: on a real device; fvcore traces it with real tensors.
+        image: (1, C, H, W).
+    """
+    from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn.jit_handles import addmm_flop_jit, bmm_flop_jit, conv_flop_jit, linear_flop_jit, matmul_flop_jit
+
+    analysis = FlopCountAnalysis(model, image)
+    analysis.clear_op_handles()
+    analysis.set_op_handle(
+        "aten::_convolution", conv_flop_jit,
+        "aten::linear", linear_flop_jit,
+        "aten::addmm", addmm_flop_jit,
+        "aten::bmm", bmm_flop_jit,
+        "aten::matmul", matmul_flop_jit,
+        "awbench::aw_convolution", _aw_convolution_macs,
+    )  # fmt: skip
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    with torch.no_grad():
+        by_module = {name: int(macs) for name, macs in analysis.by_module().items()}
+    return _leaves({f"model.{name}" if name else "model": macs for name, macs in by_module.items()})
+
+
+def _aw_convolution_macs(inputs: list[Any], outputs: list[Any]) -> int:
+    """fvcore handle: each output element of the batch is a sum over C1/groups * h * w products."""
+    _, channels, h, w = inputs[1].type().sizes()
+    elements = 1
+    for size in outputs[0].type().sizes():
+        elements *= size
+    return elements * channels * h * w
+
+
+def demand_agreement(name: str, torch_macs: Mapping[str, int], fvcore_macs: Mapping[str, int]) -> None:
+    """Hold two counts by layer to each other.
+
+    Raises:
+        CounterDisagreement: naming the first layer where they differ, with both numbers.
+    """
+    for layer in sorted({*torch_macs, *fvcore_macs}):
+        ours, theirs = torch_macs.get(layer, 0), fvcore_macs.get(layer, 0)
+        if ours != theirs:
+            raise CounterDisagreement(
+                f"{name}: layer {layer or '(the network itself)'} has {ours:,} multiply-accumulates by torch's "
+                f"counter and {theirs:,} by fvcore's"
+            )

@@ -1,0 +1,46 @@
+"""Names to networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from awbench.errors import UserError
+from awbench.models.resnet import ResNet
+from awbench.variants import ModelOptions, make_options, parse_variant
+
+__all__ = ["ResNet", "build", "build_variant"]
+
+
+def build(name: str, **options: Any) -> nn.Module:
+    """Build a variant with fresh random weights, on the current default device.
+
+    Args:
+        name: a name that `awbench list` prints, e.g. "aw_resnet50".
+        options: `stride_placement` ("v1" or "v1.5"), `num_classes`, `attention_options`
+            (a dict for the activation-attention module, e.g. {"reduction": 8}) and `aw_options`
+            (a dict, see `awbench.variants.AWOptions`).
+
+    Returns:
+        For classification, a module (N, 3, H, W) -> logits (N, num_classes).
+
+    Raises:
+        UserError: no such variant, or an option that does not exist or does not fit.
+    """
+    known = ("stride_placement", "num_classes", "attention_options", "aw_options")
+    for option in options:
+        if option not in known:
+            raise UserError(f"build() has no option {option!r}; known: {', '.join(known)}")
+    return build_variant(name, make_options(**options))
+
+
+def build_variant(name: str, options: ModelOptions) -> nn.Module:
+    """`build` for options that are already a ModelOptions."""
+    variant = parse_variant(name)
+    if variant.task == "detection":
+        raise UserError(
+            f"{name} cannot be built yet: detectors are named in the grid but this version builds "
+            f"classification networks only; its backbone is {variant.backbone}"
+        )
+    return ResNet(variant, options)

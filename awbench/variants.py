@@ -1,0 +1,300 @@
+"""What exists: one grammar of names, and one frozen Variant behind each.
+
+    classification   [aw_][<attention>_]resnet<depth>
+    detection        faster_rcnn_[aw_][<attention>_]resnet<depth>_fpn
+
+Every other room asks here. Nothing here imports torch, so listing is instant.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from awbench.errors import UserError, suggestion
+
+Task = Literal["classification", "detection"]
+StridePlacement = Literal["v1", "v1.5"]
+
+STRIDE_PLACEMENTS: tuple[StridePlacement, ...] = ("v1", "v1.5")
+
+
+@dataclass(frozen=True)
+class AttentionModule:
+    """An attention module on activations, placed on a block's last normalised output.
+
+    Attributes:
+        title: the name its paper gives it.
+        paper: where it was published.
+        path: ``package.module:Class``, imported when a model is built. The class is
+            called as ``Class(channels, **attention_options)``.
+    """
+
+    title: str
+    paper: str
+    path: str
+
+
+# The registry: one line here and one file in attention/ add a module to every command, table and test.
+ATTENTION_MODULES: dict[str, AttentionModule] = {
+    "se": AttentionModule("SE", "arXiv 1709.01507", "awbench.attention.squeeze_excitation:SqueezeExcitation"),
+    "cbam": AttentionModule("CBAM", "arXiv 1807.06521", "awbench.attention.cbam:CBAM"),
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of one residual network (He et al., arXiv 1512.03385, table 1 and section 4.2)."""
+
+    block: Literal["basic", "bottleneck"]
+    blocks_per_stage: tuple[int, ...]
+    widths: tuple[int, ...]
+    stem: Literal["imagenet", "cifar"]
+    total_stride: int
+    image_size: int
+    num_classes: int
+
+    @property
+    def family(self) -> str:
+        return self.stem
+
+
+def _imagenet(block: Literal["basic", "bottleneck"], blocks_per_stage: tuple[int, ...]) -> Architecture:
+    return Architecture(block, blocks_per_stage, (64, 128, 256, 512), "imagenet", 32, 224, 1000)
+
+
+def _cifar(blocks_per_stage: tuple[int, ...]) -> Architecture:
+    return Architecture("basic", blocks_per_stage, (16, 32, 64), "cifar", 4, 32, 10)
+
+
+ARCHITECTURES: dict[int, Architecture] = {
+    18: _imagenet("basic", (2, 2, 2, 2)),
+    34: _imagenet("basic", (3, 4, 6, 3)),
+    50: _imagenet("bottleneck", (3, 4, 6, 3)),
+    101: _imagenet("bottleneck", (3, 4, 23, 3)),
+    152: _imagenet("bottleneck", (3, 8, 36, 3)),
+    20: _cifar((3, 3, 3)),
+    32: _cifar((5, 5, 5)),
+    56: _cifar((9, 9, 9)),
+}
+
+DETECTION_DEPTHS: tuple[int, ...] = (18, 50, 101)
+
+
+@dataclass(frozen=True)
+class AWOptions:
+    """Every choice of an AW-convolution; `standing` says how well each default is known.
+
+    secondary: transcribed from the paper by somebody else. recalled: remembered,
+    unverified. chosen: stated nowhere we can read, our decision.
+    """
+
+    reduction: int = field(
+        default=16, metadata={"standing": "chosen", "help": "r: Pointconv1 has max(1, C1 // r) output channels"}
+    )
+    expansion: int | None = field(
+        default=None,
+        metadata={"standing": "chosen", "help": "e: repeats of the map along C1; a divisor of C1, or none for C1"},
+    )
+    residual: bool = field(
+        default=True, metadata={"standing": "secondary", "help": "true: AK = K + A*K; false: AK = A*K"}
+    )
+    gate: str = field(default="sigmoid", metadata={"standing": "recalled", "help": "sigmoid, hardsigmoid or tanh"})
+    norm: bool = field(
+        default=True,
+        metadata={"standing": "recalled", "help": "batch normalisation after each pointwise convolution, instead of a bias"},
+    )
+    pooling: str = field(default="average", metadata={"standing": "secondary", "help": "average or max"})
+    pool_size: str = field(
+        default="kernel",
+        metadata={"standing": "recalled", "help": "kernel: A0 is h x w; global: A0 is 1 x 1, every tap alike"},
+    )
+    activation: str = field(
+        default="relu", metadata={"standing": "secondary", "help": "between the pointwise convolutions: relu or none"}
+    )
+    pointwise_groups: int = field(default=1, metadata={"standing": "chosen", "help": "groups of Pointconv2"})
+    convolutions: str = field(
+        default="3x3",
+        metadata={"standing": "chosen", "help": "which convolutions of the residual blocks are AW: 3x3, 1x1 or all"},
+    )
+    stages: tuple[int, ...] = field(
+        default=(1, 2, 3, 4), metadata={"standing": "chosen", "help": "stages that have AW-convolutions, e.g. 3,4"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.convolutions not in ("3x3", "1x1", "all"):
+            raise UserError(f"AW option convolutions={self.convolutions!r} is not known; use 3x3, 1x1 or all")
+        if not self.stages or not set(self.stages) <= {1, 2, 3, 4}:
+            raise UserError(f"AW option stages={self.stages!r} is not known; use some of 1,2,3,4")
+
+    def layer_arguments(self) -> dict[str, Any]:
+        """The options that one AWConv2d takes: all but the two that choose the layers."""
+        arguments = dataclasses.asdict(self)
+        del arguments["convolutions"], arguments["stages"]
+        return arguments
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a variant is built. None stands for the architecture's own default.
+
+    Attributes:
+        stride_placement: "v1.5", the stride in the bottleneck's 3x3 convolution (torchvision),
+            or "v1", in its first 1x1 (He et al.). Basic blocks have no such choice.
+        num_classes: outputs of the classifier; 1000 for ImageNet networks, 10 for CIFAR-style.
+        attention_options: arguments for the activation-attention module, as sorted (name, value) pairs.
+        aw: the choices of every AW-convolution.
+    """
+
+    stride_placement: StridePlacement = "v1.5"
+    num_classes: int | None = None
+    attention_options: tuple[tuple[str, int | float | str | bool], ...] = ()
+    aw: AWOptions = AWOptions()
+
+    def __post_init__(self) -> None:
+        if self.stride_placement not in STRIDE_PLACEMENTS:
+            raise UserError(
+                f"stride placement {self.stride_placement!r} is not known; use {' or '.join(STRIDE_PLACEMENTS)}"
+            )
+        if self.num_classes is not None and self.num_classes < 1:
+            raise UserError(f"num_classes is {self.num_classes}; a classifier needs at least 1 class")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network of the grid.
+
+    Attributes:
+        name: e.g. ``aw_se_resnet50`` or ``faster_rcnn_aw_resnet50_fpn``.
+        task: "classification" or "detection".
+        depth: layers of the residual network.
+        attention: key of ATTENTION_MODULES, or None.
+        aw: whether convolutions of the residual blocks are AW-convolutions.
+    """
+
+    name: str
+    task: Task
+    depth: int
+    attention: str | None
+    aw: bool
+
+    @property
+    def architecture(self) -> Architecture:
+        return ARCHITECTURES[self.depth]
+
+    @property
+    def backbone(self) -> str:
+        """The name of the classification network inside (the variant itself for classification)."""
+        return classification_name(self.depth, self.attention, self.aw)
+
+    @property
+    def plain(self) -> str:
+        """The name of the same network without any attention: the baseline of every ratio."""
+        return self.name.replace(self.backbone, classification_name(self.depth, None, False))
+
+    @property
+    def setting(self) -> str:
+        """The attention alone, without depth: "plain", "se", "aw", "aw_se", ..."""
+        return "_".join(_prefixes(self.attention, self.aw)) or "plain"
+
+
+def _prefixes(attention: str | None, aw: bool) -> list[str]:
+    return (["aw"] if aw else []) + ([attention] if attention else [])
+
+
+def classification_name(depth: int, attention: str | None, aw: bool) -> str:
+    """The name of a classification variant."""
+    return "_".join([*_prefixes(attention, aw), f"resnet{depth}"])
+
+
+def _settings() -> list[tuple[str | None, bool]]:
+    attentions: list[str | None] = [None, *ATTENTION_MODULES]
+    return [(attention, aw) for aw in (False, True) for attention in attentions]
+
+
+def list_variants(task: Task | None = None) -> list[Variant]:
+    """All variants, classification first, each depth with its attention settings side by side.
+
+    Raises:
+        UserError: the task is neither "classification" nor "detection".
+    """
+    if task not in (None, "classification", "detection"):
+        raise UserError(f"task {task!r} is not known; use classification or detection")
+    variants = [
+        Variant(classification_name(depth, attention, aw), "classification", depth, attention, aw)
+        for depth in ARCHITECTURES
+        for attention, aw in _settings()
+    ]
+    variants += [
+        Variant(f"faster_rcnn_{classification_name(depth, attention, aw)}_fpn", "detection", depth, attention, aw)
+        for depth in DETECTION_DEPTHS
+        for attention, aw in _settings()
+    ]
+    return [variant for variant in variants if task in (None, variant.task)]
+
+
+def parse_variant(name: str, task: Task | None = None) -> Variant:
+    """The Variant of a name.
+
+    Raises:
+        UserError: no such variant (the nearest name is suggested), or one of another task.
+    """
+    known = {variant.name: variant for variant in list_variants()}
+    if name not in known:
+        normal = re.sub(r"[-.\s]", "_", name.lower())
+        hint = f"; did you mean {normal}?" if normal in known else suggestion(normal, known)
+        raise UserError(f"{name} is not a variant{hint} See 'awbench list'.")
+    variant = known[name]
+    if task is not None and variant.task != task:
+        raise UserError(f"{name} is a {variant.task} variant; this needs a {task} one. See 'awbench list --task {task}'.")
+    return variant
+
+
+def make_options(
+    *,
+    stride_placement: str = "v1.5",
+    num_classes: int | None = None,
+    attention_options: dict[str, Any] | None = None,
+    aw_options: dict[str, Any] | None = None,
+) -> ModelOptions:
+    """ModelOptions from plain values, as Python callers and the command line give them.
+
+    Raises:
+        UserError: an AW option does not exist or has the wrong type.
+    """
+    fields = {f.name: f for f in dataclasses.fields(AWOptions)}
+    values: dict[str, Any] = {}
+    for name, value in (aw_options or {}).items():
+        if name not in fields:
+            raise UserError(f"AW option {name!r} does not exist{suggestion(name, fields)} Known: {', '.join(fields)}.")
+        values[name] = _parse_aw_value(name, str(fields[name].type), value)
+    return ModelOptions(
+        stride_placement=stride_placement,  # type: ignore[arg-type]  # checked in __post_init__
+        num_classes=num_classes,
+        attention_options=tuple(sorted((attention_options or {}).items())),
+        aw=AWOptions(**values),
+    )
+
+
+def _parse_aw_value(name: str, kind: str, value: Any) -> Any:
+    """A value of the field's type; strings, as typed on a command line, are read as that type."""
+    try:
+        if kind == "bool":
+            if isinstance(value, bool):
+                return value
+            return {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}[str(value).lower()]
+        if kind.startswith("tuple"):
+            parts = value.split(",") if isinstance(value, str) else value
+            return tuple(int(part) for part in parts)
+        if kind == "int | None" and (value is None or str(value).lower() == "none"):
+            return None
+        if kind.startswith("int"):
+            if isinstance(value, (bool, float)):
+                raise ValueError
+            return int(value)
+        return str(value)
+    except (KeyError, ValueError, TypeError):
+        wanted = {"bool": "true or false", "int": "a whole number", "int | None": "a whole number or none"}
+        raise UserError(f"AW option {name}={value!r} is not {wanted.get(kind, 'a list of whole numbers')}") from None
