@@ -14,6 +14,10 @@ class UserError(ValueError):
     """The user's input, a file or the machine is at fault; the message says what would be right."""
 
 
+class CounterDisagreement(Exception):
+    """Two independent counters gave different multiply-accumulates; the message names the layer."""
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """How a sentence about an unknown word ends: "; did you mean X?" with the nearest known word, or "."."""
     nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -104,7 +104,10 @@ class AWOptions:
     gate: str = field(default="sigmoid", metadata={"standing": "recalled", "help": "sigmoid, hardsigmoid or tanh"})
     norm: bool = field(
         default=True,
-        metadata={"standing": "recalled", "help": "batch normalisation after each pointwise convolution, instead of a bias"},
+        metadata={
+            "standing": "recalled",
+            "help": "batch normalisation after each pointwise convolution, instead of a bias",
+        },
     )
     pooling: str = field(default="average", metadata={"standing": "secondary", "help": "average or max"})
     pool_size: str = field(
@@ -248,7 +251,9 @@ def parse_variant(name: str, task: Task | None = None) -> Variant:
         raise UserError(f"{name} is not a variant{hint} See 'awbench list'.")
     variant = known[name]
     if task is not None and variant.task != task:
-        raise UserError(f"{name} is a {variant.task} variant; this needs a {task} one. See 'awbench list --task {task}'.")
+        raise UserError(
+            f"{name} is a {variant.task} variant; this needs a {task} one. See 'awbench list --task {task}'."
+        )
     return variant
 
 
@@ -276,6 +281,19 @@ def make_options(
         attention_options=tuple(sorted((attention_options or {}).items())),
         aw=AWOptions(**values),
     )
+
+
+def describe_options(variant: Variant, options: ModelOptions) -> dict[str, Any]:
+    """Every option that changes this variant's network, as plain JSON values; the others are left out."""
+    description: dict[str, Any] = {
+        "stride_placement": options.stride_placement,
+        "num_classes": options.num_classes or variant.architecture.num_classes,
+    }
+    if variant.attention:
+        description["attention"] = dict(options.attention_options)
+    if variant.aw:
+        description["aw"] = {**dataclasses.asdict(options.aw), "stages": list(options.aw.stages)}
+    return description
 
 
 def _parse_aw_value(name: str, kind: str, value: Any) -> Any:

@@ -12,7 +12,8 @@ below carries its standing (secondary, recalled or chosen), as in `awbench.varia
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +23,14 @@ from awbench.attention.channels import reduced_channels
 from awbench.errors import UserError, suggestion
 from awbench.kernels import DEFAULT_STRATEGY, aw_conv2d
 
-GATES = {"sigmoid": torch.sigmoid, "hardsigmoid": F.hardsigmoid, "tanh": torch.tanh}
-POOLINGS = {"average": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
+GATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "hardsigmoid": F.hardsigmoid,
+    "tanh": torch.tanh,
+}
+POOLINGS: dict[str, Callable[..., Tensor]] = {"average": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
 POOL_SIZES = ("kernel", "global")
-ACTIVATIONS = {"relu": torch.relu, "none": torch.nn.Identity()}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "none": nn.Identity()}
 
 
 def _choose(option: str, value: str, known: Any) -> Any:
@@ -43,7 +48,7 @@ class AWAttention(nn.Module):
         A  = sigmoid(A2)           (N, C2, C1/e, h, w); Expand_C1 is left to the execution
 
     (With a grouped kernel, C1/e reads C1/groups/e: A has the kernel's own shape.)
-    Arguments are those of `AWConv2d`, which checks nothing itself.
+    The other arguments are those of `AWConv2d`.
     """
 
     def __init__(
@@ -138,7 +143,7 @@ class AWConv2d(nn.Conv2d):
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
+        padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
         device: Any = None,
         dtype: torch.dtype | None = None,
         *,
@@ -160,7 +165,7 @@ class AWConv2d(nn.Conv2d):
         self.strategy = strategy
         self.attention = AWAttention(
             in_channels,
-            (out_channels, in_channels // groups, *self.kernel_size),
+            (out_channels, in_channels // groups, self.kernel_size[0], self.kernel_size[1]),
             reduction=reduction,
             expansion=expansion,
             gate=gate,

@@ -102,9 +102,7 @@ def aw_convolution(
     strategy: str,
 ) -> Tensor:
     """The operator behind `aw_conv2d`, same arguments and shapes, already checked."""
-    return STRATEGIES[strategy].forward(
-        input, weight, attention_map, bias, stride, padding, dilation, groups, residual
-    )
+    return STRATEGIES[strategy].forward(input, weight, attention_map, bias, stride, padding, dilation, groups, residual)
 
 
 @aw_convolution.register_fake
@@ -141,7 +139,7 @@ def aw_convolution_backward(
     gradients = STRATEGIES[strategy].backward(
         grad_output, input, weight, attention_map, stride, padding, dilation, groups, residual
     )
-    return tuple(gradient.contiguous() for gradient in gradients)  # type: ignore[return-value]
+    return tuple(gradient.contiguous() for gradient in gradients)
 
 
 @aw_convolution_backward.register_fake

@@ -6,6 +6,7 @@ it dispatches. fvcore counts independently, from a traced graph, when a cross-ch
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,13 +16,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from awbench.errors import UserError
+from awbench.errors import CounterDisagreement, UserError
 from awbench.models import build_variant
 from awbench.variants import ModelOptions, Variant, parse_variant
-
-
-class CounterDisagreement(Exception):
-    """Two independent counters gave different multiply-accumulates; the message names the layer."""
 
 
 @dataclass(frozen=True)
@@ -180,21 +177,23 @@ def count_with_fvcore(model: nn.Module, image: Tensor) -> dict[str, int]:
         model: on a real device; fvcore traces it with real tensors.
         image: (1, C, H, W).
     """
-    from fvcore.nn import FlopCountAnalysis
-    from fvcore.nn.jit_handles import addmm_flop_jit, bmm_flop_jit, conv_flop_jit, linear_flop_jit, matmul_flop_jit
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # fvcore traces with torch.jit, which torch calls deprecated
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from fvcore.nn import FlopCountAnalysis
+        from fvcore.nn.jit_handles import addmm_flop_jit, bmm_flop_jit, conv_flop_jit, linear_flop_jit, matmul_flop_jit
 
-    analysis = FlopCountAnalysis(model, image)
-    analysis.clear_op_handles()
-    analysis.set_op_handle(
-        "aten::_convolution", conv_flop_jit,
-        "aten::linear", linear_flop_jit,
-        "aten::addmm", addmm_flop_jit,
-        "aten::bmm", bmm_flop_jit,
-        "aten::matmul", matmul_flop_jit,
-        "awbench::aw_convolution", _aw_convolution_macs,
-    )  # fmt: skip
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    with torch.no_grad():
+        analysis = FlopCountAnalysis(model, image)
+        analysis.clear_op_handles()
+        analysis.set_op_handle(
+            "aten::_convolution", conv_flop_jit,
+            "aten::linear", linear_flop_jit,
+            "aten::addmm", addmm_flop_jit,
+            "aten::bmm", bmm_flop_jit,
+            "aten::matmul", matmul_flop_jit,
+            "awbench::aw_convolution", _aw_convolution_macs,
+        )  # fmt: skip
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         by_module = {name: int(macs) for name, macs in analysis.by_module().items()}
     return _leaves({f"model.{name}" if name else "model": macs for name, macs in by_module.items()})
 

@@ -1,0 +1,62 @@
+# Every target sets up what it needs: a virtual environment in $(VENV), made again only when
+# pyproject.toml or constraints.txt change. Nothing else of the machine is touched.
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+RESULTS ?= results
+
+BIN := $(VENV)/bin
+KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+INSTALLED := $(VENV)/.installed-$(KEY)
+
+.DEFAULT_GOAL := help
+.PHONY: help install reproduce tables test test-slow bench lint format lock readme clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+install: $(INSTALLED)  ## set up the environment (PIP_ARGS="--index-url ..." is passed to pip)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "awbench needs Python 3.11 to 3.13; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try make PYTHON=python3.11" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS) --editable '.[dev]'
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+reproduce: $(INSTALLED)  ## measure what this machine can, compare, write tables under $(RESULTS)
+	$(BIN)/awbench reproduce --results $(RESULTS)
+
+tables: $(INSTALLED)  ## print the tables again, from records alone
+	$(BIN)/awbench table grid --results $(RESULTS)
+	$(BIN)/awbench table complexity --results $(RESULTS)
+
+test: $(INSTALLED)  ## the tests, under 10 minutes on two cores
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)  ## the tests that take minutes each (twenty kills, ...)
+	$(BIN)/python -m pytest -m slow
+
+bench: $(INSTALLED)  ## pytest-benchmark suites; saved, and compared with the last saved run
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-autosave --benchmark-sort=name \
+	  $(if $(wildcard .benchmarks/*/*.json),--benchmark-compare,)
+
+lint: $(INSTALLED)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(INSTALLED)  ## for maintainers: write the locked counts again
+	$(BIN)/awbench lock --results $(RESULTS)
+
+readme: $(INSTALLED)  ## for maintainers: write the README's table and picture again
+	$(BIN)/python -m awbench.report.readme
+
+clean:  ## remove the environment and caches; results stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -1,0 +1,106 @@
+"""`awbench reproduce`: measure what this machine can, compare, write every table."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from awbench.cli.common import add_json, add_references, add_results, print_json, progress, say
+from awbench.records import Record, RecordStore
+from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "reproduce",
+        help="measure what this machine can, compare with published numbers, write tables",
+        description="Count the whole classification grid under both stride placements with two independent\n"
+        "counters, compare with every published number, and write tables and a figure below the results\n"
+        "folder. Stop it any time: what is recorded is not measured again.\n\n"
+        "Exit code 1 means that a count is not the one this project has locked.",
+    )
+    add_results(parser)
+    add_references(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from awbench.reference.load import load_references
+    from awbench.reference.locked import load_locked, off_from_locked
+
+    references, locked = load_references(args.references), load_locked()
+    store = RecordStore(args.results)
+    off = off_from_locked(count_grid(store), locked)
+    for problem in off:
+        say(f"awbench: {problem}")
+    written = _write(store, references, args.results)
+    summary = _summary(store, references)
+    if args.json:
+        print_json({**summary, "off_from_locked": off, "files": [str(path) for path in written]})
+    else:
+        print(_describe(summary, args.results))
+    return 1 if off else 0
+
+
+def count_grid(store: RecordStore) -> list[Record]:
+    """Records of the whole classification grid under both stride placements, cross-checked."""
+    from awbench.recording import record_complexity
+
+    jobs = [(variant, placement) for placement in STRIDE_PLACEMENTS for variant in list_variants("classification")]
+    records, measured = [], 0
+    for variant, placement in progress(jobs, "complexity, counted twice", "network"):
+        options = ModelOptions(stride_placement=placement)
+        record, new = record_complexity(store, variant, options, cross_check=True)
+        records.append(record)
+        measured += new
+    say(f"complexity: {measured} counted, {len(records) - measured} found in {store.results}")
+    return records
+
+
+def _write(store: RecordStore, references: Any, results: Path) -> list[Path]:
+    from awbench.records.atomic import write_bytes, write_text
+    from awbench.report.figures import complexity_figure
+    from awbench.report.formats import EXTENSIONS, render
+    from awbench.report.tables import TABLES
+
+    written = []
+    for kind, make in TABLES.items():
+        table = make(store, references)
+        for format, extension in EXTENSIONS.items():
+            path = results / "tables" / f"{kind}.{extension}"
+            write_text(path, render(table, format))
+            written.append(path)
+    for extension in ("svg", "png"):
+        path = results / "figures" / f"complexity.{extension}"
+        write_bytes(path, complexity_figure(store, extension))
+        written.append(path)
+    return written
+
+
+def _summary(store: RecordStore, references: Any) -> dict[str, Any]:
+    from awbench.report.tables import TABLES
+
+    complexity = TABLES["complexity"](store, references).objects
+    verdicts = Counter(str(row["verdict"]).partition(":")[0].partition(" by ")[0] for row in complexity)
+    differing = [row for row in complexity if str(row["verdict"]).startswith("differs")]
+    not_measured = {
+        kind: Counter(str(row.get("measured", row.get("verdict"))) for row in TABLES[kind](store, references).objects)
+        for kind in ("accuracy", "detection", "latency", "claims")
+    }
+    return {"complexity": dict(verdicts), "differing": differing, "not_measured": not_measured}
+
+
+def _describe(summary: dict[str, Any], results: Path) -> str:
+    lines = ["complexity, published numbers beside counted ones:"]
+    lines += [f"  {count:4} {verdict}" for verdict, count in summary["complexity"].items()]
+    for row in summary["differing"]:
+        published = f"{row['published_as_printed']} {row['unit']}"
+        lines.append(f"       {row['variant']}, {row['source']} prints {published}: {row['verdict']}; {row['note']}")
+    for kind, needs in summary["not_measured"].items():
+        for need, count in needs.items():
+            lines.append(f"{kind}: {count} {need}")
+    lines.append(f"tables: {results / 'tables'}   figure: {results / 'figures' / 'complexity.svg'}")
+    return "\n".join(lines)

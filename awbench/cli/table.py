@@ -1,0 +1,40 @@
+"""`awbench table`: records and references to a table."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from awbench.cli.common import add_references, add_results
+from awbench.records import RecordStore
+
+_KINDS = ("complexity", "grid", "accuracy", "detection", "latency", "claims")
+_FORMATS = ("github", "latex", "csv", "html", "json")
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "table",
+        help="print a table from records",
+        description="Print a table from records and published numbers. Nothing is measured.\n\n"
+        "  complexity   published parameters and multiply-accumulates beside measured ones\n"
+        "  grid         the counts of every classification variant\n"
+        "  accuracy, detection, latency, claims\n"
+        "               what was published; this version measures none of it and says what is needed",
+    )
+    parser.add_argument("kind", choices=_KINDS, metavar="KIND", help=", ".join(_KINDS))
+    parser.add_argument("--format", choices=_FORMATS, default="github", help="default: github")
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+    add_results(parser)
+    add_references(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from awbench.reference.load import load_references
+    from awbench.report.formats import render
+    from awbench.report.tables import TABLES
+
+    table = TABLES[args.kind](RecordStore(args.results), load_references(args.references))
+    print(render(table, args.format), end="")
+    return 0

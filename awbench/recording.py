@@ -1,0 +1,107 @@
+"""From a measurement to its record: found if it was made before with the same inputs, else made now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+from awbench.records import Quantity, Record, RecordStore, measurement_key
+from awbench.records.environment import environment, package_version, source_digest
+from awbench.variants import ModelOptions, Variant, describe_options
+
+# The source whose change can change a count.
+_COMPLEXITY_SOURCES = ("variants.py", "attention", "kernels", "models", "measure/complexity.py")
+
+
+def record_complexity(
+    store: RecordStore,
+    variant: Variant,
+    options: ModelOptions,
+    image_size: int | None = None,
+    cross_check: bool = False,
+    force: bool = False,
+) -> tuple[Record, bool]:
+    """Count a variant, or find its record.
+
+    Args:
+        store: where records are kept.
+        variant, options, image_size, cross_check: as in `awbench.measure.complexity.measure_complexity`.
+        force: measure even if a record with the same inputs exists.
+
+    Returns:
+        (record, whether it was measured now).
+
+    Raises:
+        UserError, CounterDisagreement: as `measure_complexity`.
+        BrokenRecordError: a record of the same inputs is broken.
+    """
+    from awbench.measure.complexity import check_image_size, measure_complexity
+
+    size = check_image_size(variant, image_size)
+
+    def measure() -> dict[str, Quantity]:
+        complexity = measure_complexity(variant.name, options, size, cross_check)
+        values = {
+            "params": Quantity(value=complexity.params, unit="parameters"),
+            "macs": Quantity(value=complexity.macs, unit="MAC"),
+            "aw_kernel_forming": Quantity(value=complexity.aw_kernel_forming, unit="multiplications"),
+            "activations": Quantity(value=complexity.activations, unit="elements"),
+        }
+        for counter, macs in complexity.macs_by_counter.items():
+            values[f"macs_by_counter.{counter}"] = Quantity(value=macs, unit="MAC")
+        for kind, elements in complexity.elements.items():
+            values[f"elements.{kind}"] = Quantity(value=elements, unit="elements")
+        return values
+
+    return _record(
+        store,
+        kind="complexity",
+        variant=variant,
+        options=describe_options(variant, options),
+        settings={"image_size": size, "cross_check": cross_check},
+        inputs={
+            "source_sha256": source_digest(*_COMPLEXITY_SOURCES),
+            "torch": package_version("torch"),
+            "fvcore": package_version("fvcore") if cross_check else "not used",
+        },
+        measure=measure,
+        force=force,
+    )
+
+
+def _record(
+    store: RecordStore,
+    *,
+    kind: str,
+    variant: Variant,
+    options: dict[str, Any],
+    settings: dict[str, Any],
+    inputs: dict[str, str],
+    measure: Callable[[], dict[str, Quantity]],
+    force: bool,
+) -> tuple[Record, bool]:
+    if not force:
+        key = measurement_key(kind, variant.name, options, settings, inputs)
+        found = store.find(kind, variant.name, key)
+        if found is not None:
+            return found, False
+    started = _now()
+    values = measure()
+    record = Record(
+        kind=kind,
+        variant=variant.name,
+        options=options,
+        settings=settings,
+        inputs=inputs,
+        values=values,
+        environment=environment(),
+        started=started,
+        finished=_now(),
+    )
+    store.add(record)
+    return record, True
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")

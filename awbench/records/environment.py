@@ -1,0 +1,93 @@
+"""The fingerprint of where a measurement was made."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and threads, as plain JSON values; what cannot be found out is "unknown"."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    commit, dirty = git_state()
+    return {
+        "awbench": package_version("awbench"),
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "torchvision": package_version("torchvision"),
+        "fvcore": package_version("fvcore"),
+        "cuda": torch.version.cuda or "none",
+        "cudnn": str(torch.backends.cudnn.version() or "none"),
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "cpu": cpu_name(),
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def package_version(package: str) -> str:
+    """The installed version, or "unknown"."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+@functools.cache
+def cpu_name() -> str:
+    """The processor's model name, or "unknown"."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+@functools.cache
+def git_state() -> tuple[str, bool | str]:
+    """(commit, has uncommitted changes) of the checkout this package runs from; "unknown" outside one."""
+    try:
+        # A package installed inside somebody else's checkout must not report that checkout's commit.
+        _git("ls-files", "--error-unmatch", "__init__.py")
+        return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return "unknown", "unknown"
+
+
+def _git(*arguments: str) -> str:
+    run = subprocess.run(["git", *arguments], cwd=_PACKAGE, capture_output=True, text=True, check=True, timeout=30)
+    return run.stdout.strip()
+
+
+@functools.cache
+def source_digest(*parts: str) -> str:
+    """sha256 of the package's own source under `parts` (files or folders): it changes when the code does."""
+    digest = hashlib.sha256()
+    for path in _source_files(parts):
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _source_files(parts: Iterable[str]) -> list[Path]:
+    files: list[Path] = []
+    for part in parts:
+        path = _PACKAGE / part
+        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return files

@@ -1,0 +1,111 @@
+"""One measurement, as an immutable value with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import ConfigDict, ValidationError
+
+from awbench.errors import UserError
+from awbench.validation import Strict, first_error
+
+SCHEMA = 1
+
+
+class BrokenRecordError(UserError):
+    """A record is truncated, edited, or not a record; the message names the file."""
+
+
+class Quantity(Strict):
+    """A number with its unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    value: int | float
+    unit: str
+
+
+class Record(Strict):
+    """One measurement of one variant.
+
+    Attributes:
+        kind: what was measured, e.g. "complexity".
+        variant, options: the network, and every option that changes it.
+        settings: how it was measured (image size, batch size, ...).
+        inputs: hashes and versions of everything else that can change the result.
+        values: the result, each number with its unit.
+        environment: where it was measured, see `awbench.records.environment`.
+        started, finished: UTC, ISO 8601.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    schema_version: Literal[1] = 1
+    kind: str
+    variant: str
+    options: dict[str, Any]
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    values: dict[str, Quantity]
+    environment: dict[str, Any]
+    started: str
+    finished: str
+
+    @property
+    def key(self) -> str:
+        """Identifies what was measured: two records of one key measured the same thing with the same inputs."""
+        return measurement_key(self.kind, self.variant, self.options, self.settings, self.inputs)
+
+    def value(self, name: str) -> int | float:
+        return self.values[name].value
+
+    def to_json(self) -> str:
+        """The file's content: the fields, and a sha256 of them."""
+        body = self.model_dump(mode="json")
+        return json.dumps({**body, "sha256": _sha256(body)}, indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Record:
+        """Read a record back.
+
+        Args:
+            text: what `to_json` wrote.
+            where: the file's name, for the error.
+
+        Raises:
+            BrokenRecordError: not JSON (truncated), checksum wrong (edited), or not this schema.
+        """
+        remedy = "restore the file or delete it and measure again"
+        try:
+            body = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise BrokenRecordError(f"{where} is truncated or not JSON ({error}); {remedy}") from None
+        if not isinstance(body, dict) or "sha256" not in body:
+            raise BrokenRecordError(f"{where} is not a record: it has no sha256; {remedy}")
+        checksum = body.pop("sha256")
+        if checksum != _sha256(body):
+            raise BrokenRecordError(f"{where} was changed after it was written: its checksum does not match; {remedy}")
+        if body.get("schema_version") != SCHEMA:
+            raise BrokenRecordError(
+                f"{where} has schema version {body.get('schema_version')!r}; this awbench reads version {SCHEMA}"
+            )
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            raise BrokenRecordError(f"{where} is not a valid record: {first_error(error)}; {remedy}") from None
+
+
+def measurement_key(
+    kind: str, variant: str, options: dict[str, Any], settings: dict[str, Any], inputs: dict[str, str]
+) -> str:
+    """sha256 over everything that can change a result."""
+    return _sha256(
+        {"kind": kind, "variant": variant, "options": options, "settings": settings, "inputs": inputs, "schema": SCHEMA}
+    )
+
+
+def _sha256(body: Any) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

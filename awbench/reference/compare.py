@@ -1,0 +1,227 @@
+"""Published complexity beside measured: under the published convention, to the last printed digit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+
+from awbench.records import Record
+from awbench.reference.load import ReferenceNumber
+from awbench.reference.source import ComplexityConvention, Layer
+from awbench.variants import ModelOptions, describe_options, list_variants, parse_variant
+
+EQUAL = "equal to all printed digits"
+UNKNOWN = "unknown"
+NOT_MEASURED = "not measured"
+
+# Sets of counted layers that tools in the field use; tried when a number is not met under its stated convention.
+_KNOWN_LAYER_SETS: dict[str, dict[Layer, int]] = {
+    "convolutions and linear layers": {"convolution": 1, "linear": 1},
+    "these and pooling": {"convolution": 1, "linear": 1, "pooling": 1},
+    "these, biases, normalisation, ReLU and pooling (mmcv's counter)": {
+        "convolution": 1, "linear": 1, "convolution_bias": 1, "normalisation": 2, "activation": 1, "pooling": 1,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The values of a complexity record, by name."""
+
+    values: Mapping[str, int]
+
+    def operations(self, layers: Mapping[Layer, int], operation: str) -> int:
+        """Operations of one forward pass under a convention; see `ComplexityConvention`."""
+        total = layers["convolution"] * self.values["macs"] * (2 if operation == "flop" else 1)
+        for layer, weight in layers.items():
+            if layer not in ("convolution", "linear"):
+                total += weight * self.values[f"elements.{layer}"]
+        return total
+
+
+class ComplexityIndex:
+    """Complexity records of the grid with default options, newest first choice, cross-checked before others."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._by_setting: dict[tuple[str, str, int], Measured] = {}
+        for record in sorted(records, key=lambda r: (r.settings["cross_check"], r.finished)):
+            placement = record.options["stride_placement"]
+            options = ModelOptions(stride_placement=placement)
+            if record.options == describe_options(parse_variant(record.variant), options):
+                values = {name: int(quantity.value) for name, quantity in record.values.items()}
+                self._by_setting[record.variant, placement, record.settings["image_size"]] = Measured(values)
+
+    def get(self, variant: str, stride_placement: str, image_size: int) -> Measured | None:
+        return self._by_setting.get((variant, stride_placement, image_size))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One published number and what was measured under its convention.
+
+    Attributes:
+        number: None for a network whose number nobody published, or nobody here could read.
+        measured: in base units (parameters, MAC), or None.
+        verdict: "equal to all printed digits", "differs by x %", "unknown" or "not measured: needs ...".
+        note: why sources disagree, as far as it was reproduced.
+    """
+
+    variant: str
+    metric: str
+    number: ReferenceNumber | None
+    measured: int | None
+    verdict: str
+    note: str = ""
+
+    @property
+    def difference(self) -> Decimal | None:
+        """measured - published, in the published unit."""
+        if self.number is None or self.measured is None:
+            return None
+        return Decimal(self.measured) / self.number.base_units - self.number.value
+
+
+def equal_to_printed_digits(measured: int, published: Decimal, base_units: int) -> bool:
+    """Whether `measured`, in `base_units`, rounds to exactly the digits printed (ties either way)."""
+    digits = Decimal(1).scaleb(int(published.as_tuple().exponent))
+    exact = Decimal(measured) / base_units
+    return published in (exact.quantize(digits, rounding) for rounding in (ROUND_HALF_EVEN, ROUND_HALF_UP))
+
+
+def compare_complexity(numbers: list[ReferenceNumber], records: Iterable[Record]) -> list[Comparison]:
+    """Every published complexity number beside its measurement, then the variants nobody published.
+
+    Args:
+        numbers: of kind "complexity".
+        records: of kind "complexity".
+    """
+    index = ComplexityIndex(records)
+    comparisons = [_compare(number, numbers, index) for number in numbers]
+    published = {(number.variant, number.metric) for number in numbers}
+    for variant in list_variants("classification"):
+        for metric in ("params", "macs"):
+            if (variant.name, metric) not in published:
+                measured = index.get(variant.name, "v1.5", variant.architecture.image_size)
+                value = measured.values[metric] if measured else None
+                verdict = UNKNOWN if measured else _needs_counting(variant.name)
+                comparisons.append(Comparison(variant.name, metric, None, value, verdict))
+    order = {variant.name: position for position, variant in enumerate(list_variants())}
+    return sorted(comparisons, key=lambda c: (order.get(c.variant, len(order)), c.metric != "params"))
+
+
+def _compare(number: ReferenceNumber, numbers: list[ReferenceNumber], index: ComplexityIndex) -> Comparison:
+    measured = measure_under(number, number.convention, index)
+    if measured is None:
+        return Comparison(number.variant, number.metric, number, None, _needs(number), number.note)
+    verdict = _verdict(measured, number)
+    notes = [number.note] if number.note else []
+    if number.metric == "macs":
+        if verdict != EQUAL:
+            notes.append(_other_conventions(number, index))
+        notes += _disagreements(number, numbers, index)
+    return Comparison(number.variant, number.metric, number, measured, verdict, "; ".join(notes))
+
+
+def measure_under(number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex) -> int | None:
+    """What the number's network costs under `convention`, in base units; None where it was not measured."""
+    if number.network or not isinstance(convention.image_size, int):
+        return None
+    # Parameters do not depend on where the stride is.
+    placement = "v1.5" if convention.stride_placement == "unknown" else convention.stride_placement
+    measured = index.get(number.variant, placement, convention.image_size)
+    if measured is None:
+        return None
+    if number.metric == "macs":
+        if convention.stride_placement == "unknown":
+            return None
+        return measured.operations(convention.layers, convention.operation)
+    return measured.values.get(number.metric)
+
+
+def _verdict(measured: int, number: ReferenceNumber) -> str:
+    if equal_to_printed_digits(measured, number.value, number.base_units):
+        return EQUAL
+    relative = (Decimal(measured) / number.base_units - number.value) / number.value * 100
+    return f"differs by {relative:+.2f} %"
+
+
+def _needs_counting(variant: str) -> str:
+    return f"{NOT_MEASURED}: needs 'awbench complexity {variant}'"
+
+
+def _needs(number: ReferenceNumber) -> str:
+    if number.network:
+        return f"{NOT_MEASURED}: {number.network}"
+    if parse_variant(number.variant).task == "detection":
+        return f"{NOT_MEASURED}: needs a detection engine, which this version does not have"
+    convention = number.convention
+    if convention.stride_placement == "unknown" or convention.image_size == "unknown":
+        return f"{NOT_MEASURED}: needs the source's stride placement and image size, which are unknown"
+    variant = parse_variant(number.variant)
+    command = f"awbench complexity {number.variant}"
+    if convention.stride_placement != "v1.5":
+        command += f" --stride-placement {convention.stride_placement}"
+    if convention.image_size != variant.architecture.image_size:
+        command += f" --image-size {convention.image_size}"
+    return f"{NOT_MEASURED}: needs '{command}'"
+
+
+def _other_conventions(number: ReferenceNumber, index: ComplexityIndex) -> str:
+    """Under which other convention that the field uses the number would be met."""
+    stated = number.convention
+    for placement in (stated.stride_placement, *({"v1", "v1.5"} - {stated.stride_placement})):
+        for name, layers in _KNOWN_LAYER_SETS.items():
+            for operation in ("mac", "flop"):
+                convention = ComplexityConvention(
+                    stride_placement=placement, image_size=stated.image_size, operation=operation, layers=layers
+                )
+                measured = measure_under(number, convention, index)
+                if measured is not None and equal_to_printed_digits(measured, number.value, number.base_units):
+                    return f"met when counting {placement}, {operation.upper()}, {name}"
+    return "not met under any convention known here"
+
+
+def _disagreements(number: ReferenceNumber, numbers: list[ReferenceNumber], index: ComplexityIndex) -> list[str]:
+    """Why other sources print another number for the same network: what differs in how they count."""
+    notes = []
+    for other in numbers:
+        if other.source == number.source or (other.variant, other.metric) != (number.variant, number.metric):
+            continue
+        if _same_printed(number, other):
+            continue
+        measured = measure_under(other, other.convention, index)
+        reproduced = measured is not None and equal_to_printed_digits(measured, other.value, other.base_units)
+        why = " and ".join(_convention_differences(number.convention, other.convention))
+        status = "reproduced" if reproduced else "not reproduced"
+        notes.append(f"{other.source} prints {other.value} {other.unit}: {why or 'same stated convention'}, {status}")
+    return notes
+
+
+def _same_printed(number: ReferenceNumber, other: ReferenceNumber) -> bool:
+    """Whether two printed numbers agree as far as the shorter one goes."""
+    shorter, longer = sorted((number, other), key=lambda n: -int(n.value.as_tuple().exponent))
+    exact = int(longer.value * longer.base_units)
+    return equal_to_printed_digits(exact, shorter.value, shorter.base_units)
+
+
+def _convention_differences(own: ComplexityConvention, other: ComplexityConvention) -> list[str]:
+    differences = []
+    if own.stride_placement != other.stride_placement:
+        differences.append(f"stride placement {other.stride_placement}, here {own.stride_placement}")
+    if own.layers != other.layers:
+        differences.append(f"layers counted {_layers(other)}, here {_layers(own)}")
+    if own.operation != other.operation:
+        differences.append(f"counted as {other.operation.upper()}, here {own.operation.upper()}")
+    if own.image_size != other.image_size:
+        differences.append(f"image size {other.image_size}, here {own.image_size}")
+    return differences
+
+
+def _layers(convention: ComplexityConvention) -> str:
+    return describe_layers(convention.layers)
+
+
+def describe_layers(layers: Mapping[Layer, int]) -> str:
+    """E.g. "convolution + linear + 2 x normalisation"."""
+    return " + ".join(layer if weight == 1 else f"{weight} x {layer}" for layer, weight in layers.items())

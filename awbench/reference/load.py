@@ -1,0 +1,189 @@
+"""Reading `reference_results/`: every file validated, numbers resolved so that each stands on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from awbench.errors import UserError
+from awbench.reference.source import METRICS, Claim, Scatter, Source
+from awbench.validation import first_error
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class ReferenceNumber:
+    """A published number with everything that belongs to it.
+
+    Attributes:
+        source: id of its source.
+        value: as printed, trailing zeros kept.
+        convention: of the metric's kind, see `awbench.reference.source`.
+        other fields: as in `awbench.reference.source.Number`.
+    """
+
+    source: str
+    variant: str
+    metric: str
+    value: Decimal
+    unit: str
+    standing: str
+    url: str
+    convention: Any
+    weights: str = ""
+    schedule: str = ""
+    note: str = ""
+    network: str = ""
+
+    @property
+    def kind(self) -> str:
+        return METRICS[self.metric].kind
+
+    @property
+    def base_units(self) -> int:
+        """How many base units one printed unit is: 10^9 for GMAC."""
+        return METRICS[self.metric].units[self.unit]
+
+
+@dataclass(frozen=True)
+class References:
+    """All sources of a folder.
+
+    Attributes:
+        numbers: every published number, in the order of files and lines.
+        unknown: ids of sources whose numbers nobody could read yet.
+    """
+
+    sources: tuple[Source, ...]
+    numbers: tuple[ReferenceNumber, ...]
+    unknown: tuple[str, ...]
+
+    def of_kind(self, kind: str) -> list[ReferenceNumber]:
+        return [number for number in self.numbers if number.kind == kind]
+
+    @property
+    def claims(self) -> list[tuple[Source, Claim]]:
+        return [(source, claim) for source in self.sources for claim in source.claims]
+
+    @property
+    def scatter(self) -> list[Scatter]:
+        return [scatter for source in self.sources for scatter in source.scatter]
+
+
+def default_directory() -> Path:
+    """`reference_results/`: inside an installed package, or beside it in a checkout."""
+    installed = _PACKAGE / "reference_results"
+    return installed if installed.is_dir() else _PACKAGE.parent / "reference_results"
+
+
+def load_references(directory: Path | None = None) -> References:
+    """Read and validate every YAML file of the folder.
+
+    Raises:
+        UserError: the folder is missing or empty, or a file is not valid: its name, the place and the remedy.
+    """
+    directory = directory or default_directory()
+    paths = sorted(directory.glob("*.yaml"))
+    if not paths:
+        raise UserError(f"no reference files in {directory}; expected the YAML files of reference_results/ there")
+    sources = [load_source(path) for path in paths]
+    seen: dict[str, Path] = {}
+    for path, source in zip(paths, sources, strict=True):
+        if source.id in seen:
+            raise UserError(f"{path}: id {source.id!r} is already that of {seen[source.id]}; give each file its own")
+        seen[source.id] = path
+    return References(
+        sources=tuple(sources),
+        numbers=tuple(number for source in sources for number in _resolve(source)),
+        unknown=tuple(source.id for source in sources if source.numbers == "unknown"),
+    )
+
+
+def load_source(path: Path) -> Source:
+    """Read and validate one file.
+
+    Raises:
+        UserError: it cannot be read, is not YAML, or breaks the schema.
+    """
+    data = read_yaml(path)
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected keys and values at the top level, found {type(data).__name__}")
+    try:
+        return Source.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_error(error)}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """YAML with decimal numbers kept as printed, and a key given twice refused.
+
+    Raises:
+        UserError: the file cannot be read or is not YAML; the line is named.
+    """
+    try:
+        return yaml.load(path.read_text(), Loader=_PrintedNumbersLoader)  # a SafeLoader: builds plain values only
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise UserError(f"{path}{where}: not valid YAML: {problem}") from None
+
+
+class _PrintedNumbersLoader(yaml.SafeLoader):
+    """7.570 is Decimal("7.570"), not 7.57: the printed zero is a digit that a comparison must meet."""
+
+
+def _construct_decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal | float:
+    try:
+        return Decimal(node.value)
+    except ArithmeticError:  # .inf, .nan and such
+        return loader.construct_yaml_float(node)
+
+
+def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_PrintedNumbersLoader.add_constructor("tag:yaml.org,2002:float", _construct_decimal)
+_PrintedNumbersLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+
+
+def _resolve(source: Source) -> list[ReferenceNumber]:
+    if isinstance(source.numbers, str):
+        return []
+    resolved = []
+    for number in source.numbers:
+        kind = METRICS[number.metric].kind
+        standing = number.standing or source.standing
+        assert standing is not None  # Source._check
+        resolved.append(
+            ReferenceNumber(
+                source=source.id,
+                variant=number.variant,
+                metric=number.metric,
+                value=number.value,
+                unit=number.unit,
+                standing=standing,
+                url=number.url or source.url,
+                convention=getattr(number.conventions, kind) or getattr(source.conventions, kind),
+                weights=number.weights,
+                schedule=number.schedule,
+                note=number.note,
+                network=number.network,
+            )
+        )
+    return resolved

@@ -1,0 +1,247 @@
+"""The form of a file in `reference_results/`: published numbers, each with where and how it was read."""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from awbench.errors import UserError, suggestion
+from awbench.validation import Strict
+from awbench.variants import ATTENTION_MODULES, parse_variant
+
+Standing = Literal["primary", "secondary", "recalled"]
+StridePlacement = Literal["v1", "v1.5", "unknown"]
+Layer = Literal["convolution", "linear", "convolution_bias", "normalisation", "activation", "pooling"]
+Unknown = Literal["unknown"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A quantity that sources publish.
+
+    Attributes:
+        kind: the table it belongs to, and the convention that must be stated with it.
+        units: unit -> how many base units (the first one's) it is.
+    """
+
+    kind: str
+    units: dict[str, int]
+
+
+METRICS: dict[str, Metric] = {
+    "params": Metric("complexity", {"parameters": 1, "M parameters": 10**6}),
+    "trainable_params": Metric("complexity", {"parameters": 1}),
+    "macs": Metric("complexity", {"MAC": 1, "GMAC": 10**9}),
+    "top1": Metric("accuracy", {"percent": 1}),
+    "top5": Metric("accuracy", {"percent": 1}),
+    "top1_error": Metric("accuracy", {"percent": 1}),
+    "top5_error": Metric("accuracy", {"percent": 1}),
+    "box_ap": Metric("detection", {"AP points": 1}),
+    "ap50": Metric("detection", {"AP points": 1}),
+    "ap75": Metric("detection", {"AP points": 1}),
+    "ap_small": Metric("detection", {"AP points": 1}),
+    "ap_medium": Metric("detection", {"AP points": 1}),
+    "ap_large": Metric("detection", {"AP points": 1}),
+    "train_time": Metric("latency", {"s/iteration": 1}),
+    "inference_time": Metric("latency", {"s/image": 1}),
+    "train_memory": Metric("latency", {"GB": 1}),
+    "throughput": Metric("latency", {"images/s": 1}),
+}
+
+
+def _check_metric(metric: str, unit: str) -> None:
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r} is not known{suggestion(metric, METRICS)} Known: {', '.join(METRICS)}")
+    units = METRICS[metric].units
+    if unit not in units:
+        raise ValueError(f"unit {unit!r} does not fit {metric}; use {' or '.join(units)}")
+
+
+def _check_variant(name: str) -> None:
+    try:
+        parse_variant(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+class ComplexityConvention(Strict):
+    """How a source counts.
+
+    Attributes:
+        stride_placement: of bottleneck networks, in what the source counted.
+        image_size: pixels a side.
+        operation: "mac", or "flop" where a multiply-accumulate is printed as two.
+        layers: layers counted -> operations for each multiply-accumulate (convolution, linear),
+            output element (convolution_bias) or input element (the others).
+    """
+
+    stride_placement: StridePlacement
+    image_size: int | Unknown
+    operation: Literal["mac", "flop"]
+    layers: dict[Layer, Annotated[int, Field(ge=1)]]
+
+    @model_validator(mode="after")
+    def _check(self) -> ComplexityConvention:
+        if self.layers.get("convolution") is None or self.layers.get("convolution") != self.layers.get("linear"):
+            raise ValueError("layers must count convolution and linear, both with the same weight")
+        return self
+
+
+class AccuracyConvention(Strict):
+    """How accuracy was evaluated; "unknown" where the source does not say."""
+
+    dataset: str
+    crop: int | Unknown
+    resize: int | Unknown
+    crops: int | Unknown
+
+
+class DetectionConvention(Strict):
+    """What detection numbers were measured on; "unknown" where the source does not say."""
+
+    dataset: str
+    detector: str
+
+
+class LatencyConvention(Strict):
+    """What speed was measured on; "unknown" where the source does not say."""
+
+    device: str
+    batch_size: int | Unknown
+    dtype: str
+    image_size: int | Unknown
+
+
+class Conventions(Strict):
+    """One convention a kind of metric."""
+
+    complexity: ComplexityConvention | None = None
+    accuracy: AccuracyConvention | None = None
+    detection: DetectionConvention | None = None
+    latency: LatencyConvention | None = None
+
+
+class Number(Strict):
+    """One published number. Whatever is left out of the optional fields holds as the source states it.
+
+    Attributes:
+        variant: the network, by its name here; one the suite does not build says so in `network`.
+        value: as printed: trailing zeros are kept and count as printed digits.
+        weights, schedule: which of several published trainings.
+        conventions: where this number's differ from the source's.
+    """
+
+    variant: str
+    metric: str
+    value: Decimal
+    unit: str
+    weights: str = ""
+    schedule: str = ""
+    standing: Standing | None = None
+    url: str | None = None
+    note: str = ""
+    network: str = ""
+    conventions: Conventions = Conventions()
+
+    @model_validator(mode="after")
+    def _check(self) -> Number:
+        _check_metric(self.metric, self.unit)
+        if not self.network:
+            _check_variant(self.variant)
+        if not self.value.is_finite() or self.value < 0:
+            raise ValueError(f"value {self.value} of {self.metric} must be a finite number, 0 or more")
+        return self
+
+
+class Claim(Strict):
+    """A published difference between a variant and its baseline.
+
+    Attributes:
+        variant, over: a variant's name, or attention settings ("aw_se" over "se"), pairwise.
+        delta: the stated gain, in `unit`.
+        relation: "equal", or "up_to" for the best of several.
+    """
+
+    id: str
+    metric: str
+    unit: str
+    variant: str | list[str]
+    over: str | list[str]
+    delta: Decimal
+    relation: Literal["equal", "up_to"]
+    dataset: str
+    text: str
+    standing: Standing | None = None
+    url: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Claim:
+        _check_metric(self.metric, self.unit)
+        for side in (self.variant, self.over):
+            for name in [side] if isinstance(side, str) else side:
+                if name.removeprefix("aw_") not in ATTENTION_MODULES:
+                    _check_variant(name)
+        return self
+
+
+class Scatter(Strict):
+    """How far runs of one recipe lie apart, or what difference a source tolerates."""
+
+    what: str
+    metric: str
+    unit: str
+    published: Decimal | None = None
+    reruns: list[Decimal] = []
+    tolerance: Decimal | None = None
+    standing: Standing
+    url: str
+
+    @model_validator(mode="after")
+    def _check(self) -> Scatter:
+        _check_metric(self.metric, self.unit)
+        if not self.reruns and self.tolerance is None:
+            raise ValueError("give reruns or tolerance")
+        return self
+
+
+class Source(Strict):
+    """One file: one publication or repository.
+
+    Attributes:
+        standing: holds for every number and claim that does not state its own.
+        numbers: or "unknown" where nobody here could read them.
+        recipe: the training recipe the source states, as it states it.
+    """
+
+    schema_version: Literal[1]
+    id: str
+    title: str
+    url: str
+    read_from: str
+    standing: Standing | None = None
+    commit: str = ""
+    note: str = ""
+    conventions: Conventions = Conventions()
+    numbers: list[Number] | Unknown = []
+    claims: list[Claim] = []
+    scatter: list[Scatter] = []
+    recipe: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Source:
+        if not self.url.startswith("https://"):
+            raise ValueError(f"url {self.url!r} must begin with https://")
+        for index, number in enumerate(self.numbers if isinstance(self.numbers, list) else []):
+            where = f"numbers[{index}] ({number.variant} {number.metric} {number.value})"
+            if number.standing is None and self.standing is None:
+                raise ValueError(f"{where} has no standing; add standing: primary, secondary or recalled")
+            kind = METRICS[number.metric].kind
+            if getattr(number.conventions, kind) is None and getattr(self.conventions, kind) is None:
+                raise ValueError(f"{where} has no convention; add conventions: {kind}: to it or to the source")
+        for claim in self.claims:
+            if claim.standing is None and self.standing is None:
+                raise ValueError(f"claim {claim.id} has no standing; add standing: primary, secondary or recalled")
+        return self

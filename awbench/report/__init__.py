@@ -1,0 +1,1 @@
+"""Records and references to tables, plots and pages. Never measures."""
