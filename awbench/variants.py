@@ -41,6 +41,7 @@ class AttentionModule:
 ATTENTION_MODULES: dict[str, AttentionModule] = {
     "se": AttentionModule("SE", "arXiv 1709.01507", "awbench.attention.squeeze_excitation:SqueezeExcitation"),
     "cbam": AttentionModule("CBAM", "arXiv 1807.06521", "awbench.attention.cbam:CBAM"),
+    "eca": AttentionModule("ECA", "arXiv 1910.03151", "awbench.attention.efficient_channel_attention:ECA"),
 }
 
 
