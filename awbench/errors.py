@@ -7,6 +7,7 @@ names the thing, its value and what would be right.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -20,5 +21,14 @@ class CounterDisagreement(Exception):
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """How a sentence about an unknown word ends: "; did you mean X?" with the nearest known word, or "."."""
-    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {nearest[0]}?" if nearest else "."
+    close = difflib.get_close_matches(word, list(known), n=5, cutoff=0.5)
+    if not close:
+        return "."
+    nearest = min(close, key=lambda name: (-difflib.SequenceMatcher(a=name, b=word).ratio(), _distance(name, word)))
+    return f"; did you mean {nearest}?"
+
+
+def _distance(a: str, b: str) -> int:
+    """How far the numbers in two words lie apart: resnet51 is nearer to resnet50 than to resnet56."""
+    numbers = [[int(digits) for digits in re.findall(r"\d+", word)] for word in (a, b)]
+    return sum(abs(x - y) for x, y in zip(*numbers, strict=False))

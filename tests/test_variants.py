@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+
+from awbench.errors import UserError
+from awbench.variants import AWOptions, list_variants, make_options, parse_variant
+
+
+def test_the_grid_is_every_depth_with_every_attention_setting():
+    names = {variant.name for variant in list_variants("classification")}
+    settings = ("", "se_", "cbam_", "eca_", "aw_", "aw_se_", "aw_cbam_", "aw_eca_")
+    depths = (18, 34, 50, 101, 152, 20, 32, 56)
+    assert names == {f"{setting}resnet{depth}" for setting in settings for depth in depths}
+
+
+def test_detectors_carry_their_backbone():
+    variant = parse_variant("faster_rcnn_aw_cbam_resnet101_fpn")
+    assert (variant.task, variant.backbone, variant.plain) == (
+        "detection",
+        "aw_cbam_resnet101",
+        "faster_rcnn_resnet101_fpn",
+    )
+
+
+@pytest.mark.parametrize("variant", list_variants(), ids=lambda variant: variant.name)
+def test_every_listed_name_parses_to_itself(variant):
+    assert parse_variant(variant.name) == variant
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("resnet51", "resnet50"), ("AW-ResNet50", "aw_resnet50"), ("aw_sse_resnet50", "aw_se_resnet50")],
+)
+def test_an_unknown_name_suggests_the_nearest(typed, meant):
+    with pytest.raises(UserError, match=rf"{typed} is not a variant; did you mean {meant}\?"):
+        parse_variant(typed)
+
+
+def test_a_name_near_nothing_is_still_an_error():
+    with pytest.raises(UserError, match="is not a variant. See 'awbench list'"):
+        parse_variant("zzz")
+
+
+def test_a_detector_is_refused_where_a_classifier_is_needed():
+    with pytest.raises(UserError, match="this needs a classification one"):
+        parse_variant("faster_rcnn_resnet50_fpn", "classification")
+
+
+@pytest.mark.parametrize(
+    ("option", "typed", "value"),
+    [
+        ("reduction", "8", 8),
+        ("expansion", "none", None),
+        ("expansion", "4", 4),
+        ("residual", "off", False),
+        ("norm", "true", True),
+        ("stages", "3,4", (3, 4)),
+        ("gate", "tanh", "tanh"),
+    ],
+)
+def test_aw_options_are_read_as_typed_on_a_command_line(option, typed, value):
+    assert getattr(make_options(aw_options={option: typed}).aw, option) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reducton": "8"}, r"'reducton' does not exist; did you mean reduction\?"),
+        ({"reduction": "half"}, "reduction='half' is not a whole number"),
+        ({"reduction": 1.5}, "is not a whole number"),
+        ({"residual": "maybe"}, "is not true or false"),
+        ({"convolutions": "5x5"}, "use 3x3, 1x1 or all"),
+        ({"stages": "0,1"}, "use some of 1,2,3,4"),
+    ],
+)
+def test_a_wrong_aw_option_says_what_would_be_right(options, message):
+    with pytest.raises(UserError, match=message):
+        make_options(aw_options=options)
+
+
+def test_every_aw_option_has_a_standing():
+    import dataclasses
+
+    standings = {field.metadata["standing"] for field in dataclasses.fields(AWOptions)}
+    assert standings <= {"secondary", "recalled", "chosen"}
+
+
+def test_unknown_stride_placement_and_class_count():
+    with pytest.raises(UserError, match="use v1 or v1.5"):
+        make_options(stride_placement="v2")
+    with pytest.raises(UserError, match="at least 1 class"):
+        make_options(num_classes=0)
