@@ -57,7 +57,7 @@ class References:
 
     Attributes:
         numbers: every published number, in the order of files and lines.
-        unknown: ids of sources whose numbers nobody could read yet.
+        unknown: ids of sources of which something could not be read yet.
     """
 
     sources: tuple[Source, ...]
@@ -101,7 +101,7 @@ def load_references(directory: Path | None = None) -> References:
     return References(
         sources=tuple(sources),
         numbers=tuple(number for source in sources for number in _resolve(source)),
-        unknown=tuple(source.id for source in sources if source.numbers == "unknown"),
+        unknown=tuple(source.id for source in sources if source.unknown),
     )
 
 
@@ -163,8 +163,6 @@ _PrintedNumbersLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING
 
 
 def _resolve(source: Source) -> list[ReferenceNumber]:
-    if isinstance(source.numbers, str):
-        return []
     resolved = []
     for number in source.numbers:
         kind = METRICS[number.metric].kind

@@ -212,7 +212,7 @@ class Source(Strict):
 
     Attributes:
         standing: holds for every number and claim that does not state its own.
-        numbers: or "unknown" where nobody here could read them.
+        unknown: what of it nobody here could read; to be removed when its numbers are entered.
         recipe: the training recipe the source states, as it states it.
     """
 
@@ -225,7 +225,8 @@ class Source(Strict):
     commit: str = ""
     note: str = ""
     conventions: Conventions = Conventions()
-    numbers: list[Number] | Unknown = []
+    unknown: str = ""
+    numbers: list[Number] = []
     claims: list[Claim] = []
     scatter: list[Scatter] = []
     recipe: dict[str, Any] = {}
@@ -234,7 +235,7 @@ class Source(Strict):
     def _check(self) -> Source:
         if not self.url.startswith("https://"):
             raise ValueError(f"url {self.url!r} must begin with https://")
-        for index, number in enumerate(self.numbers if isinstance(self.numbers, list) else []):
+        for index, number in enumerate(self.numbers):
             where = f"numbers[{index}] ({number.variant} {number.metric} {number.value})"
             if number.standing is None and self.standing is None:
                 raise ValueError(f"{where} has no standing; add standing: primary, secondary or recalled")

@@ -194,7 +194,8 @@ def _published_object(number: ReferenceNumber) -> dict[str, object]:
 
 def _unknown_notes(references: References) -> tuple[str, ...]:
     return tuple(
-        f"The tables of {source} are unknown here: see reference_results/README.md." for source in references.unknown
+        f"{source}: numbers unknown here; reference_results/README.md says how to enter them."
+        for source in references.unknown
     )
 
 

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from awbench.errors import CounterDisagreement, UserError
+from awbench.kernels import STRATEGIES, operator
+from awbench.measure import complexity
+from awbench.measure.complexity import demand_agreement, measure_complexity
+from awbench.reference.locked import LOCKED_VALUES, load_locked
+from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants, make_options
+
+GRID = [variant.name for variant in list_variants("classification")]
+
+
+# The project's METHOD: parameters by arithmetic, and multiply-accumulates in G to four decimals.
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("resnet50", 25_557_032),
+        ("resnet101", 44_549_160),
+        ("se_resnet50", 28_088_024),
+        ("se_resnet101", 49_326_872),
+        ("cbam_resnet50", 28_089_624),
+        ("cbam_resnet101", 49_330_172),
+        ("aw_resnet50", 25_722_240),
+    ],
+)
+def test_published_parameter_counts(name, params):
+    assert measure_complexity(name, ModelOptions()).params == params
+
+
+@pytest.mark.parametrize(
+    ("name", "v15", "v1"),
+    [
+        ("resnet50", "4.0892", "3.8580"),
+        ("se_resnet50", "4.0917", "3.8605"),
+        ("cbam_resnet50", "4.0956", "3.8644"),
+        ("resnet101", "7.8014", "7.5702"),
+        ("se_resnet101", "7.8061", "7.5749"),
+        ("cbam_resnet101", "7.8126", "7.5814"),
+    ],
+)
+def test_published_multiply_accumulates_under_both_conventions(name, v15, v1):
+    counted = {p: measure_complexity(name, ModelOptions(stride_placement=p)).macs for p in STRIDE_PLACEMENTS}
+    assert (f"{counted['v1.5'] / 1e9:.4f}", f"{counted['v1'] / 1e9:.4f}") == (v15, v1)
+
+
+def test_what_aw_adds_to_resnet50():
+    plain, aw = (measure_complexity(name, ModelOptions()) for name in ("resnet50", "aw_resnet50"))
+    assert aw.macs - plain.macs == 1_414_656
+    assert (aw.aw_kernel_forming, plain.aw_kernel_forming) == (11_317_248, 0)
+    assert aw.params - plain.params == 165_208
+
+
+@pytest.fixture(scope="module")
+def locked():
+    return {(row.variant, row.stride_placement): row for row in load_locked()}
+
+
+def test_the_locked_file_covers_the_grid(locked):
+    assert set(locked) == {(name, placement) for name in GRID for placement in STRIDE_PLACEMENTS}
+
+
+@pytest.mark.parametrize("placement", STRIDE_PLACEMENTS)
+@pytest.mark.parametrize("name", GRID)
+def test_the_code_is_held_to_the_locked_counts(name, placement, locked):
+    counted = measure_complexity(name, ModelOptions(stride_placement=placement))
+    row = locked[name, placement]
+    assert {value: getattr(counted, value) for value in LOCKED_VALUES} == {
+        value: getattr(row, value) for value in LOCKED_VALUES
+    }
+
+
+@pytest.mark.parametrize("name", GRID)
+def test_two_independent_counters_agree_to_the_unit(name):
+    counted = measure_complexity(name, ModelOptions(), cross_check=True)
+    assert counted.macs_by_counter["torch"] == counted.macs_by_counter["fvcore"] == counted.macs
+    assert sum(counted.macs_by_layer.values()) == counted.macs
+
+
+@pytest.mark.parametrize(
+    "aw_options",
+    [
+        {"expansion": 1},
+        {"convolutions": "all"},
+        {"reduction": 4, "stages": "4"},
+        {"norm": False, "pool_size": "global"},
+    ],
+)
+def test_the_counters_agree_under_other_choices_too(aw_options):
+    options = make_options(aw_options=aw_options, num_classes=10)
+    counted = measure_complexity("aw_se_resnet50", options, image_size=64, cross_check=True)
+    assert counted.macs_by_counter["torch"] == counted.macs_by_counter["fvcore"]
+
+
+def test_a_disagreement_names_the_layer(monkeypatch):
+    def forgets_the_taps(inputs, outputs):
+        return 1
+
+    monkeypatch.setattr(complexity, "_aw_convolution_macs", forgets_the_taps)
+    with pytest.raises(CounterDisagreement, match=r"aw_resnet20: layer layer1\.0\.conv1 has 2,359,296 .* and 1 by"):
+        measure_complexity("aw_resnet20", ModelOptions(), cross_check=True)
+
+
+def test_a_layer_only_one_counter_saw_is_a_disagreement():
+    with pytest.raises(CounterDisagreement, match="layer fc has 5 .* and 0 by"):
+        demand_agreement("net", {"conv1": 3, "fc": 5}, {"conv1": 3})
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_counts_do_not_depend_on_the_execution_nor_on_the_device(strategy, monkeypatch):
+    from awbench.attention import AWConv2d
+    from awbench.models import build
+
+    on_meta = measure_complexity("aw_cbam_resnet20", ModelOptions())
+    model = build("aw_cbam_resnet20").eval()
+    for module in model.modules():
+        if isinstance(module, AWConv2d):
+            module.strategy = strategy
+    on_cpu = complexity.count(model, torch.zeros(1, 3, 32, 32))
+    assert vars(on_cpu) == vars(on_meta)
+    assert operator.DEFAULT_STRATEGY in STRATEGIES
+
+
+def test_counts_are_per_image_and_scale_with_its_area():
+    small, large = (measure_complexity("resnet20", ModelOptions(), size) for size in (32, 64))
+    assert large.macs - 640 == 4 * (small.macs - 640)  # all but the classifier's 64 x 10
+
+
+@pytest.mark.parametrize(("name", "size"), [("resnet50", 0), ("resnet50", -3), ("resnet50", 31), ("aw_resnet20", 3)])
+def test_too_small_an_image_says_what_would_do(name, size):
+    with pytest.raises(UserError, match=rf"image size {size} is too small for {name}, whose total stride is \d+; use"):
+        measure_complexity(name, ModelOptions(), size)
+
+
+def test_the_smallest_image_is_counted():
+    assert measure_complexity("aw_resnet50", ModelOptions(), 32, cross_check=True).macs > 0
+
+
+def test_what_cannot_be_traced_is_not_silently_left_out():
+    """An AW-convolution counts the same whether its module is a leaf or inside a container."""
+    from awbench.attention import AWConv2d
+
+    layer = AWConv2d(8, 8, 3, padding=1).eval()
+    counted = complexity.count(torch.nn.Sequential(layer), torch.zeros(1, 8, 6, 6))
+    assert counted.macs_by_layer["0"] == 8 * 8 * 9 * 36
+    assert counted.macs == 8 * 8 * 9 * 36 + 2 * 8 * 9

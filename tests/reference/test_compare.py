@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from sample_records import make_record
+
+from awbench.records import Quantity
+from awbench.reference.compare import EQUAL, ComplexityIndex, compare_complexity, equal_to_printed_digits
+from awbench.reference.load import ReferenceNumber
+from awbench.reference.locked import load_locked, off_from_locked
+from awbench.reference.source import ComplexityConvention
+
+CONVOLUTION_LINEAR = {"convolution": 1, "linear": 1}
+
+
+def published(value: str, metric="macs", unit="GMAC", source="a", **convention) -> ReferenceNumber:
+    fields = {"stride_placement": "v1.5", "image_size": 224, "operation": "mac", "layers": CONVOLUTION_LINEAR}
+    return ReferenceNumber(
+        source=source,
+        variant="resnet50",
+        metric=metric,
+        value=Decimal(value),
+        unit=unit,
+        standing="primary",
+        url="https://example.org",
+        convention=ComplexityConvention(**{**fields, **convention}),
+    )
+
+
+def at_v1():
+    values = dict(make_record().values) | {"macs": Quantity(value=3_857_973_248, unit="MAC")}
+    return make_record(options={"stride_placement": "v1", "num_classes": 1000}, values=values)
+
+
+def compare(*numbers, records=None):
+    records = [make_record(), at_v1()] if records is None else records
+    compared = compare_complexity(list(numbers), records)
+    return [c for c in compared if c.number is not None]
+
+
+@pytest.mark.parametrize(
+    ("measured", "printed", "equal"),
+    [
+        (4_089_184_256, "4.089", True),
+        (4_089_184_256, "4.0892", True),
+        (4_089_184_256, "4.090", False),
+        (4_089_184_256, "4.1", True),
+        (4_089_184_256, "4", True),
+        (4_089_499_999, "4.089", True),
+        (4_089_500_000, "4.089", False),  # a tie: to even is 4.090, and half up too
+        (4_088_500_000, "4.088", True),  # a tie: to even is 4.088
+        (4_088_500_000, "4.089", True),  # and half up is 4.089
+        (7_570_194_432, "7.570", True),
+        (7_574_937_600, "7.570", False),
+    ],
+)
+def test_equality_is_to_the_last_printed_digit(measured, printed, equal):
+    assert equal_to_printed_digits(measured, Decimal(printed), 10**9) is equal
+
+
+def test_parameters_are_equal_or_wrong():
+    right, wrong = compare(
+        published("25557032", "params", "parameters"), published("25557033", "params", "parameters", source="b")
+    )
+    assert right.verdict == EQUAL
+    assert wrong.verdict.startswith("differs by")
+    assert wrong.difference == -1
+
+
+def test_each_number_is_met_under_its_own_convention_and_the_disagreement_explained():
+    ours, theirs = compare(published("4.089"), published("3.858", source="b", stride_placement="v1"))
+    assert (ours.verdict, theirs.verdict) == (EQUAL, EQUAL)
+    assert "b prints 3.858 GMAC: stride placement v1, here v1.5, reproduced" in ours.note
+    assert "a prints 4.089 GMAC: stride placement v1.5, here v1, reproduced" in theirs.note
+
+
+def test_flops_are_two_a_multiply_accumulate():
+    (number,) = compare(published("8.178", operation="flop"))
+    assert number.verdict == EQUAL
+
+
+def test_other_layers_can_be_part_of_the_convention():
+    layers = {**CONVOLUTION_LINEAR, "normalisation": 2, "activation": 1, "pooling": 1, "convolution_bias": 1}
+    (number,) = compare(published("4.12", layers=layers))
+    assert number.verdict == EQUAL
+
+
+def test_a_number_that_is_off_says_by_how_much_and_whether_another_convention_meets_it():
+    off, nowhere = compare(published("3.858"), published("9.99", source="b"))
+    assert off.verdict == "differs by +5.99 %"
+    assert "met when counting v1, MAC, convolutions and linear layers" in off.note
+    assert "not met under any convention known here" in nowhere.note
+
+
+def test_agreeing_sources_need_no_explanation():
+    short, long = compare(published("4.09"), published("4.089", source="b"))
+    assert (short.note, long.note) == ("", "")
+
+
+def test_what_was_not_counted_says_the_command_that_counts_it():
+    v15, v1 = compare(published("4.089"), published("3.858", source="b", stride_placement="v1"), records=[])
+    assert v15.verdict == "not measured: needs 'awbench complexity resnet50'"
+    assert v1.verdict == "not measured: needs 'awbench complexity resnet50 --stride-placement v1'"
+    assert v15.measured is None
+
+
+def test_an_unknown_convention_is_not_guessed():
+    (number,) = compare(published("4.089", stride_placement="unknown"))
+    assert number.verdict.startswith("not measured: needs the source's stride placement")
+
+
+def test_variants_nobody_published_are_listed_as_unknown():
+    (row,) = [c for c in compare_complexity([], [make_record()]) if (c.variant, c.metric) == ("resnet50", "macs")]
+    assert (row.verdict, row.measured, row.number) == ("unknown", 4_089_184_256, None)
+
+
+def test_records_with_other_options_do_not_stand_for_the_defaults():
+    changed = make_record(options={"stride_placement": "v1.5", "num_classes": 10})
+    assert ComplexityIndex([changed]).get("resnet50", "v1.5", 224) is None
+
+
+def test_a_newer_record_replaces_an_older_one():
+    newer = make_record(
+        finished="2026-02-01T00:00:00.000000Z",
+        values=dict(make_record().values) | {"macs": Quantity(value=1, unit="MAC")},
+    )
+    assert ComplexityIndex([newer, make_record()]).get("resnet50", "v1.5", 224).values["macs"] == 1
+
+
+def test_a_count_off_from_the_locked_one_is_said():
+    assert off_from_locked([make_record()], load_locked()) == []
+    wrong = make_record(values=dict(make_record().values) | {"params": Quantity(value=1, unit="parameters")})
+    assert off_from_locked([wrong], load_locked()) == ["resnet50 (v1.5, 224): params is 1, locked 25,557,032"]

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pytest
+
+from awbench.errors import UserError
+from awbench.reference.load import default_directory, load_references, load_source
+
+SOURCE = """\
+schema_version: 1
+id: example
+title: An example
+url: https://example.org
+read_from: its table 1
+standing: primary
+conventions:
+  complexity: {stride_placement: v1, image_size: 224, operation: mac, layers: {convolution: 1, linear: 1}}
+numbers:
+  - {variant: resnet101, metric: macs, value: 7.570, unit: GMAC}
+"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Write SOURCE with replacements; returns its path."""
+
+    def write(*replacements: tuple[str, str]):
+        text = SOURCE
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / "example.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_the_projects_own_references_are_valid_and_complete():
+    references = load_references()
+    assert len(references.numbers) > 100
+    assert {claim.id for _, claim in references.claims} == {
+        "imagenet-r101",
+        "imagenet-combined",
+        "coco-r101-fpn",
+        "coco-combined",
+    }
+    assert references.unknown == ("aw_convolution",)
+    assert all(number.url.startswith("https://") and number.standing for number in references.numbers)
+
+
+def test_the_facts_that_were_handed_over_are_there():
+    """A few of each source, as the facts file printed them."""
+    numbers = {
+        (n.source, n.variant, n.metric, n.weights or n.schedule): (str(n.value), n.standing)
+        for n in load_references().numbers
+    }
+    assert numbers["torchvision", "resnet101", "top1", "IMAGENET1K_V2"] == ("81.886", "primary")
+    assert numbers["cbam_paper", "resnet101", "macs", ""] == ("7.570", "secondary")
+    assert numbers["cbam_paper", "se_resnet50", "macs", ""] == ("3.860", "recalled")
+    assert numbers["senet_paper", "se_resnet101", "top1_error", ""] == ("22.38", "secondary")
+    assert numbers["detectron2_model_zoo", "faster_rcnn_resnet101_fpn", "box_ap", "3x"] == ("42.0", "primary")
+    assert numbers["detectron2_model_zoo", "faster_rcnn_resnet50_fpn", "params", ""] == ("41699936", "primary")
+    assert numbers["timm", "se_resnet101", "top1", "legacy_seresnet101"] == ("78.370", "primary")
+
+
+def test_printed_zeros_are_kept(source):
+    number = load_references(source().parent).numbers[0]
+    assert str(number.value) == "7.570"
+    assert number.value == Decimal("7.57")
+
+
+@pytest.mark.parametrize(
+    ("replacements", "message"),
+    [
+        ([("value:", "vlaue:")], r"numbers\[0\]: unknown key 'vlaue'; did you mean value\?"),
+        ([("read_from:", "raed_from:")], r"unknown key 'raed_from'; did you mean read_from\?"),
+        (
+            [("image_size:", "image_sise:")],
+            r"conventions.complexity: unknown key 'image_sise'; did you mean image_size",
+        ),
+        (
+            [("standing: primary\n", "")],
+            r"numbers\[0\] \(resnet101 macs 7.570\) has no standing; add standing: primary",
+        ),
+        ([("standing: primary", "standing: heard")], r"standing: .*primary.* \(it is 'heard'\)"),
+        ([("unit: GMAC", "unit: GFLOP")], "unit 'GFLOP' does not fit macs; use MAC or GMAC"),
+        ([(", unit: GMAC", "")], r"numbers\[0\].unit: Field required"),
+        ([("metric: macs", "metric: mac")], r"metric 'mac' is not known; did you mean macs\?"),
+        ([("resnet101", "resnet100")], r"resnet100 is not a variant; did you mean resnet101\?"),
+        ([("value: 7.570", "value: about 7")], "value"),
+        ([("value: 7.570", "value: .nan")], "finite"),
+        ([("value: 7.570", "value: -1.0")], "0 or more"),
+        (
+            [("metric: macs", "metric: top1"), ("unit: GMAC", "unit: percent")],
+            "has no convention; add conventions: acc",
+        ),
+        ([("linear: 1", "linear: 2")], "both with the same weight"),
+        ([("https://", "http://")], "must begin with https"),
+        ([("schema_version: 1", "schema_version: 9")], "schema_version"),
+        ([("title: An example", "title: An: example")], "line 3: not valid YAML"),
+        ([("title: An example", "title: a\ntitle: b")], "line 4: not valid YAML: key 'title' is given twice"),
+    ],
+)
+def test_a_wrong_file_gives_one_line_naming_the_file_and_the_remedy(replacements, message, source):
+    path = source(*replacements)
+    with pytest.raises(UserError, match=message) as error:
+        load_references(path.parent)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_number_can_differ_from_its_source(source):
+    path = source(("unit: GMAC", "unit: GMAC, standing: recalled, url: 'https://example.org/2'"))
+    number = load_references(path.parent).numbers[0]
+    assert (number.standing, number.url) == ("recalled", "https://example.org/2")
+
+
+def test_two_files_of_one_id(source):
+    path = source()
+    (path.parent / "twin.yaml").write_text(path.read_text())
+    with pytest.raises(UserError, match="id 'example' is already that of"):
+        load_references(path.parent)
+
+
+@pytest.mark.parametrize("text", ["", "just a sentence", "- 1\n- 2\n"])
+def test_a_file_that_is_not_a_mapping(text, tmp_path):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UserError, match="expected keys and values"):
+        load_references(tmp_path)
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(UserError, match="no reference files in"):
+        load_references(tmp_path)
+
+
+def test_yaml_cannot_run_code(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: !!python/object/apply:os.system ['touch pwned']\n")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_references(tmp_path)
+
+
+def test_the_papers_tables_have_a_slot_that_takes_numbers(tmp_path):
+    """Whoever holds the paper enters its numbers; the made-up one here is for this test only."""
+    text = (default_directory() / "aw_convolution.yaml").read_text()
+    filled = re.sub(
+        r"unknown: .*\nnumbers: \[\]",
+        "conventions:\n"
+        "  complexity: {stride_placement: v1, image_size: 224, operation: mac, layers: {convolution: 1, linear: 1}}\n"
+        "numbers:\n  - {variant: aw_resnet50, metric: macs, value: 1.00, unit: GMAC}\n",
+        text,
+    )
+    assert filled != text
+    path = tmp_path / "aw_convolution.yaml"
+    path.write_text(filled)
+    assert load_references(tmp_path).unknown == ()
+    assert load_source(path).numbers[0].variant == "aw_resnet50"
