@@ -154,6 +154,7 @@ class _ElementCounter(TorchDispatchMode):
         self.counts = {"convolution_bias": 0, "normalisation": 0, "activation": 0, "pooling": 0}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out: Any
         if func is _BATCH_NORM and args[0].is_meta:
             # torch decomposes it in Python on `meta`, a third of the time to count a network.
             out = (torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0))

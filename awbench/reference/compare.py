@@ -16,10 +16,11 @@ UNKNOWN = "unknown"
 NOT_MEASURED = "not measured"
 
 # Sets of counted layers that tools in the field use; tried when a number is not met under its stated convention.
-_KNOWN_LAYER_SETS: dict[str, dict[Layer, int]] = {
-    "convolutions and linear layers": {"convolution": 1, "linear": 1},
-    "these and pooling": {"convolution": 1, "linear": 1, "pooling": 1},
-    "these, biases, normalisation, ReLU and pooling (mmcv's counter)": {
+# mmcv's counter: mmcv/cnn/utils/flops_counter.py of open-mmlab/mmcv.
+KNOWN_LAYER_SETS: dict[str, dict[Layer, int]] = {
+    "conv + linear": {"convolution": 1, "linear": 1},
+    "conv + linear + pooling": {"convolution": 1, "linear": 1, "pooling": 1},
+    "what mmcv counts": {
         "convolution": 1, "linear": 1, "convolution_bias": 1, "normalisation": 2, "activation": 1, "pooling": 1,
     },
 }  # fmt: skip
@@ -112,10 +113,12 @@ def compare_complexity(numbers: list[ReferenceNumber], records: Iterable[Record]
 
 def _compare(number: ReferenceNumber, numbers: list[ReferenceNumber], index: ComplexityIndex) -> Comparison:
     measured = measure_under(number, number.convention, index)
-    if measured is None:
-        return Comparison(number.variant, number.metric, number, None, _needs(number), number.note)
-    verdict = _verdict(measured, number)
     notes = [number.note] if number.note else []
+    if measured is None:
+        if number.metric == "macs" and number.convention.stride_placement == "unknown":
+            notes.append(_other_conventions(number, index))
+        return Comparison(number.variant, number.metric, number, None, _needs(number), "; ".join(notes))
+    verdict = _verdict(measured, number)
     if number.metric == "macs":
         if verdict != EQUAL:
             notes.append(_other_conventions(number, index))
@@ -171,7 +174,7 @@ def _other_conventions(number: ReferenceNumber, index: ComplexityIndex) -> str:
     """Under which other convention that the field uses the number would be met."""
     stated = number.convention
     for placement in (stated.stride_placement, *({"v1", "v1.5"} - {stated.stride_placement})):
-        for name, layers in _KNOWN_LAYER_SETS.items():
+        for name, layers in KNOWN_LAYER_SETS.items():
             for operation in ("mac", "flop"):
                 convention = ComplexityConvention(
                     stride_placement=placement, image_size=stated.image_size, operation=operation, layers=layers
@@ -210,7 +213,7 @@ def _convention_differences(own: ComplexityConvention, other: ComplexityConventi
     if own.stride_placement != other.stride_placement:
         differences.append(f"stride placement {other.stride_placement}, here {own.stride_placement}")
     if own.layers != other.layers:
-        differences.append(f"layers counted {_layers(other)}, here {_layers(own)}")
+        differences.append(f"layers counted {describe_layers(other.layers)}, here {describe_layers(own.layers)}")
     if own.operation != other.operation:
         differences.append(f"counted as {other.operation.upper()}, here {own.operation.upper()}")
     if own.image_size != other.image_size:
@@ -218,10 +221,9 @@ def _convention_differences(own: ComplexityConvention, other: ComplexityConventi
     return differences
 
 
-def _layers(convention: ComplexityConvention) -> str:
-    return describe_layers(convention.layers)
-
-
 def describe_layers(layers: Mapping[Layer, int]) -> str:
-    """E.g. "convolution + linear + 2 x normalisation"."""
+    """The name of a well-known set of counted layers, or e.g. "convolution + linear + 2 x normalisation"."""
+    for name, known in KNOWN_LAYER_SETS.items():
+        if layers == known:
+            return name
     return " + ".join(layer if weight == 1 else f"{weight} x {layer}" for layer, weight in layers.items())

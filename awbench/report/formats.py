@@ -44,8 +44,8 @@ def render(table: Table, format: str) -> str:
 
 def _github(table: Table) -> str:
     rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in table.rows]
-    body = _tabulate(table, rows, "github")
-    return "\n\n".join([body, *(f"_{note}_" for note in table.notes)])
+    body = _tabulate(table, rows, "pipe")  # GitHub's own form, with alignment
+    return "\n\n".join([body, "\n".join(f"- {note}" for note in table.notes)])
 
 
 def _latex(table: Table) -> str:

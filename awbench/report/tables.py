@@ -32,6 +32,8 @@ def complexity_table(store: RecordStore, references: References) -> Table:
         notes=(
             "params: trainable parameters. macs: operations of one image, counted under the convention beside it.",
             "Stride placement: v1.5 has a bottleneck's stride in the 3x3 convolution, v1 in the first 1x1.",
+            "conv + linear: convolutions and linear layers alone. What mmcv counts: these, biases of convolutions, "
+            "normalisation (two an element), ReLU and pooling.",
             "standing: primary, read in the source itself; secondary, transcribed by others; recalled, unverified.",
         ),
         right_aligned=frozenset({"published", "measured", "difference"}),
@@ -67,7 +69,7 @@ def _comparison_cells(comparison: Comparison) -> tuple[str, ...]:
 
 
 def describe_convention(convention: ComplexityConvention) -> str:
-    """E.g. "v1.5, 224, MAC, convolution + linear"."""
+    """E.g. "v1.5, 224, MAC, conv + linear"."""
     layers = describe_layers(convention.layers)
     return f"{convention.stride_placement}, {convention.image_size}, {convention.operation.upper()}, {layers}"
 

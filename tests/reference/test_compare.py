@@ -89,7 +89,7 @@ def test_other_layers_can_be_part_of_the_convention():
 def test_a_number_that_is_off_says_by_how_much_and_whether_another_convention_meets_it():
     off, nowhere = compare(published("3.858"), published("9.99", source="b"))
     assert off.verdict == "differs by +5.99 %"
-    assert "met when counting v1, MAC, convolutions and linear layers" in off.note
+    assert "met when counting v1, MAC, conv + linear" in off.note
     assert "not met under any convention known here" in nowhere.note
 
 

@@ -1,0 +1,44 @@
+"""What a record costs to write (with fsync) and a folder of them to read."""
+
+from __future__ import annotations
+
+import pytest
+
+from awbench.records import Quantity, Record, RecordStore
+
+
+def record(number: int) -> Record:
+    return Record(
+        kind="complexity",
+        variant="resnet50",
+        options={"number": number},
+        settings={},
+        inputs={},
+        values={"params": Quantity(value=number, unit="parameters")},
+        environment={},
+        started="2026-01-01T00:00:00.000000Z",
+        finished="2026-01-01T00:00:01.000000Z",
+    )
+
+
+@pytest.mark.benchmark(group="record store")
+def test_write(benchmark, tmp_path):
+    store = RecordStore(tmp_path)
+    assert benchmark(store.add, record(1)).exists()
+
+
+@pytest.mark.benchmark(group="record store")
+def test_read_a_thousand(benchmark, tmp_path):
+    store = RecordStore(tmp_path)
+    for number in range(1000):
+        store.add(record(number))
+    assert len(benchmark(store.load, "complexity")) == 1000
+
+
+@pytest.mark.benchmark(group="record store")
+def test_find_among_a_thousand(benchmark, tmp_path):
+    store = RecordStore(tmp_path)
+    for number in range(1000):
+        store.add(record(number))
+    key = record(500).key
+    assert benchmark(store.find, "complexity", "resnet50", key) is not None

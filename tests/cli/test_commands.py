@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from awbench.variants import list_variants
+
+
+def test_list_prints_a_name_a_line(awbench):
+    code, out, err = awbench("list", "--task", "classification")
+    assert (code, err) == (0, "")
+    assert out.split() == [variant.name for variant in list_variants("classification")]
+
+
+def test_list_as_json(awbench):
+    rows = json.loads(awbench("list", "--json")[1])
+    assert {"variant", "task", "depth", "attention", "aw"} <= set(rows[0])
+    assert {row["task"] for row in rows} == {"classification", "detection"}
+
+
+def test_complexity_as_json_is_alone_on_stdout(awbench):
+    code, out, _ = awbench("complexity", "aw_resnet50", "resnet50", "--stride-placement", "v1", "--json")
+    assert code == 0
+    aw, plain = json.loads(out)
+    assert aw == {
+        "variant": "aw_resnet50",
+        "stride_placement": "v1",
+        "image_size": 224,
+        "params": 25_722_240,
+        "macs": plain["macs"] + 1_414_656,
+        "macs_by_counter": {"torch": aw["macs"]},
+        "aw_kernel_forming": 11_317_248,
+        "activations": aw["activations"],
+        "options": aw["options"],
+    }
+
+
+def test_complexity_is_found_not_repeated_unless_forced(awbench, tmp_path):
+    words = ("complexity", "resnet20", "--cross-check", "--json")
+    first, second, forced = awbench(*words), awbench(*words), awbench(*words, "--force")
+    assert [run[2].splitlines()[-1] for run in (first, second, forced)] == [
+        "1 counted, 0 found in results",
+        "0 counted, 1 found in results",
+        "1 counted, 0 found in results",
+    ]
+    assert first[1] == second[1] == forced[1]
+    assert len(list((tmp_path / "results/records/complexity").iterdir())) == 2
+    assert set(json.loads(first[1])[0]["macs_by_counter"]) == {"torch", "fvcore"}
+
+
+def test_options_change_the_count(awbench):
+    def params(*options: str) -> int:
+        return json.loads(awbench("complexity", "aw_se_resnet18", "--json", *options)[1])[0]["params"]
+
+    assert len({params(), params("--aw-option", "reduction=8"), params("--attention-option", "reduction=8")}) == 3
+    assert params() - params("--num-classes", "10") == 990 * 513
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("complexity", "resnet51"), "resnet51 is not a variant; did you mean resnet50?"),
+        (("complexity", "faster_rcnn_resnet50_fpn"), "this needs a classification one"),
+        (("complexity", "resnet50", "--image-size", "0"), "image size 0 is too small for resnet50"),
+        (("complexity", "resnet50", "--image-size", "16"), "use 32 or more"),
+        (("complexity", "resnet50", "--image-size", "big"), "argument --image-size: invalid int value: 'big'"),
+        (("complexity", "aw_resnet50", "--aw-option", "reduction=0"), "r must be at least 1"),
+        (("complexity", "se_resnet50", "--attention-option", "reduction=0"), "r must be at least 1"),
+        (("complexity", "aw_resnet50", "--aw-option", "expansion=3"), "expansion is 3, which does not divide"),
+        (("complexity", "aw_resnet50", "--aw-option", "expansion"), "'expansion' is not of the form KEY=VALUE"),
+        (("complexity", "aw_resnet50", "--aw-option", "expand=3"), "did you mean expansion?"),
+        (("complexity", "resnet50", "--stride-placement", "v2"), "use v1 or v1.5"),
+        (("complexity", "resnet50", "--results", "a_file"), "results folder a_file is a file"),
+        (("table", "complexty"), "invalid choice: 'complexty'"),
+        (("table", "complexity", "--format", "word"), "invalid choice: 'word'"),
+        (("table", "complexity", "--references", "nowhere"), "no reference files in nowhere"),
+        (("reproduce", "--references", "nowhere"), "no reference files in nowhere"),
+        (("list", "--task", "segmentation"), "invalid choice: 'segmentation'"),
+        ((), "the following arguments are required: COMMAND"),
+        (("lst",), "invalid choice: 'lst'"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(words, message, awbench, tmp_path):
+    (tmp_path / "a_file").write_text("")
+    code, out, err = awbench(*words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("damage", [lambda text: text[:100], lambda text: text.replace("11689512", "11689513")])
+@pytest.mark.parametrize("words", [("complexity", "resnet18"), ("table", "complexity"), ("table", "grid")])
+def test_a_broken_record_stops_with_its_name_and_nothing_is_lost(damage, words, awbench, tmp_path):
+    awbench("complexity", "resnet18", "resnet20")
+    folder = tmp_path / "results/records/complexity"
+    (path,) = folder.glob("resnet18-*.json")
+    path.write_text(damage(path.read_text()))
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    code, out, err = awbench(*words)
+    assert (code, out) == (2, "")
+    assert path.name in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_a_reference_file_with_a_misspelt_key(awbench, tmp_path, root):
+    text = (root / "reference_results/torchvision.yaml").read_text()
+    (tmp_path / "refs").mkdir()
+    (tmp_path / "refs/torchvision.yaml").write_text(text.replace("value: 69.758", "valu: 69.758"))
+    code, out, err = awbench("table", "accuracy", "--references", "refs")
+    assert (code, out) == (2, "")
+    assert "refs/torchvision.yaml: numbers[0]: unknown key 'valu'; did you mean value?" in err
+
+
+def test_a_full_disk_is_one_line(awbench, monkeypatch):
+    import os
+
+    def disk_full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", disk_full)
+    code, _, err = awbench("complexity", "resnet20")
+    assert code == 2
+    assert "No space left on device" in err.splitlines()[-1]
+
+
+def test_counters_that_disagree_are_exit_code_1(awbench, monkeypatch):
+    from awbench.measure import complexity
+
+    monkeypatch.setattr(complexity, "_aw_convolution_macs", lambda inputs, outputs: 1)
+    code, out, err = awbench("complexity", "aw_resnet20", "--cross-check")
+    assert (code, out) == (1, "")
+    assert "layer layer1.0.conv1" in err
+
+
+def test_help_teaches_and_does_not_wait_for_torch(root):
+    program = "import sys, awbench.cli.main as m; m.main(sys.argv[1:])"
+    for words in (["--help"], ["complexity", "--help"]):
+        run = subprocess.run(
+            [sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=root, check=True
+        )
+        assert "awbench complexity aw_resnet50" in run.stdout
+    probe = "import sys, awbench.cli.main as m\ntry: m.main(['--help'])\nfinally: assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", probe], capture_output=True, cwd=root, check=True)
+
+
+def test_python_m_awbench(root):
+    run = subprocess.run([sys.executable, "-m", "awbench", "--version"], capture_output=True, text=True, cwd=root)
+    assert run.stdout.startswith("awbench 0.")

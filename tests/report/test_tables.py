@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+from sample_records import make_record
+
+from awbench.cli.table import _FORMATS, _KINDS
+from awbench.records import RecordStore
+from awbench.reference.load import load_references
+from awbench.report.figures import complexity_figure
+from awbench.report.formats import FORMATS
+from awbench.report.tables import TABLES
+
+
+@pytest.fixture
+def store(tmp_path) -> RecordStore:
+    return RecordStore(tmp_path)
+
+
+def test_the_command_knows_every_table_and_format():
+    """They are written out there so that --help does not import the tables."""
+    assert (tuple(TABLES), tuple(FORMATS)) == (_KINDS, _FORMATS)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_without_records_every_row_says_what_it_needs_and_no_cell_is_invented(kind, store):
+    table = TABLES[kind](store, load_references())
+    assert table.rows
+    for row, shown in zip(table.objects, table.rows, strict=True):
+        text = str(row.get("verdict") or row.get("measured") or row.get("needs"))
+        assert text.startswith("not measured: "), row
+        assert any(cell.startswith("not measured: ") for cell in shown)
+
+
+def test_claims_are_the_papers_four(store):
+    table = TABLES["claims"](store, load_references())
+    assert [row["claimed_difference"] for row in table.objects] == [1.00, 0.57, 0.63, 0.45]
+    assert [row["relation"] for row in table.objects] == ["equal", "up_to", "equal", "up_to"]
+
+
+def test_a_record_appears_in_the_complexity_table(store):
+    store.add(make_record())
+    rows = TABLES["complexity"](store, load_references()).objects
+    (row,) = [r for r in rows if (r["variant"], r["metric"], r["source"]) == ("resnet50", "macs", "torchvision")]
+    assert row["verdict"] == "equal to all printed digits"
+    assert (row["published_as_printed"], row["measured"]) == ("4.089", 4_089_184_256)
+
+
+def test_measured_numbers_show_three_digits_more_than_were_printed(store):
+    store.add(make_record())
+    table = TABLES["complexity"](store, load_references())
+    row = next(r for r in table.rows if r[:3] == ("resnet50", "macs", "torchvision"))
+    shown = dict(zip(table.columns, row, strict=True))
+    assert (shown["published"], shown["measured"], shown["difference"]) == ("4.089 GMAC", "4.089184 GMAC", "+0.000184")
+
+
+@pytest.mark.parametrize(("format", "magic"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
+def test_the_figure_is_the_same_bytes_for_the_same_records(format, magic, store):
+    store.add(make_record())
+    first, second = (complexity_figure(store, format) for _ in range(2))
+    assert first == second
+    assert first.startswith(magic)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from awbench.records import RecordStore
+from awbench.report.figures import complexity_figure
+from awbench.report.readme import FIGURE, fill, record_imagenet_grid
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    store = RecordStore(tmp_path_factory.mktemp("results"))
+    record_imagenet_grid(store)
+    return store
+
+
+def test_the_readmes_table_is_what_the_command_makes(root, store):
+    readme = (root / "README.md").read_text()
+    assert "<!-- table: complexity" in readme
+    assert readme == fill(readme, store), "run `make readme`"
+
+
+def bar_heights(svg: bytes) -> list[float]:
+    """Heights of the bars, each panel's relative to its tallest: free of fonts and layout."""
+    paths = re.findall(rb'<path d="([^"]+)"\s+clip-path', svg)
+    assert len(paths) == 2 * 7 * 5, "two panels, seven settings, five depths"
+    heights = []
+    for path in paths:
+        ys = [float(y) for y in re.findall(rb"[ML] \S+ (\S+)", path)]
+        heights.append(max(ys) - min(ys))
+    half = len(heights) // 2
+    return [height / max(panel) for panel in (heights[:half], heights[half:]) for height in panel]
+
+
+def test_the_readmes_picture_is_what_the_command_makes(root, store):
+    committed, made = (root / FIGURE).read_bytes(), complexity_figure(store, "svg")
+    assert bar_heights(committed) == pytest.approx(bar_heights(made), abs=2e-3), "run `make readme`"
+
+
+def test_every_make_target_the_readme_names_exists(root):
+    makefile = (root / "Makefile").read_text()
+    readme = (root / "README.md").read_text()
+    named = set(re.findall(r"make ([a-z][a-z-]*)", readme)) | set(
+        re.findall(r"`([a-z-]+)`", readme.split("## Make targets")[1].split(".")[0])
+    )
+    for target in named - {"help"} | {"help"}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_command_the_readme_names_parses(root):
+    from awbench.cli.main import _parser
+
+    readme = (root / "README.md").read_text()
+    commands = re.findall(r"^awbench (.+)$", readme, re.MULTILINE)
+    assert len(commands) >= 6
+    for command in commands:
+        _parser().parse_args(command.split())
