@@ -33,7 +33,7 @@ def complexity_figure(store: RecordStore, format: str) -> bytes:
     depths = sorted({variant.depth for variant in variants})
     settings = list(dict.fromkeys(v.setting for v in variants if v.setting != "plain"))
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(8, 3.2), layout="constrained")
+        figure = Figure(figsize=(8, 3.6), layout="constrained")
         panels = figure.subplots(1, 2)
         colours = matplotlib.colormaps["tab10"]
         for panel, (metric, label) in zip(
@@ -48,9 +48,10 @@ def complexity_figure(store: RecordStore, format: str) -> bytes:
                         places.append(depths.index(variant.depth) + (position - (len(settings) - 1) / 2) * 0.12)
                         added.append(100 * (measured.values[metric] / plain.values[metric] - 1))
                 panel.bar(places, added, width=0.11, label=setting, color=colours(position))
-            panel.set_xticks(range(len(depths)), [f"ResNet-{depth}" for depth in depths])
+            panel.set_xticks(range(len(depths)), [str(depth) for depth in depths])
+            panel.set_xlabel("ResNet depth")
             panel.set_ylabel(label)
-        panels[0].legend(frameon=False, ncols=2)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, frameon=False)
         figure.suptitle("What attention adds to the plain network, 224 x 224, v1.5")
         buffer = io.BytesIO()
         figure.savefig(buffer, format=format, dpi=150, metadata={"Date": None} if format == "svg" else None)
