@@ -18,10 +18,10 @@ help:  ## this list
 
 install: $(INSTALLED)  ## set up the environment (PIP_ARGS="--index-url ..." is passed to pip)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "awbench needs Python 3.11 to 3.13; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try make PYTHON=python3.11" >&2; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS) --editable '.[dev]'
 	@rm -f $(VENV)/.installed-*
 	@touch $@
@@ -56,7 +56,7 @@ lock: $(INSTALLED)  ## for maintainers: write the locked counts again
 	$(BIN)/awbench lock --results $(RESULTS)
 
 readme: $(INSTALLED)  ## for maintainers: write the README's table and picture again
-	$(BIN)/python -m awbench.report.readme
+	$(BIN)/python -m awbench.cli.readme
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -8,6 +8,7 @@ torch is imported when a model is built, not before.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from awbench.errors import UserError
@@ -25,4 +26,6 @@ def __getattr__(name: str) -> Any:
         from awbench.models import build
 
         return build
+    if name in ("attention", "models"):
+        return importlib.import_module(f"awbench.{name}")
     raise AttributeError(f"module 'awbench' has no attribute {name!r}")

@@ -15,6 +15,10 @@ class UserError(ValueError):
     """The user's input, a file or the machine is at fault; the message says what would be right."""
 
 
+class Preempted(Exception):
+    """The machine asked the run to stop; it is saved and can be resumed."""
+
+
 class CounterDisagreement(Exception):
     """Two independent counters gave different multiply-accumulates; the message names the layer."""
 

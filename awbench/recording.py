@@ -7,11 +7,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from awbench.records import Quantity, Record, RecordStore, measurement_key
-from awbench.records.environment import environment, package_version, source_digest
+from awbench.records.environment import complexity_source_digest, environment, package_version
 from awbench.variants import ModelOptions, Variant, describe_options
-
-# The source whose change can change a count.
-_COMPLEXITY_SOURCES = ("variants.py", "attention", "kernels", "models", "measure/complexity.py")
 
 
 def record_complexity(
@@ -61,7 +58,7 @@ def record_complexity(
         options=describe_options(variant, options),
         settings={"image_size": size, "cross_check": cross_check},
         inputs={
-            "source_sha256": source_digest(*_COMPLEXITY_SOURCES),
+            "source_sha256": complexity_source_digest(),
             "torch": package_version("torch"),
             "fvcore": package_version("fvcore") if cross_check else "not used",
         },
@@ -86,7 +83,7 @@ def _record(
         found = store.find(kind, variant.name, key)
         if found is not None:
             return found, False
-    started = _now()
+    started = now()
     values = measure()
     record = Record(
         kind=kind,
@@ -97,11 +94,12 @@ def _record(
         values=values,
         environment=environment(),
         started=started,
-        finished=_now(),
+        finished=now(),
     )
     store.add(record)
     return record, True
 
 
-def _now() -> str:
+def now() -> str:
+    """UTC, ISO 8601 to the microsecond."""
     return datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -162,8 +162,8 @@ class ModelOptions:
             raise UserError(
                 f"stride placement {self.stride_placement!r} is not known; use {' or '.join(STRIDE_PLACEMENTS)}"
             )
-        if self.num_classes is not None and self.num_classes < 1:
-            raise UserError(f"num_classes is {self.num_classes}; a classifier needs at least 1 class")
+        if self.num_classes is not None and not 1 <= self.num_classes <= 10**7:
+            raise UserError(f"num_classes is {self.num_classes}; a classifier needs at least 1 class, and at most 10^7")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sample_records import make_record
 from awbench.cli.main import main
 from awbench.records import Record
 
-torch.set_num_threads(1)  # reproducible timing of nothing: the machines are shared
+torch.set_num_threads(1)  # two test processes on two cores, and the same sums everywhere
 
 
 @pytest.fixture

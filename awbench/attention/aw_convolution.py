@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from awbench.attention.channels import reduced_channels
 from awbench.errors import UserError, suggestion
-from awbench.kernels import DEFAULT_STRATEGY, aw_conv2d
+from awbench.kernels import DEFAULT_STRATEGY, aw_conv2d, check_strategy
 
 GATES: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
@@ -161,6 +161,7 @@ class AWConv2d(nn.Conv2d):
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
+        check_strategy(strategy)
         self.residual = residual
         self.strategy = strategy
         self.attention = AWAttention(
@@ -179,6 +180,8 @@ class AWConv2d(nn.Conv2d):
         )
 
     def forward(self, input: Tensor) -> Tensor:
+        if input.dim() == 3:  # a single image, as nn.Conv2d takes it
+            return self.forward(input[None])[0]
         A = self.attention(input)  # (N, C2, C1/groups/e, h, w)
         padded, padding = self._pad(input)
         return aw_conv2d(

@@ -38,9 +38,9 @@ class SpatialGate(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False)
         self.bn = nn.BatchNorm2d(1, eps=1e-5, momentum=0.01)
-        self.reset_parameters()
+        self.initialise()
 
-    def reset_parameters(self) -> None:
+    def initialise(self) -> None:
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
         nn.init.zeros_(self.bn.weight)
         nn.init.zeros_(self.bn.bias)

@@ -29,6 +29,10 @@ class ECA(nn.Module):
 
     def __init__(self, channels: int, kernel_size: int = 0) -> None:
         super().__init__()
+        if not isinstance(kernel_size, int) or kernel_size > channels:
+            raise UserError(
+                f"kernel_size is {kernel_size!r}; ECA's must be a whole number up to the {channels} channels"
+            )
         if kernel_size < 0 or (kernel_size and kernel_size % 2 == 0):
             raise UserError(f"kernel_size is {kernel_size}; ECA's must be odd, or 0 to compute it from the channels")
         k = kernel_size or kernel_size_for(channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from awbench.errors import UserError
-from awbench.variants import AWOptions, ModelOptions, make_options
+from awbench.variants import AWOptions, ModelOptions, Variant, make_options
 
 T = TypeVar("T")
 _PLAIN_PROGRESS_SECONDS = 10.0
@@ -69,12 +70,19 @@ def aw_options_help() -> str:
     return "\n".join(lines)
 
 
-def model_options(args: argparse.Namespace) -> ModelOptions:
+def model_options(args: argparse.Namespace, variants: Sequence[Variant]) -> ModelOptions:
     """ModelOptions from the arguments of `add_model_options`.
 
     Raises:
-        UserError: one does not exist or does not fit.
+        UserError: one does not exist, does not fit, or concerns none of the variants.
     """
+    if args.aw_option and not any(variant.aw for variant in variants):
+        raise UserError(f"--aw-option {args.aw_option[0]} concerns no variant named: none has AW-convolutions")
+    if args.attention_option and not any(variant.attention for variant in variants):
+        raise UserError(
+            f"--attention-option {args.attention_option[0]} concerns no variant named: none has SE, CBAM, ...; "
+            "for AW-convolutions use --aw-option"
+        )
     return make_options(
         stride_placement=args.stride_placement,
         num_classes=args.num_classes,
@@ -94,11 +102,14 @@ def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _number(text: str) -> int | float | str:
+    """The text as a number where it is a finite one; the module says what it takes."""
     for kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
             continue
+        if math.isfinite(number):
+            return number
     return text
 
 

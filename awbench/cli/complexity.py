@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     variants = [parse_variant(name, "classification") for name in args.variant] or list_variants("classification")
-    options = model_options(args)
+    options = model_options(args, variants)
     store = RecordStore(args.results)
     from awbench.recording import record_complexity
 

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Sequence
 
 import awbench
-from awbench.cli import complexity, list_command, lock, reproduce, table
+from awbench.cli import complexity, eval, list_command, lock, reproduce, table, train
 from awbench.cli.common import Parser, say
-from awbench.errors import CounterDisagreement, UserError
+from awbench.errors import CounterDisagreement, Preempted, UserError
 
-COMMANDS = (list_command, complexity, table, reproduce, lock)
+COMMANDS = (list_command, complexity, train, eval, table, reproduce, lock)
+
+RESUME_ME = 75  # EX_TEMPFAIL of sysexits.h: the same command, run again, goes on
 
 _DESCRIPTION = """\
 Benchmark and reproducibility suite for AW-convolution (arXiv 2108.08205): attention on the
@@ -22,6 +24,7 @@ weights of a convolution, beside SE, CBAM and others.
 
   awbench list                     what exists
   awbench complexity aw_resnet50   count parameters and multiply-accumulates
+  awbench train aw_resnet20        train on the embedded digits, record the accuracy
   awbench reproduce                measure what this machine can, compare, write tables
   awbench table complexity         published numbers beside measured ones, from records
 """
@@ -40,11 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except UserError as error:
-        say(f"awbench: {error}")
+        say(f"awbench: {' '.join(str(error).split())}")
         return 2
     except CounterDisagreement as error:
         say(f"awbench: {error}")
         return 1
+    except Preempted as stop:
+        say(f"awbench: {stop}; run the same command with --resume")
+        return RESUME_ME
     except BrokenPipeError:  # the reader of stdout left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -61,12 +61,14 @@ def count_grid(store: RecordStore) -> list[Record]:
 
 
 def _write(store: RecordStore, references: Any, results: Path) -> list[Path]:
-    from awbench.records.atomic import write_bytes, write_text
+    from awbench.records.atomic import remove_stale_temporaries, write_bytes, write_text
     from awbench.report.figures import complexity_figure
     from awbench.report.formats import EXTENSIONS, render
     from awbench.report.tables import TABLES
 
     written = []
+    for folder in ("tables", "figures"):
+        remove_stale_temporaries(results / folder)
     for kind, make in TABLES.items():
         table = make(store, references)
         for format, extension in EXTENSIONS.items():
@@ -84,7 +86,7 @@ def _summary(store: RecordStore, references: Any) -> dict[str, Any]:
     from awbench.report.tables import TABLES
 
     complexity = TABLES["complexity"](store, references).objects
-    verdicts = Counter(str(row["verdict"]).partition(":")[0].partition(" by ")[0] for row in complexity)
+    verdicts = Counter(str(row["verdict"]).partition(" by ")[0] for row in complexity)
     differing = [row for row in complexity if str(row["verdict"]).startswith("differs")]
     not_measured = {
         kind: Counter(str(row.get("measured", row.get("verdict"))) for row in TABLES[kind](store, references).objects)

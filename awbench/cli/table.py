@@ -23,8 +23,9 @@ def add_parser(commands: Any) -> None:
         "               what was published; this version measures none of it and says what is needed",
     )
     parser.add_argument("kind", choices=_KINDS, metavar="KIND", help=", ".join(_KINDS))
-    parser.add_argument("--format", choices=_FORMATS, default="github", help="default: github")
-    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=_FORMATS, default="github", help="default: github")
+    form.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
     add_results(parser)
     add_references(parser)
     parser.set_defaults(run=run)

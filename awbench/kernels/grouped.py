@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from awbench.kernels.oracle import form_kernel
+from awbench.kernels.forming import form_kernel, kernel_gradients
 
 
 def forward(
@@ -52,12 +52,9 @@ def backward(
     groups: int,
     residual: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for input, weight and map, through the gradient of AK.
-
-    dK = sum over n of dAK * (1 + A),  dA = dAK * K summed over the e channels that share a value.
-    """
+    """Gradients for input, weight and map, through the gradient of AK."""
     N, C1, H, W = input.shape
-    C2, channels, h, w = weight.shape
+    C2 = weight.shape[0]
     if N == 0:
         return torch.zeros_like(input), torch.zeros_like(weight), torch.zeros_like(attention_map)
     AK = form_kernel(weight, attention_map, residual)  # (N, C2, C1/groups, h, w)
@@ -74,9 +71,5 @@ def backward(
         N * groups,
         [True, True, False],
     )
-    grad_AK = grad_AK.view(N, C2, channels, h, w)
-    factor = form_kernel(torch.ones_like(weight), attention_map, residual)  # 1 + A, or A
-    grad_weight = (grad_AK * factor).sum(0)
-    compact = attention_map.shape[2]  # C1/groups/e
-    grad_map = (grad_AK * weight).view(N, C2, compact, channels // compact, h, w).sum(3)
+    grad_weight, grad_map = kernel_gradients(grad_AK.view_as(AK), weight, attention_map, residual)
     return grad_input.view(N, C1, H, W), grad_weight, grad_map

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from awbench.errors import UserError, suggestion
-from awbench.kernels import grouped, oracle
+from awbench.kernels import grouped, oracle, tapwise, unfolded
 
-STRATEGIES = {"oracle": oracle, "grouped": grouped}
+STRATEGIES = {"oracle": oracle, "grouped": grouped, "unfolded": unfolded, "tapwise": tapwise}
+AUTO = "auto"
 DEFAULT_STRATEGY = "grouped"
 
 
@@ -46,7 +47,8 @@ def aw_conv2d(
         bias: (C2,) or None.
         stride, padding, dilation, groups: as in `torch.nn.functional.conv2d`; padding in pixels.
         residual: AK = K + A*K if true (the paper's F2), else A*K.
-        strategy: how it is executed; a key of `STRATEGIES`. It never changes what is computed.
+        strategy: how it is executed: a key of `STRATEGIES`, or "auto". It never changes what is
+            computed, beyond the order of summation.
 
     Returns:
         O, (N, C2, H', W'). Under autocast, in autocast's dtype, as a convolution.
@@ -54,19 +56,41 @@ def aw_conv2d(
     Raises:
         UserError: the map does not fit the kernel and batch, or the strategy does not exist.
     """
-    if strategy not in STRATEGIES:
-        raise UserError(
-            f"strategy {strategy!r} does not exist{suggestion(strategy, STRATEGIES)} Known: {', '.join(STRATEGIES)}."
-        )
+    check_strategy(strategy)
     _check_map(input, weight, attention_map)
     device = input.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        input, weight, attention_map = input.to(dtype), weight.to(dtype), attention_map.to(dtype)
-        bias = None if bias is None else bias.to(dtype)
-    return aw_convolution(
-        input, weight, attention_map, bias, _pair(stride), _pair(padding), _pair(dilation), groups, residual, strategy
-    )
+        input, weight, attention_map, bias = (_cast(tensor, device) for tensor in (input, weight, attention_map, bias))
+    settings = (_pair(stride), _pair(padding), _pair(dilation), groups, residual)
+    if _needs_plain_operators():
+        chosen = _strategy(strategy, input, weight, attention_map, *settings[:3])
+        return chosen.forward(input, weight, attention_map, bias, *settings)
+    return aw_convolution(input, weight, attention_map, bias, *settings, strategy)
+
+
+def check_strategy(strategy: str) -> None:
+    """Refuse a strategy that does not exist.
+
+    Raises:
+        UserError: naming the known ones.
+    """
+    known = (*STRATEGIES, AUTO)
+    if strategy not in known:
+        raise UserError(f"strategy {strategy!r} does not exist{suggestion(strategy, known)} Known: {', '.join(known)}.")
+
+
+def _cast(tensor: Any, device: str) -> Any:
+    """To autocast's dtype, as convolutions are: what is float64 stays."""
+    if tensor is None or tensor.dtype == torch.float64:
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(device))
+
+
+def _needs_plain_operators() -> bool:
+    """Whether torch.func's transforms or forward-mode derivatives are at work: custom operators support neither."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
 def _check_map(input: Tensor, weight: Tensor, attention_map: Tensor) -> None:
@@ -88,6 +112,26 @@ def _pair(value: int | Sequence[int]) -> list[int]:
     return [value, value] if isinstance(value, int) else list(value)
 
 
+def _strategy(
+    name: str,
+    input: Tensor,
+    weight: Tensor,
+    attention_map: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+) -> Any:
+    """The strategy of a name; for "auto", the one that has less to write.
+
+    Grouped convolution writes N kernels of C1*h*w numbers for each output channel, the tap-wise sum
+    C1/e*h*w*H'*W' numbers.
+    """
+    if name != AUTO:
+        return STRATEGIES[name]
+    height, width = unfolded.output_size(input, weight, stride, padding, dilation)
+    return tapwise if attention_map.shape[2] * height * width < weight.shape[1] else grouped
+
+
 @torch.library.custom_op("awbench::aw_convolution", mutates_args=())
 def aw_convolution(
     input: Tensor,
@@ -102,7 +146,15 @@ def aw_convolution(
     strategy: str,
 ) -> Tensor:
     """The operator behind `aw_conv2d`, same arguments and shapes, already checked."""
-    return STRATEGIES[strategy].forward(input, weight, attention_map, bias, stride, padding, dilation, groups, residual)
+    chosen = _strategy(strategy, input, weight, attention_map, stride, padding, dilation)
+    out = chosen.forward(input, weight, attention_map, bias, stride, padding, dilation, groups, residual)
+    return out.contiguous(memory_format=_layout(input))
+
+
+def _layout(input: Tensor) -> torch.memory_format:
+    """The output's: channels_last where the input is, as convolutions have it."""
+    channels_last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 @aw_convolution.register_fake
@@ -119,7 +171,7 @@ def _(
     strategy: str,
 ) -> Tensor:
     shape = F.conv2d(input, weight, bias, stride, padding, dilation, groups).shape
-    return input.new_empty(shape)
+    return input.new_empty(shape).contiguous(memory_format=_layout(input))
 
 
 @torch.library.custom_op("awbench::aw_convolution_backward", mutates_args=())
@@ -136,7 +188,7 @@ def aw_convolution_backward(
     strategy: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `aw_convolution` for input, weight and map, each of the shape of what it belongs to."""
-    gradients = STRATEGIES[strategy].backward(
+    gradients = _strategy(strategy, input, weight, attention_map, stride, padding, dilation).backward(
         grad_output, input, weight, attention_map, stride, padding, dilation, groups, residual
     )
     return tuple(gradient.contiguous() for gradient in gradients)
@@ -170,7 +222,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
-    gradients = aw_convolution_backward(grad_output, *ctx.saved_tensors, *ctx.settings)
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # derivatives of derivatives are wanted
+        *settings, strategy = ctx.settings
+        chosen = _strategy(strategy, *ctx.saved_tensors, *settings[:3])
+        gradients = chosen.backward(grad_output, *ctx.saved_tensors, *settings)
+    else:
+        gradients = aw_convolution_backward(grad_output, *ctx.saved_tensors, *ctx.settings)
     grad_bias = grad_output.sum((0, 2, 3)) if ctx.has_bias else None
     return (*gradients, grad_bias, *[None] * len(ctx.settings))
 

@@ -10,32 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-
-def expand_map(attention_map: Tensor, channels: int) -> Tensor:
-    """Expand_C1: each value of the compact map serves e consecutive input channels.
-
-    Args:
-        attention_map: (..., C2, C1/e, h, w).
-        channels: C1 of the kernel, i.e. input channels per group.
-
-    Returns:
-        (..., C2, C1, h, w). That the e repeats are consecutive is *chosen*.
-    """
-    return attention_map.repeat_interleave(channels // attention_map.shape[-3], dim=-3)
-
-
-def form_kernel(weight: Tensor, attention_map: Tensor, residual: bool) -> Tensor:
-    """AK = F2(A, K) = K + A*K, or A*K without the residual.
-
-    Args:
-        weight: K, (C2, C1, h, w).
-        attention_map: A, at its compact size (..., C2, C1/e, h, w).
-
-    Returns:
-        AK, (..., C2, C1, h, w).
-    """
-    attended = expand_map(attention_map, weight.shape[1]) * weight
-    return weight + attended if residual else attended
+from awbench.kernels.forming import expand_map
 
 
 def forward(

@@ -20,6 +20,9 @@ from awbench.errors import CounterDisagreement, UserError
 from awbench.models import build_variant
 from awbench.variants import ModelOptions, Variant, parse_variant
 
+# Far beyond what these networks are used at; counts stay far below 2^63, and a cross-check within a machine's memory.
+LARGEST_IMAGE = 8192
+
 
 @dataclass(frozen=True)
 class Complexity:
@@ -80,9 +83,11 @@ def check_image_size(variant: Variant, image_size: int | None) -> int:
     """The image size in force.
 
     Raises:
-        UserError: it is below the network's total stride, so the last feature map would be less than a pixel.
+        UserError: it is too large, or below the network's total stride, which leaves less than a pixel.
     """
     smallest = variant.architecture.total_stride
+    if image_size is not None and image_size > LARGEST_IMAGE:
+        raise UserError(f"image size {image_size} is too large; use {LARGEST_IMAGE} or less")
     if image_size is None:
         return variant.architecture.image_size
     if image_size < smallest:

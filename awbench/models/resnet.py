@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from awbench.attention.aw_convolution import AWConv2d
-from awbench.attention.cbam import SpatialGate
 from awbench.errors import UserError, suggestion
 from awbench.variants import ATTENTION_MODULES, ModelOptions, Variant
 
@@ -138,6 +137,11 @@ class ResNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         num_classes = options.num_classes or architecture.num_classes
         self.fc = nn.Linear(channels, num_classes)
+        if variant.aw and not any(isinstance(module, AWConv2d) for module in self.modules()):
+            raise UserError(
+                f"{variant.name} would have no AW-convolution: convolutions={options.aw.convolutions} in stages "
+                f"{','.join(map(str, options.aw.stages))} selects none of its {len(self.stage_names)} stages' layers"
+            )
         self._initialise()
 
     def _make_stage(self, index: int, in_channels: int) -> tuple[nn.Sequential, int]:
@@ -211,9 +215,10 @@ class ResNet(nn.Module):
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
-        for module in self.modules():  # after the rest: CBAM's spatial gate starts closed to its input
-            if isinstance(module, SpatialGate):
-                module.reset_parameters()
+        for module in self.modules():  # after the rest: what a module's own paper or code says of it
+            initialise = getattr(module, "initialise", None)
+            if initialise:
+                initialise()
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """The feature maps after each stage, finest first: what a detector's pyramid is built on."""

@@ -85,6 +85,11 @@ def source_digest(*parts: str) -> str:
     return digest.hexdigest()
 
 
+def complexity_source_digest() -> str:
+    """Of the source whose change can change a count."""
+    return source_digest("variants.py", "attention", "kernels", "models/resnet.py", "measure/complexity.py")
+
+
 def _source_files(parts: Iterable[str]) -> list[Path]:
     files: list[Path] = []
     for part in parts:

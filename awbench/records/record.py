@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any, Literal
 
 from pydantic import ConfigDict, ValidationError
@@ -36,6 +37,7 @@ class Record(Strict):
         settings: how it was measured (image size, batch size, ...).
         inputs: hashes and versions of everything else that can change the result.
         values: the result, each number with its unit.
+        notes: what a reader must know that no number says, e.g. images that could not be decoded.
         environment: where it was measured, see `awbench.records.environment`.
         started, finished: UTC, ISO 8601.
     """
@@ -49,6 +51,7 @@ class Record(Strict):
     settings: dict[str, Any]
     inputs: dict[str, str]
     values: dict[str, Quantity]
+    notes: list[str] = []
     environment: dict[str, Any]
     started: str
     finished: str
@@ -79,8 +82,8 @@ class Record(Strict):
         """
         remedy = "restore the file or delete it and measure again"
         try:
-            body = json.loads(text)
-        except json.JSONDecodeError as error:
+            body = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        except (ValueError, RecursionError) as error:
             raise BrokenRecordError(f"{where} is truncated or not JSON ({error}); {remedy}") from None
         if not isinstance(body, dict) or "sha256" not in body:
             raise BrokenRecordError(f"{where} is not a record: it has no sha256; {remedy}")
@@ -95,6 +98,16 @@ class Record(Strict):
             return cls.model_validate(body)
         except ValidationError as error:
             raise BrokenRecordError(f"{where} is not a valid record: {first_error(error)}; {remedy}") from None
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is too large for a number")
+    return value
 
 
 def measurement_key(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
 from awbench.records import Record
+from awbench.records.environment import complexity_source_digest
 from awbench.reference.load import ReferenceNumber
 from awbench.reference.source import ComplexityConvention, Layer
 from awbench.variants import ModelOptions, describe_options, list_variants, parse_variant
@@ -42,11 +43,18 @@ class Measured:
 
 
 class ComplexityIndex:
-    """Complexity records of the grid with default options, newest first choice, cross-checked before others."""
+    """Complexity records of the grid with default options: those of the present source before others, the newest first.
+
+    Records of networks that this version does not know (another branch's, say) stand for nothing here.
+    """
 
     def __init__(self, records: Iterable[Record]) -> None:
+        present = complexity_source_digest()
+        known = {variant.name for variant in list_variants("classification")}
         self._by_setting: dict[tuple[str, str, int], Measured] = {}
-        for record in sorted(records, key=lambda r: (r.settings["cross_check"], r.finished)):
+        for record in sorted(records, key=lambda r: (r.inputs.get("source_sha256") == present, r.finished)):
+            if record.variant not in known:
+                continue
             placement = record.options["stride_placement"]
             options = ModelOptions(stride_placement=placement)
             if record.options == describe_options(parse_variant(record.variant), options):
@@ -146,7 +154,7 @@ def _verdict(measured: int, number: ReferenceNumber) -> str:
     if equal_to_printed_digits(measured, number.value, number.base_units):
         return EQUAL
     relative = (Decimal(measured) / number.base_units - number.value) / number.value * 100
-    return f"differs by {relative:+.2f} %"
+    return f"differs by {relative:{'+.2f' if abs(relative) >= Decimal('0.01') else '+.1e'}} %"
 
 
 def _needs_counting(variant: str) -> str:
@@ -155,7 +163,7 @@ def _needs_counting(variant: str) -> str:
 
 def _needs(number: ReferenceNumber) -> str:
     if number.network:
-        return f"{NOT_MEASURED}: {number.network}"
+        return f"{NOT_MEASURED}: needs {number.network}"
     if parse_variant(number.variant).task == "detection":
         return f"{NOT_MEASURED}: needs a detection engine, which this version does not have"
     convention = number.convention
@@ -181,7 +189,7 @@ def _other_conventions(number: ReferenceNumber, index: ComplexityIndex) -> str:
                 )
                 measured = measure_under(number, convention, index)
                 if measured is not None and equal_to_printed_digits(measured, number.value, number.base_units):
-                    return f"met when counting {placement}, {operation.upper()}, {name}"
+                    return f"would be met by counting {placement}, {operation.upper()}, {name}"
     return "not met under any convention known here"
 
 
@@ -203,9 +211,14 @@ def _disagreements(number: ReferenceNumber, numbers: list[ReferenceNumber], inde
 
 def _same_printed(number: ReferenceNumber, other: ReferenceNumber) -> bool:
     """Whether two printed numbers agree as far as the shorter one goes."""
-    shorter, longer = sorted((number, other), key=lambda n: -int(n.value.as_tuple().exponent))
+    longer, shorter = sorted((number, other), key=lambda n: Decimal(n.base_units).scaleb(_exponent(n)))
     exact = int(longer.value * longer.base_units)
     return equal_to_printed_digits(exact, shorter.value, shorter.base_units)
+
+
+def _exponent(number: ReferenceNumber) -> int:
+    """Of the last printed digit: -3 for 7.570."""
+    return int(number.value.as_tuple().exponent)
 
 
 def _convention_differences(own: ComplexityConvention, other: ComplexityConvention) -> list[str]:

@@ -89,7 +89,7 @@ def load_references(directory: Path | None = None) -> References:
         UserError: the folder is missing or empty, or a file is not valid: its name, the place and the remedy.
     """
     directory = directory or default_directory()
-    paths = sorted(directory.glob("*.yaml"))
+    paths = sorted([*directory.glob("*.yaml"), *directory.glob("*.yml")])
     if not paths:
         raise UserError(f"no reference files in {directory}; expected the YAML files of reference_results/ there")
     sources = [load_source(path) for path in paths]
@@ -128,8 +128,10 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         return yaml.load(path.read_text(), Loader=_PrintedNumbersLoader)  # a SafeLoader: builds plain values only
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, RecursionError, ArithmeticError) as error:  # a value that YAML's types refuse
+        raise UserError(f"{path}: not valid YAML: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -152,6 +154,9 @@ def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[
     seen = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
+        if not isinstance(key, str):
+            problem = f"key {key!r} is not a word"
+            raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
         seen.add(key)

@@ -78,6 +78,7 @@ def off_from_locked(records: list[Record], locked: list[LockedCounts]) -> list[s
         setting = (record.variant, record.options["stride_placement"], record.settings["image_size"])
         row = by_setting.get(setting)
         if row is None:
+            problems.append(f"{record.variant} ({setting[1]}, {setting[2]}): has no locked counts; see 'awbench lock'")
             continue
         for name in LOCKED_VALUES:
             if record.value(name) != getattr(row, name):

@@ -16,6 +16,7 @@ Standing = Literal["primary", "secondary", "recalled"]
 StridePlacement = Literal["v1", "v1.5", "unknown"]
 Layer = Literal["convolution", "linear", "convolution_bias", "normalisation", "activation", "pooling"]
 Unknown = Literal["unknown"]
+Pixels = Annotated[int, Field(ge=1, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ class ComplexityConvention(Strict):
     """
 
     stride_placement: StridePlacement
-    image_size: int | Unknown
+    image_size: Pixels | Unknown
     operation: Literal["mac", "flop"]
     layers: dict[Layer, Annotated[int, Field(ge=1)]]
 
@@ -94,8 +95,9 @@ class AccuracyConvention(Strict):
     """How accuracy was evaluated; "unknown" where the source does not say."""
 
     dataset: str
-    crop: int | Unknown
-    resize: int | Unknown
+    stride_placement: StridePlacement
+    crop: Pixels | Unknown
+    resize: Pixels | Unknown
     crops: int | Unknown
 
 
@@ -112,7 +114,9 @@ class LatencyConvention(Strict):
     device: str
     batch_size: int | Unknown
     dtype: str
-    image_size: int | Unknown
+    image_size: Pixels | Unknown
+    layout: str = "unknown"
+    software: str = "unknown"
 
 
 class Conventions(Strict):
@@ -151,8 +155,14 @@ class Number(Strict):
         _check_metric(self.metric, self.unit)
         if not self.network:
             _check_variant(self.variant)
-        if not self.value.is_finite() or self.value < 0:
-            raise ValueError(f"value {self.value} of {self.metric} must be a finite number, 0 or more")
+        if not self.value.is_finite() or not Decimal("1e-9") <= self.value <= Decimal("1e15"):
+            raise ValueError(f"value {self.value} of {self.metric} must be a positive number between 1e-9 and 1e15")
+        if int(self.value.as_tuple().exponent) < -12:
+            raise ValueError(f"value {self.value} of {self.metric} has more than 12 decimals")
+        if self.unit in ("percent", "AP points") and self.value > 100:
+            raise ValueError(f"value {self.value} of {self.metric} is above 100 {self.unit}")
+        if self.url is not None and not self.url.startswith("https://"):
+            raise ValueError(f"url {self.url!r} must begin with https://")
         return self
 
 
@@ -179,12 +189,19 @@ class Claim(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Claim:
-        _check_metric(self.metric, self.unit)
+        _check_metric(self.metric, self.unit.replace("percentage points", "percent"))
         for side in (self.variant, self.over):
             for name in [side] if isinstance(side, str) else side:
                 if name.removeprefix("aw_") not in ATTENTION_MODULES:
                     _check_variant(name)
         return self
+
+
+class Statement(Strict):
+    """A statement of a source that no number decides, kept beside the claims that numbers can."""
+
+    id: str
+    text: str
 
 
 class Scatter(Strict):
@@ -228,6 +245,7 @@ class Source(Strict):
     unknown: str = ""
     numbers: list[Number] = []
     claims: list[Claim] = []
+    statements: list[Statement] = []
     scatter: list[Scatter] = []
     recipe: dict[str, Any] = {}
 
@@ -242,6 +260,12 @@ class Source(Strict):
             kind = METRICS[number.metric].kind
             if getattr(number.conventions, kind) is None and getattr(self.conventions, kind) is None:
                 raise ValueError(f"{where} has no convention; add conventions: {kind}: to it or to the source")
+        seen: set[tuple[str, ...]] = set()
+        for number in self.numbers:
+            identity = (number.variant, number.metric, number.weights, number.schedule)
+            if identity in seen:
+                raise ValueError(f"{number.variant} {number.metric} is given twice; keep one, or name its weights")
+            seen.add(identity)
         for claim in self.claims:
             if claim.standing is None and self.standing is None:
                 raise ValueError(f"claim {claim.id} has no standing; add standing: primary, secondary or recalled")

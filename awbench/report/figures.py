@@ -45,9 +45,11 @@ def complexity_figure(store: RecordStore, format: str) -> bytes:
                     measured = index.get(variant.name, "v1.5", variant.architecture.image_size)
                     plain = index.get(variant.plain, "v1.5", variant.architecture.image_size)
                     if variant.setting == setting and measured and plain:
-                        places.append(depths.index(variant.depth) + (position - (len(settings) - 1) / 2) * 0.12)
+                        places.append(
+                            depths.index(variant.depth) + (position - (len(settings) - 1) / 2) * 0.84 / len(settings)
+                        )
                         added.append(100 * (measured.values[metric] / plain.values[metric] - 1))
-                panel.bar(places, added, width=0.11, label=setting, color=colours(position))
+                panel.bar(places, added, width=0.77 / len(settings), label=setting, color=colours(position))
             panel.set_xticks(range(len(depths)), [str(depth) for depth in depths])
             panel.set_xlabel("ResNet depth")
             panel.set_ylabel(label)

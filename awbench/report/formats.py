@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -55,7 +56,9 @@ def _latex(table: Table) -> str:
 
 
 def _html(table: Table) -> str:
-    return _tabulate(table, table.rows, "html")  # tabulate escapes cells
+    body = _tabulate(table, table.rows, "html")  # tabulate escapes cells
+    notes = "".join(f"<p>{html.escape(note)}</p>\n" for note in table.notes)
+    return body.replace("<table>", f"<table>\n<caption>{html.escape(table.title)}</caption>", 1) + "\n" + notes
 
 
 def _tabulate(table: Table, rows: Any, format: str) -> str:

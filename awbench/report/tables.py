@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from awbench.records import RecordStore
 from awbench.reference.compare import Comparison, ComplexityIndex, compare_complexity, describe_layers
 from awbench.reference.load import ReferenceNumber, References
-from awbench.reference.source import ComplexityConvention
+from awbench.reference.source import METRICS, ComplexityConvention
 from awbench.report.formats import Table
 from awbench.variants import STRIDE_PLACEMENTS, list_variants
 
@@ -30,7 +30,7 @@ def complexity_table(store: RecordStore, references: References) -> Table:
         rows=[_comparison_cells(comparison) for comparison in comparisons],
         objects=[_comparison_object(comparison) for comparison in comparisons],
         notes=(
-            "params: trainable parameters. macs: operations of one image, counted under the convention beside it.",
+            "params: parameters. macs: operations of one image, counted under the convention beside it.",
             "Stride placement: v1.5 has a bottleneck's stride in the 3x3 convolution, v1 in the first 1x1.",
             "conv + linear: convolutions and linear layers alone. What mmcv counts: these, biases of convolutions, "
             "normalisation (two an element), ReLU and pooling.",
@@ -153,7 +153,7 @@ def _published_table(kind: str, title: str) -> Callable[[RecordStore, References
         numbers = references.of_kind(kind)
         return Table(
             title=title,
-            columns=("variant", "weights", "metric", "source", "standing", "published", "measured"),
+            columns=("variant", "weights", "metric", "source", "standing", "convention", "published", "measured"),
             rows=[_published_cells(number) for number in numbers],
             objects=[_published_object(number) for number in numbers],
             notes=_unknown_notes(references),
@@ -172,6 +172,7 @@ def _published_cells(number: ReferenceNumber) -> tuple[str, ...]:
         number.metric,
         number.source,
         number.standing,
+        ", ".join(f"{name} {value}" for name, value in number.convention.model_dump().items() if value != "unknown"),
         f"{number.value} {number.unit}",
         str(measured),
     )
@@ -189,7 +190,7 @@ def _published_object(number: ReferenceNumber) -> dict[str, object]:
         "published": float(number.value),
         "published_as_printed": str(number.value),
         "unit": number.unit,
-        "measured": f"not measured: {number.network}" if number.network else NEEDS[number.kind],
+        "measured": f"not measured: needs {number.network}" if number.network else NEEDS[number.kind],
         "note": number.note,
     }
 
@@ -205,12 +206,12 @@ def claims_table(store: RecordStore, references: References) -> Table:
     """The claims under test; none can be judged without records of training runs."""
     rows, objects = [], []
     for source, claim in references.claims:
-        needs = NEEDS["accuracy" if claim.metric == "top1" else "detection"]
+        needs = NEEDS[METRICS[claim.metric].kind]
         variant = claim.variant if isinstance(claim.variant, str) else ", ".join(claim.variant)
         over = claim.over if isinstance(claim.over, str) else ", ".join(claim.over)
-        sign = "" if claim.relation == "equal" else "up to "
+        prefix = "" if claim.relation == "equal" else "up to "
         standing = claim.standing or source.standing or "unknown"
-        rows.append((claim.id, variant, over, claim.metric, f"{sign}+{claim.delta} {claim.unit}", standing, needs))
+        rows.append((claim.id, variant, over, claim.metric, f"{prefix}{claim.delta:+} {claim.unit}", standing, needs))
         objects.append(
             {
                 "id": claim.id,
@@ -243,8 +244,3 @@ TABLES: dict[str, Callable[[RecordStore, References], Table]] = {
     "latency": _published_table("latency", "Published speed and memory"),
     "claims": claims_table,
 }
-
-
-def make_tables(kinds: Iterable[str], store: RecordStore, references: References) -> dict[str, Table]:
-    """The named tables, from records and references alone."""
-    return {kind: TABLES[kind](store, references) for kind in kinds}

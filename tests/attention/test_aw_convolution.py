@@ -171,8 +171,52 @@ def test_compiled_training_gives_the_same_gradients():
         ({"pool_size": "7"}, "pool_size is '7'"),
         ({"activation": "gelu"}, "activation is 'gelu'"),
         ({"pointwise_groups": 3}, "pointwise_groups is 3"),
+        ({"strategy": "fast"}, "strategy 'fast' does not exist"),
+        ({"reduction": 2.5}, "must be a whole number"),
     ],
 )
 def test_a_wrong_choice_says_what_would_be_right(options, message):
     with pytest.raises(UserError, match=message):
         AWConv2d(8, 8, 3, **options)
+
+
+def test_a_single_image_as_conv2d_takes_it():
+    layer = make(4, 6, 3, padding=1)
+    I = torch.randn(4, 7, 7, dtype=torch.float64)
+    torch.testing.assert_close(layer(I), layer(I[None])[0])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_compile_with_channels_last(training):
+    torch.manual_seed(0)
+    layer = AWConv2d(16, 16, 3, padding=1).train(training).to(memory_format=torch.channels_last)
+    I = torch.randn(4, 16, 8, 8).to(memory_format=torch.channels_last)
+    expected = layer(I)
+    assert expected.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(torch.compile(layer, fullgraph=True)(I), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_derivatives_of_derivatives():
+    torch.manual_seed(0)
+    layer = make(3, 4, 3, padding=1)
+    I = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(layer, (I,))
+
+
+def test_torch_func_and_forward_mode():
+    torch.manual_seed(0)
+    layer = make(3, 4, 3, padding=1)
+    I, v = (torch.randn(2, 3, 5, 5, dtype=torch.float64) for _ in range(2))
+    _, tangent = torch.func.jvp(layer, (I,), (v,))
+    gradient = torch.func.grad(lambda x: layer(x).square().sum())(I)
+    step = 1e-6
+    torch.testing.assert_close(tangent, (layer(I + step * v) - layer(I - step * v)) / (2 * step), rtol=1e-6, atol=1e-6)
+    J = I.clone().requires_grad_()
+    layer(J).square().sum().backward()
+    torch.testing.assert_close(gradient, J.grad)
+
+
+def test_float64_stays_float64_under_autocast_as_in_conv2d():
+    with torch.autocast("cpu", torch.bfloat16):
+        I = torch.randn(2, 4, 6, 6, dtype=torch.float64)
+        assert make(4, 4, 3)(I).dtype == nn.Conv2d(4, 4, 3, dtype=torch.float64)(I).dtype == torch.float64

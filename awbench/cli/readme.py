@@ -1,4 +1,4 @@
-"""The README's table and picture, made from records: `python -m awbench.report.readme` writes them.
+"""The README's table and picture, made from records: `python -m awbench.cli.readme` writes them.
 
 A test makes them again and fails when the committed ones differ.
 """

@@ -1,0 +1,1 @@
+"""Datasets, transforms and the order in which samples are seen."""

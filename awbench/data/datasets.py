@@ -1,0 +1,239 @@
+"""The classification datasets: what each is, and how it is opened.
+
+A split is a map-style sequence: `len`, and `[index] -> (PIL image, label)`. Everything random happens
+later, in `awbench.data.views`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from awbench.errors import UserError, suggestion
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_VAL_IMAGES = 50_000
+
+
+class ImageDecodeError(UserError):
+    """An image file could not be decoded; the message names it."""
+
+
+class Images(Protocol):
+    """What every split's images are."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a dataset.
+
+    Attributes:
+        images: the samples.
+        num_classes: of the dataset.
+        digest: sha256 that changes when the set of samples does.
+        description: what it is, in words, for records ("ImageNet-1k val, 50,000 images").
+        complete: False for a subset of the benchmark's split.
+    """
+
+    images: Images
+    num_classes: int
+    digest: str
+    description: str
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset the command line knows.
+
+    Attributes:
+        title: its name in the literature.
+        num_classes: classes.
+        mean, std: of its pixels in RGB, on the scale 0..1, for normalisation.
+        needs_directory: whether `--data` must be given.
+        proxy: what a result on it does not say, or "" for a benchmark of the field.
+        open_split: (directory, "train" or "val") -> Split.
+    """
+
+    title: str
+    num_classes: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    needs_directory: bool
+    proxy: str
+    open_split: Callable[[Path | None, str], Split] = field(repr=False)
+
+
+def open_split(name: str, directory: Path | None, split: str) -> Split:
+    """Open one split of a dataset.
+
+    Args:
+        name: a key of `DATASETS`.
+        directory: where its files lie; not needed for embedded sets.
+        split: "train" or "val".
+
+    Raises:
+        UserError: no such dataset, the directory is missing, or its layout is not the standard one.
+    """
+    dataset = find_dataset(name)
+    if dataset.needs_directory:
+        if directory is None:
+            raise UserError(f"dataset {name} needs its files: give their folder with --data DIR")
+        if not directory.is_dir():
+            raise UserError(f"--data {directory} is not a folder; give the folder that holds {dataset.title}")
+    return dataset.open_split(directory, split)
+
+
+def find_dataset(name: str) -> Dataset:
+    """The dataset of a name.
+
+    Raises:
+        UserError: no such dataset.
+    """
+    if name not in DATASETS:
+        raise UserError(f"dataset {name!r} is not known{suggestion(name, DATASETS)} Known: {', '.join(DATASETS)}.")
+    return DATASETS[name]
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images in files, decoded on access as RGB."""
+
+    files: list[tuple[str, int]]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        path, label = self.files[index]
+        try:
+            with Image.open(path) as image:
+                return image.convert("RGB"), label
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ImageDecodeError(
+                f"{path} cannot be decoded ({error}); replace the file, or leave such files out with --skip-bad-images"
+            ) from None
+
+
+def _open_imagenet(directory: Path | None, split: str) -> Split:
+    """The standard layout: DIR/train and DIR/val, each with one folder a class."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    assert directory is not None
+    root = directory / split
+    if not root.is_dir():
+        raise UserError(f"{root} is missing; ImageNet's layout is DIR/train/<class>/ and DIR/val/<class>/")
+    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    if len(classes) != 1000:
+        raise UserError(f"{root} has {len(classes)} class folders; ImageNet-1k has 1000")
+    files: list[tuple[str, int]] = []
+    digest = hashlib.sha256()
+    for label, name in enumerate(classes):
+        found = sorted(path for path in (root / name).iterdir() if path.suffix.lower() in IMG_EXTENSIONS)
+        if not found:
+            raise UserError(f"class folder {root / name} is empty; each of the 1000 classes needs at least one image")
+        files += [(str(path), label) for path in found]
+        digest.update("".join(f"{name}/{path.name}\n" for path in found).encode())
+    complete = split != "val" or len(files) == IMAGENET_VAL_IMAGES
+    title = f"ImageNet-1k {split}" if complete else f"subset of ImageNet-1k {split}"
+    return Split(ImageFiles(files), 1000, digest.hexdigest(), f"{title}, {len(files):,} images", complete)
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images held in memory: (N, H, W, 3) bytes and their labels."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return Image.fromarray(self.pixels[index]), int(self.labels[index])
+
+    def digest(self) -> str:
+        return hashlib.sha256(self.pixels.tobytes() + self.labels.astype(np.int64).tobytes()).hexdigest()
+
+
+def _open_cifar(class_name: str, title: str, classes: int) -> Callable[[Path | None, str], Split]:
+    def open_split(directory: Path | None, split: str) -> Split:
+        from torchvision import datasets
+
+        assert directory is not None
+        try:
+            cifar: Any = getattr(datasets, class_name)(str(directory), train=split == "train", download=False)
+        except RuntimeError:
+            try:
+                cifar = getattr(datasets, class_name)(str(directory), train=split == "train", download=True)
+            except Exception as error:  # whatever the network layer raises: there is one remedy
+                raise UserError(
+                    f"{title} is not in {directory} and could not be downloaded ({error}); "
+                    f"put the official python archive there"
+                ) from None
+        images = ArrayImages(np.asarray(cifar.data), np.asarray(cifar.targets))
+        return Split(images, classes, images.digest(), f"{title} {split}, {len(images):,} images")
+
+    return open_split
+
+
+def _open_digits(directory: Path | None, split: str) -> Split:
+    """scikit-learn's 1,797 handwritten 8x8 digits; every fifth is in the evaluation split."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    chosen = np.arange(len(digits.target)) % 5 == 4
+    if split == "train":
+        chosen = ~chosen
+    grey = np.round(digits.images[chosen] * (255 / 16)).astype(np.uint8)
+    images = ArrayImages(np.repeat(grey[..., None], 3, axis=-1), digits.target[chosen])
+    return Split(images, 10, images.digest(), f"scikit-learn digits {split}, {len(images):,} images")
+
+
+@dataclass(frozen=True)
+class FakeImages:
+    """Noise that costs nothing to make: for throughput."""
+
+    count: int
+    classes: int = 1000
+    size: int = 224
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        pixels = np.random.default_rng(index).integers(0, 256, (self.size, self.size, 3), dtype=np.uint8)
+        return Image.fromarray(pixels), index % self.classes
+
+
+def _open_fake(directory: Path | None, split: str) -> Split:
+    images = FakeImages(1280 if split == "train" else 256)
+    return Split(images, 1000, f"fake-{len(images)}", f"noise, {len(images):,} images")
+
+
+DATASETS: dict[str, Dataset] = {
+    "imagenet": Dataset("ImageNet-1k", 1000, IMAGENET_MEAN, IMAGENET_STD, True, "", _open_imagenet),
+    "cifar10": Dataset(
+        "CIFAR-10", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), True, "",
+        _open_cifar("CIFAR10", "CIFAR-10", 10),
+    ),
+    "cifar100": Dataset(
+        "CIFAR-100", 100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), True, "",
+        _open_cifar("CIFAR100", "CIFAR-100", 100),
+    ),
+    "digits": Dataset(
+        "scikit-learn digits", 10, (0.3053,) * 3, (0.3761,) * 3, False,
+        "8x8 handwritten digits: a proxy that shows the path works, not evidence on ImageNet", _open_digits,
+    ),
+    "fake": Dataset("noise", 1000, (0.5,) * 3, (0.25,) * 3, False, "noise: for throughput only", _open_fake),
+}  # fmt: skip

@@ -1,0 +1,165 @@
+"""Samples as a training loop sees them: augmented, ordered and shared, all derived from the seed.
+
+Randomness derives from (seed, epoch, sample index), never from worker or process state: any number
+of workers and processes sees the same samples, and a resumed run goes on with the ones it would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from awbench.data.datasets import ImageDecodeError, Images
+
+SampleKey = tuple[int, int]  # (epoch, index)
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A 63-bit seed from the parts, the same on every machine."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images (N, 3, H, W), labels (N,) int64, and the messages of images that could not be decoded."""
+
+    images: Tensor
+    labels: Tensor
+    bad: tuple[str, ...] = ()
+
+    def pin_memory(self) -> Batch:
+        return Batch(self.images.pin_memory(), self.labels.pin_memory(), self.bad)
+
+
+@dataclass(frozen=True)
+class View:
+    """A split under a transform, addressed by (epoch, index).
+
+    Attributes:
+        images: the split's samples.
+        transform: PIL image -> (3, H, W) float tensor; draws from torch's global generator alone.
+        seed: of the run.
+        skip_bad_images: report an image that cannot be decoded instead of raising.
+    """
+
+    images: Images
+    transform: Callable[[Any], Tensor]
+    seed: int
+    skip_bad_images: bool = False
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, key: SampleKey) -> tuple[Tensor, int] | str:
+        epoch, index = key
+        try:
+            image, label = self.images[index]
+        except ImageDecodeError as error:
+            if self.skip_bad_images:
+                return str(error)
+            raise
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed("augmentation", self.seed, epoch, index))
+            return self.transform(image), label
+
+
+def collate(samples: Sequence[tuple[Tensor, int] | str]) -> Batch:
+    """Stack what could be decoded."""
+    good = [sample for sample in samples if not isinstance(sample, str)]
+    bad = tuple(sample for sample in samples if isinstance(sample, str))
+    images = torch.stack([image for image, _ in good]) if good else torch.empty(0)
+    return Batch(images, torch.tensor([label for _, label in good], dtype=torch.int64), bad)
+
+
+def epoch_order(seed: int, epoch: int, length: int) -> list[int]:
+    """The order of all samples in an epoch."""
+    generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
+    return torch.randperm(length, generator=generator).tolist()
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """Which samples make up each part of each step, for one process.
+
+    A step's global batch is cut into parts of `norm_batch_size`; part p of a step belongs to process
+    p modulo `world_size`. What a step computes therefore does not depend on how many processes
+    share it. The incomplete batch at an epoch's end is left out.
+
+    Attributes:
+        length: samples of the split.
+        batch_size: global batch, a multiple of norm_batch_size.
+        first_step, last_step: global step numbers, the last not included.
+    """
+
+    length: int
+    batch_size: int
+    norm_batch_size: int
+    seed: int
+    first_step: int
+    last_step: int
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.length // self.batch_size
+
+    @property
+    def parts_per_step(self) -> int:
+        """Of all processes together."""
+        return self.batch_size // self.norm_batch_size
+
+    @property
+    def own_parts_per_step(self) -> int:
+        return len(range(self.rank, self.parts_per_step, self.world_size))
+
+    def __len__(self) -> int:
+        return (self.last_step - self.first_step) * self.own_parts_per_step
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        epoch, order = -1, []
+        for step in range(self.first_step, self.last_step):
+            if step // self.steps_per_epoch != epoch:
+                epoch = step // self.steps_per_epoch
+                order = epoch_order(self.seed, epoch, self.length)
+            start = step % self.steps_per_epoch * self.batch_size
+            for part in range(self.rank, self.parts_per_step, self.world_size):
+                at = start + part * self.norm_batch_size
+                yield [(epoch, index) for index in order[at : at + self.norm_batch_size]]
+
+
+@dataclass(frozen=True)
+class EvaluationOrder:
+    """Every sample exactly once over all processes, none padded: process r has samples r, r + world_size, ..."""
+
+    length: int
+    batch_size: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __len__(self) -> int:
+        own = len(range(self.rank, self.length, self.world_size))
+        return -(-own // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        own = range(self.rank, self.length, self.world_size)
+        for at in range(0, len(own), self.batch_size):
+            yield [(0, index) for index in own[at : at + self.batch_size]]
+
+
+def make_loader(view: View, order: Any, workers: int, pin_memory: bool) -> torch.utils.data.DataLoader[Batch]:
+    """A DataLoader whose batches come in the order's order, whatever the number of workers."""
+    return torch.utils.data.DataLoader(
+        view,  # type: ignore[arg-type]  # a map-style dataset whose keys are (epoch, index)
+        batch_sampler=order,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        prefetch_factor=4 if workers else None,
+    )

@@ -1,0 +1,1 @@
+"""The classification training loop, its recipes, checkpoints and distribution."""

@@ -1,0 +1,101 @@
+"""Training checkpoints: written whole or not at all, the last few kept, read without executing anything."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from awbench.errors import UserError
+from awbench.records import atomic
+
+KEPT = 3
+_NAME = re.compile(r"step-(\d{9})\.pt")
+_MAGIC = b"awbench checkpoint 1\n"
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one folder.
+
+    A file is a header line, the sha256 of the rest, and a dict of tensors and plain values as
+    torch saves them. Its name carries the number of finished steps.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def paths(self) -> list[Path]:
+        """Oldest first."""
+        found = [path for path in self.directory.glob("step-*.pt") if _NAME.fullmatch(path.name)]
+        return sorted(found)
+
+    def save(self, step: int, state: dict[str, Any]) -> Path:
+        """Write a checkpoint, then remove all but the newest `KEPT`.
+
+        Raises:
+            OSError: e.g. the disk is full; earlier checkpoints are intact.
+        """
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        payload = buffer.getbuffer()
+        digest = hashlib.sha256(payload).hexdigest().encode()
+        path = self.directory / f"step-{step:09}.pt"
+        atomic.remove_stale_temporaries(self.directory)
+        atomic.write_bytes(path, b"".join([_MAGIC, digest, b"\n", payload]))
+        for old in self.paths()[:-KEPT]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def load_newest(self) -> tuple[int, dict[str, Any]] | None:
+        """(finished steps, state) of the newest checkpoint, or None where there is none.
+
+        Raises:
+            UserError: it is damaged; the earlier ones are named.
+        """
+        paths = self.paths()
+        if not paths:
+            return None
+        match = _NAME.fullmatch(paths[-1].name)
+        assert match is not None  # paths()
+        return int(match[1]), self._read(paths[-1], paths[:-1])
+
+    def _read(self, path: Path, earlier: list[Path]) -> dict[str, Any]:
+        content = path.read_bytes()
+        digest, _, payload = content.removeprefix(_MAGIC).partition(b"\n")
+        whole = content.startswith(_MAGIC) and hashlib.sha256(payload).hexdigest().encode() == digest
+        if not whole:
+            rest = f"delete it to resume from {earlier[-1].name}" if earlier else "delete it to start again"
+            raise UserError(f"checkpoint {path} is truncated or was changed: its checksum does not match; {rest}")
+        # weights_only builds tensors and plain values, and refuses anything that would run code
+        state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        return state
+
+
+def demand_same_run(found: str, wanted: dict[str, Any], where: Path) -> None:
+    """Refuse to resume a run with other settings than it was started with.
+
+    Args:
+        found: the settings of the checkpoint, as JSON.
+        wanted: the settings now.
+
+    Raises:
+        UserError: naming the first setting that differs.
+    """
+    stored = json.loads(found)
+    now = json.loads(json.dumps(wanted))
+    for key in sorted({*stored, *now}):
+        if stored.get(key) != now.get(key):
+            raise UserError(
+                f"{where} holds a run with {key} = {_short(stored.get(key))}; this one has {_short(now.get(key))}; "
+                "give another --output, or the same settings"
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 200 else text[:200] + "..."

@@ -1,0 +1,103 @@
+"""One process or many: the same code, started by `python` or by `torchrun`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from awbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class World:
+    """Who we are among the processes of a run.
+
+    Attributes:
+        device: this process's own.
+        control: a gloo group for small decisions on the CPU, None for a single process.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+    control: Any = None
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; all get the same answer."""
+        if self.size == 1:
+            return flag
+        votes = torch.tensor([int(flag)])
+        dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=self.control)
+        return bool(votes.item())
+
+    def gather(self, items: list[str]) -> list[str]:
+        """The items of all processes, in the order of ranks."""
+        if self.size == 1:
+            return items
+        everyone: list[list[str] | None] = [None] * self.size
+        dist.all_gather_object(everyone, items, group=self.control)
+        return [item for part in everyone for item in part or []]
+
+    def barrier(self) -> None:
+        if self.size > 1:
+            dist.barrier(group=self.control)
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device of a name: "auto", "cpu" or "cuda".
+
+    Raises:
+        UserError: CUDA is asked for where there is none, or the name is not known.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise UserError(f"device {name!r} is not known; use auto, cpu or cuda")
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError("device cuda is not available on this machine; use --device cpu")
+    if local_rank >= torch.cuda.device_count():
+        raise UserError(f"process {local_rank} of this node has no GPU; it has {torch.cuda.device_count()}")
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def join_world(device_name: str) -> Iterator[World]:
+    """Join the processes that torchrun started, or be alone.
+
+    Raises:
+        UserError: as `choose_device`.
+    """
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device = choose_device(device_name, int(os.environ.get("LOCAL_RANK", 0)))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if size == 1:
+        yield World(rank, size, device)
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    try:
+        control = dist.new_group(backend="gloo", timeout=timedelta(minutes=30))
+        yield World(rank, size, device, control)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,71 @@
+"""Running statistics of a step that is computed in parts.
+
+Every part of a step starts from the same running statistics; the step's are the mean of what the parts
+would have made of them. So they do not depend on which process computed which part.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from awbench.training.distributed import World
+
+
+class RunningStatistics:
+    """The buffers of a model's batch normalisations over one step.
+
+    Call `begin` before a step, `next_part` after each part's backward pass, `finish` at the end.
+
+    Args:
+        model: whose floating-point buffers are averaged; integer ones (batch counters) advance by one a step.
+        parts: parts of a step, over all processes.
+    """
+
+    def __init__(self, model: nn.Module, parts: int, world: World) -> None:
+        self.parts, self.world = parts, world
+        buffers = [buffer for buffer in model.buffers() if buffer.numel()]
+        self.floats = [buffer for buffer in buffers if buffer.is_floating_point()]
+        self.integers = [buffer for buffer in buffers if not buffer.is_floating_point()]
+        self.before: list[Tensor] = []
+        self.sums: list[Tensor] = []
+
+    @property
+    def _trivial(self) -> bool:
+        """One part a step, on one process: the norms' own update is the step's."""
+        return self.parts == 1 or not self.floats
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        if self._trivial:
+            return
+        self.before = [buffer.clone() for buffer in self.floats]
+        self.counters = [buffer.clone() for buffer in self.integers]
+        self.sums = [torch.zeros_like(buffer) for buffer in self.floats]
+
+    @torch.no_grad()
+    def next_part(self) -> None:
+        if self._trivial:
+            return
+        torch._foreach_add_(self.sums, self.floats)
+        torch._foreach_copy_(self.floats, self.before)
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        if self._trivial:
+            return
+        if self.world.size > 1:
+            flat = torch.cat([total.flatten() for total in self.sums])
+            dist.all_reduce(flat)
+            flat /= self.parts
+            torch._foreach_copy_(
+                self.floats,
+                [
+                    part.view_as(b)
+                    for part, b in zip(flat.split([b.numel() for b in self.floats]), self.floats, strict=True)
+                ],
+            )
+        else:
+            torch._foreach_copy_(self.floats, torch._foreach_div(self.sums, self.parts))
+        torch._foreach_copy_(self.integers, torch._foreach_add(self.counters, 1))
