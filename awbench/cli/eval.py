@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
         args.skip_bad_images,
     )
     record, new = evaluate_job(job, RecordStore(args.results), args.device, args.workers, args.force)
+    if os.environ.get("RANK", "0") != "0":
+        return 0
     say("evaluated and recorded" if new else f"found in {args.results}, not evaluated again")
     print_json(accuracy_object(record)) if args.json else print(describe(record))
     return 0

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 
 import awbench
-from awbench.cli import complexity, eval, list_command, lock, reproduce, table, train
+from awbench.cli import complexity, eval, list_command, lock, reproduce, sweep, table, train
 from awbench.cli.common import Parser, say
 from awbench.errors import CounterDisagreement, Preempted, UserError
 
-COMMANDS = (list_command, complexity, train, eval, table, reproduce, lock)
+COMMANDS = (list_command, complexity, train, eval, sweep, table, reproduce, lock)
 
 RESUME_ME = 75  # EX_TEMPFAIL of sysexits.h: the same command, run again, goes on
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from awbench.cli.common import add_json, add_references, add_results, print_json, progress, say
 from awbench.records import Record, RecordStore
-from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
+from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants, parse_variant
+
+# The CIFAR-style grid that trains where there is nothing: every combination of the paper at one depth.
+PROXY_VARIANTS = ("resnet20", "aw_resnet20", "se_resnet20", "aw_se_resnet20", "cbam_resnet20", "aw_cbam_resnet20")
+PROXY_SEEDS = (0, 1, 2)
+# In the order that answers the claims soonest: the headline pair first, then the combined claim's.
+IMAGENET_VARIANTS = (
+    "resnet101", "aw_resnet101", "se_resnet101", "aw_se_resnet101", "cbam_resnet101", "aw_cbam_resnet101",
+)  # fmt: skip
+IMAGENET_SEEDS = (0, 1, 2)
 
 
 def add_parser(commands: Any) -> None:
@@ -17,8 +27,10 @@ def add_parser(commands: Any) -> None:
         "reproduce",
         help="measure what this machine can, compare with published numbers, write tables",
         description="Count the whole classification grid under both stride placements with two independent\n"
-        "counters, compare with every published number, and write tables and a figure below the results\n"
-        "folder. Stop it any time: what is recorded is not measured again.\n\n"
+        "counters, train the CIFAR-style grid on digits with several seeds, compare with every published\n"
+        "number, and write tables and a figure below the results folder. With AWBENCH_IMAGENET=DIR and CUDA,\n"
+        "train the ImageNet rows too. Stop it any time: what is recorded is not measured again, and a run\n"
+        "that was stopped is resumed.\n\n"
         "Exit code 1 means that a count is not the one this project has locked.",
     )
     add_results(parser)
@@ -36,13 +48,14 @@ def run(args: argparse.Namespace) -> int:
     off = off_from_locked(count_grid(store), locked)
     for problem in off:
         say(f"awbench: {problem}")
+    failed = {**train_proxy(store), **train_imagenet(store)}
     written = _write(store, references, args.results)
-    summary = _summary(store, references)
+    summary = {**_summary(store, references), "failed": failed}
     if args.json:
         print_json({**summary, "off_from_locked": off, "files": [str(path) for path in written]})
     else:
         print(_describe(summary, args.results))
-    return 1 if off else 0
+    return 1 if off else 2 if failed else 0
 
 
 def count_grid(store: RecordStore) -> list[Record]:
@@ -58,6 +71,46 @@ def count_grid(store: RecordStore) -> list[Record]:
         measured += new
     say(f"complexity: {measured} counted, {len(records) - measured} found in {store.results}")
     return records
+
+
+def train_proxy(store: RecordStore) -> dict[str, str]:
+    """Train the proxy grid on digits, a run a core; returns what failed."""
+    from awbench.training.sweep import plan_sweep, run_sweep
+
+    variants = [parse_variant(name, "classification") for name in PROXY_VARIANTS]
+    jobs = plan_sweep(variants, PROXY_SEEDS, ["digits-quick"], "digits", None, store.results.resolve())
+    result = run_sweep(jobs, store, parallel=min(os.cpu_count() or 1, 8), tell=say)
+    say(f"digits (proxy): {len(result.trained)} trained, {len(result.found)} found in {store.results}")
+    return result.failed
+
+
+def train_imagenet(store: RecordStore) -> dict[str, str]:
+    """Train the ImageNet rows where AWBENCH_IMAGENET names the data and there is a GPU; returns what failed."""
+    directory = os.environ.get("AWBENCH_IMAGENET")
+    if not directory:
+        return {}
+    import torch
+
+    from awbench.cli.sweep import torchrun
+    from awbench.training.sweep import plan_sweep, run_sweep
+
+    gpus = torch.cuda.device_count()
+    if not gpus:
+        say("ImageNet: AWBENCH_IMAGENET is set, but there is no CUDA GPU; its rows stay not measured")
+        return {}
+    variants = [parse_variant(name, "classification") for name in IMAGENET_VARIANTS]
+    workers = str(max(1, (os.cpu_count() or 1) // gpus - 1))
+    jobs = plan_sweep(
+        variants,
+        IMAGENET_SEEDS,
+        ["cbam"],
+        "imagenet",
+        Path(directory).resolve(),
+        store.results.resolve(),
+        ["precision=bfloat16", "channels_last=true"],
+        ["--workers", workers],
+    )
+    return run_sweep(jobs, store, launcher=torchrun(gpus), tell=say).failed
 
 
 def _write(store: RecordStore, references: Any, results: Path) -> list[Path]:
@@ -92,7 +145,8 @@ def _summary(store: RecordStore, references: Any) -> dict[str, Any]:
         kind: Counter(str(row.get("measured", row.get("verdict"))) for row in TABLES[kind](store, references).objects)
         for kind in ("accuracy", "detection", "latency", "claims")
     }
-    return {"complexity": dict(verdicts), "differing": differing, "not_measured": not_measured}
+    proxy = [f"{row[0]:17} {row[2]} % over {row[1]} runs  {row[6]}" for row in TABLES["proxy"](store, references).rows]
+    return {"complexity": dict(verdicts), "differing": differing, "proxy": proxy, "not_measured": not_measured}
 
 
 def _describe(summary: dict[str, Any], results: Path) -> str:
@@ -101,6 +155,8 @@ def _describe(summary: dict[str, Any], results: Path) -> str:
     for row in summary["differing"]:
         published = f"{row['published_as_printed']} {row['unit']}"
         lines.append(f"       {row['variant']}, {row['source']} prints {published}: {row['verdict']}; {row['note']}")
+    lines += ["digits, a proxy, top-1 over seeds:", *(f"  {line}" for line in summary["proxy"])]
+    lines += [f"failed: {name}: {why}" for name, why in summary["failed"].items()]
     for kind, needs in summary["not_measured"].items():
         for need, count in needs.items():
             lines.append(f"{kind}: {count} {need}")

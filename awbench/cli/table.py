@@ -8,7 +8,7 @@ from typing import Any
 from awbench.cli.common import add_references, add_results
 from awbench.records import RecordStore
 
-_KINDS = ("complexity", "grid", "accuracy", "detection", "latency", "claims")
+_KINDS = ("complexity", "grid", "accuracy", "proxy", "detection", "latency", "claims")
 _FORMATS = ("github", "latex", "csv", "html", "json")
 
 
@@ -19,7 +19,9 @@ def add_parser(commands: Any) -> None:
         description="Print a table from records and published numbers. Nothing is measured.\n\n"
         "  complexity   published parameters and multiply-accumulates beside measured ones\n"
         "  grid         the counts of every classification variant\n"
-        "  accuracy, detection, latency, claims\n"
+        "  accuracy     published ImageNet accuracy beside what was trained or evaluated here\n"
+        "  proxy        digits: every variant, over seeds, and what AW adds\n"
+        "  detection, latency, claims\n"
         "               what was published; this version measures none of it and says what is needed",
     )
     parser.add_argument("kind", choices=_KINDS, metavar="KIND", help=", ".join(_KINDS))

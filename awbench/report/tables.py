@@ -8,11 +8,12 @@ from awbench.records import RecordStore
 from awbench.reference.compare import Comparison, ComplexityIndex, compare_complexity, describe_layers
 from awbench.reference.load import ReferenceNumber, References
 from awbench.reference.source import METRICS, ComplexityConvention
+from awbench.report.accuracy import measured_top, proxy_table
 from awbench.report.formats import Table
 from awbench.variants import STRIDE_PLACEMENTS, list_variants
 
 NEEDS = {
-    "accuracy": "not measured: needs ImageNet and a CUDA GPU",
+    "accuracy": "not measured: needs ImageNet and a CUDA GPU (AWBENCH_IMAGENET=DIR awbench reproduce)",
     "detection": "not measured: needs COCO and a CUDA GPU",
     "latency": "not measured: needs the device the source measured on",
 }
@@ -147,15 +148,15 @@ def grid_table(store: RecordStore, references: References) -> Table:
 
 
 def _published_table(kind: str, title: str) -> Callable[[RecordStore, References], Table]:
-    """A table of published numbers that this version cannot measure: each row says what it needs."""
+    """A table of published numbers; each that is not measured says what it needs."""
 
     def table(store: RecordStore, references: References) -> Table:
         numbers = references.of_kind(kind)
         return Table(
             title=title,
             columns=("variant", "weights", "metric", "source", "standing", "convention", "published", "measured"),
-            rows=[_published_cells(number) for number in numbers],
-            objects=[_published_object(number) for number in numbers],
+            rows=[_published_cells(number, store) for number in numbers],
+            objects=[_published_object(number, store) for number in numbers],
             notes=_unknown_notes(references),
             right_aligned=frozenset({"published"}),
         )
@@ -163,8 +164,8 @@ def _published_table(kind: str, title: str) -> Callable[[RecordStore, References
     return table
 
 
-def _published_cells(number: ReferenceNumber) -> tuple[str, ...]:
-    measured = _published_object(number)["measured"]
+def _published_cells(number: ReferenceNumber, store: RecordStore) -> tuple[str, ...]:
+    measured = _published_object(number, store)["measured"]
     weights = number.weights or number.schedule
     return (
         number.variant,
@@ -178,7 +179,7 @@ def _published_cells(number: ReferenceNumber) -> tuple[str, ...]:
     )
 
 
-def _published_object(number: ReferenceNumber) -> dict[str, object]:
+def _published_object(number: ReferenceNumber, store: RecordStore) -> dict[str, object]:
     return {
         "variant": number.variant,
         "weights": number.weights or number.schedule,
@@ -190,9 +191,19 @@ def _published_object(number: ReferenceNumber) -> dict[str, object]:
         "published": float(number.value),
         "published_as_printed": str(number.value),
         "unit": number.unit,
-        "measured": f"not measured: needs {number.network}" if number.network else NEEDS[number.kind],
+        "measured": _measured(number, store),
         "note": number.note,
     }
+
+
+def _measured(number: ReferenceNumber, store: RecordStore) -> str:
+    if number.network:
+        return f"not measured: needs {number.network}"
+    if number.kind == "accuracy":
+        measured = measured_top(store, number.variant, number.metric, number.weights)
+        if measured:
+            return measured
+    return NEEDS[number.kind]
 
 
 def _unknown_notes(references: References) -> tuple[str, ...]:
@@ -240,6 +251,7 @@ TABLES: dict[str, Callable[[RecordStore, References], Table]] = {
     "complexity": complexity_table,
     "grid": grid_table,
     "accuracy": _published_table("accuracy", "Published accuracy"),
+    "proxy": proxy_table,
     "detection": _published_table("detection", "Published detection results"),
     "latency": _published_table("latency", "Published speed and memory"),
     "claims": claims_table,

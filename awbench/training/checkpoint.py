@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,11 @@ class Checkpoints:
             rest = f"delete it to resume from {earlier[-1].name}" if earlier else "delete it to start again"
             raise UserError(f"checkpoint {path} is truncated or was changed: its checksum does not match; {rest}")
         # weights_only builds tensors and plain values, and refuses anything that would run code
-        state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"checkpoint {path} holds more than tensors and plain values: {reason}; refused") from None
         return state
 
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from awbench.variants import ModelOptions, Variant, describe_options
 # Raised when the loop is changed so that the same settings give another result: old records then stand
 # for the old protocol and runs are repeated. Hashing the source would repeat ImageNet runs for a comment.
 PROTOCOL = 1
+_LOCK_ATTEMPTS = 10
 
 
 class BusyError(UserError):
@@ -125,6 +127,9 @@ def train_job(
         return found, False
     output = output or job.default_output(store.results, key)
     with join_world(device) as world, _only_one(output, world.is_main):
+        found = store.find("accuracy", job.variant.name, key)  # by another process, before we held the folder
+        if found is not None and world.size == 1:
+            return found, False
         seed_weights(job.seed)
         model = build_variant(job.variant.name, job.model_options())
         if job.initial_weights:
@@ -202,10 +207,14 @@ def _only_one(output: Path, is_main: bool) -> Iterator[None]:
         return
     output.mkdir(parents=True, exist_ok=True)
     with (output / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BusyError(f"{output} is being trained by another process; wait for it, or stop it") from None
+        for attempt in range(_LOCK_ATTEMPTS):  # `is_busy` holds it for an instant
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if attempt == _LOCK_ATTEMPTS - 1:
+                    raise BusyError(f"{output} is being trained by another process; wait for it, or stop it") from None
+                time.sleep(0.05)
         yield
 
 

@@ -65,12 +65,14 @@ class State:
         history: one row an epoch.
         bad_images: messages of images that could not be decoded, each once.
         seconds: of training so far, over all sessions.
+        interval: (sum of losses, parts) since the last logged row, of the process that saved.
     """
 
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     bad_images: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    interval: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,8 @@ class _Trainer:
     def _train(self) -> Accuracy:
         parallel = self._parallel()
         batches = iter(self._batches())
-        interval_loss = torch.zeros(2, dtype=torch.float64, device=self.world.device)  # sum, parts
+        carried = self.state.interval if self.world.is_main else (0.0, 0.0)
+        interval_loss = torch.tensor(carried, dtype=torch.float64, device=self.world.device)  # sum, parts
         first_bad = torch.full((), -1, dtype=torch.int64, device=self.world.device)
         started = saved = logged = time.monotonic()
         logged_step, seconds_before, accuracy, late_loss = self.state.step, self.state.seconds, None, None
@@ -249,6 +252,7 @@ class _Trainer:
                 self._record_epoch(accuracy, late_loss)
             stop = look and self.world.any(self.stop_asked)
             if epoch_ends or stop or time.monotonic() - saved > self.run.checkpoint_seconds:
+                self.state.interval = (float(interval_loss[0]), float(interval_loss[1]))
                 self._save()
                 saved = time.monotonic()
             if stop and self.state.step < self.steps:

@@ -1,0 +1,93 @@
+"""`awbench sweep`: a grid of training runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from awbench.cli.common import add_json, add_results, print_json, say
+from awbench.cli.training_options import add_recipe_changes
+from awbench.errors import UserError
+from awbench.records import RecordStore
+from awbench.variants import parse_variant
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "sweep",
+        help="train a grid of variants, seeds and recipes",
+        description="Train every variant with every seed and recipe, here or on a Slurm cluster. What is\n"
+        "recorded is not trained again; what failed is listed, and the others go on. Start it again, or twice\n"
+        "at once: no run is repeated.\n\n"
+        "  awbench sweep resnet20 aw_resnet20 --seeds 0 1 2 --parallel 2\n"
+        "  awbench sweep resnet101 aw_resnet101 --dataset imagenet --data DIR --recipes cbam --cluster slurm\n"
+        "      --cluster-set nodes=1 --cluster-set gpus_per_node=8 --cluster-set slurm_partition=NAME",
+    )
+    parser.add_argument("variant", nargs="+", help="names from 'awbench list --task classification'")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N")
+    parser.add_argument("--recipes", nargs="+", default=["digits-quick"], metavar="NAME")
+    parser.add_argument("--dataset", default="digits", metavar="NAME")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder that holds the dataset")
+    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="runs at a time on this machine")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes of each run, by torchrun")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="loading processes of each process")
+    parser.add_argument("--cluster", choices=("slurm", "local"), help="submit through submitit instead")
+    parser.add_argument(
+        "--cluster-set", action="append", default=[], metavar="KEY=VALUE", help="submitit's parameters, e.g. nodes=2"
+    )
+    add_recipe_changes(parser)
+    add_results(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.parallel < 1 or args.processes < 1 or args.workers < 0:
+        raise UserError("--parallel and --processes must be at least 1, --workers at least 0")
+    variants = [parse_variant(name, "classification") for name in args.variant]
+    from awbench.training.sweep import plan_sweep, run_sweep, submit_sweep
+
+    store = RecordStore(args.results)
+    jobs = plan_sweep(
+        variants,
+        args.seeds,
+        args.recipes,
+        args.dataset,
+        args.data.resolve() if args.data else None,
+        args.results.resolve(),
+        args.changes,
+        ["--workers", str(args.workers)],
+    )
+    if args.cluster:
+        result = submit_sweep(jobs, store, args.cluster, _cluster_parameters(args.cluster_set), say)
+    else:
+        result = run_sweep(jobs, store, args.parallel, torchrun(args.processes), say)
+    say(f"{len(result.trained)} trained, {len(result.found)} found, {len(result.failed)} failed")
+    if args.json:
+        print_json({"trained": result.trained, "found": result.found, "failed": result.failed})
+    else:
+        for name, why in result.failed.items():
+            print(f"failed: {name}: {why}")
+    return 2 if result.failed else 0
+
+
+def torchrun(processes: int) -> list[str]:
+    """The words that start a run in so many processes on this machine; none for one."""
+    if processes == 1:
+        return []
+    import sys
+
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+
+
+def _cluster_parameters(words: list[str]) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"timeout_min": 60 * 24}
+    for word in words:
+        key, separator, value = word.partition("=")
+        if not separator:
+            raise UserError(f"--cluster-set {word!r} is not of the form KEY=VALUE, e.g. nodes=2")
+        parameters[key] = int(value) if value.isdigit() else value
+    if "gpus_per_node" in parameters:  # a process for each GPU, as DistributedDataParallel wants it
+        parameters.setdefault("tasks_per_node", parameters["gpus_per_node"])
+    return parameters

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from awbench.data.datasets import DATASETS, ImageDecodeError, ImageFiles, find_dataset, open_split
+from awbench.data.transforms import evaluation_transform, training_transform
+from awbench.data.views import EvaluationOrder, TrainingOrder, View, make_loader
+from awbench.errors import UserError
+from awbench.training.recipe import load_recipe
+
+
+def test_digits_are_split_once_and_for_all():
+    train, val = (open_split("digits", None, split) for split in ("train", "val"))
+    assert (len(train.images), len(val.images)) == (1438, 359)
+    assert train.digest == "33ce7a1489f84633544cadb9e7a9f26d9274ac0103a043238ded5d57ef64dae0"
+    assert min(np.bincount(val.images.labels)) >= 20  # every class is evaluated
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+def test_evaluation_sees_every_image_exactly_once(world_size):
+    seen = [
+        index
+        for rank in range(world_size)
+        for batch in EvaluationOrder(359, 64, rank, world_size)
+        for _, index in batch
+    ]
+    assert sorted(seen) == list(range(359))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
+def test_a_step_is_the_same_samples_however_many_processes_share_it(world_size):
+    def steps(world_size):
+        orders = [TrainingOrder(100, 32, 8, 5, 0, 9, rank, world_size) for rank in range(world_size)]
+        parts = [iter(list(order)) for order in orders]
+        return [
+            {tuple(next(parts[rank])) for rank, order in enumerate(orders) for _ in range(order.own_parts_per_step)}
+            for _ in range(9)
+        ]
+
+    assert steps(world_size) == steps(1)
+
+
+def test_an_epoch_visits_samples_once_and_epochs_differ():
+    order = list(TrainingOrder(96, 32, 32, 5, 0, 6))
+    first, second = ([index for batch in order[i : i + 3] for _, index in batch] for i in (0, 3))
+    assert sorted(first) == sorted(second) == list(range(96))
+    assert first != second
+
+
+def test_an_order_that_starts_later_goes_on_where_the_other_would_be():
+    whole = list(TrainingOrder(100, 32, 16, 5, 0, 9))
+    assert list(TrainingOrder(100, 32, 16, 5, 4, 9)) == whole[8:]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_change_nothing(workers):
+    split, recipe = open_split("digits", None, "train"), load_recipe("digits-quick")
+    view = View(split.images, training_transform(recipe.augmentation, find_dataset("digits")), 7)
+    order = TrainingOrder(len(split.images), 64, 64, 7, 0, 5)
+    alone, helped = (list(make_loader(view, order, n, False)) for n in (0, workers))
+    assert all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in zip(alone, helped))  # noqa: B905
+
+
+def test_augmentation_depends_on_seed_epoch_and_sample_alone():
+    split, recipe = open_split("digits", None, "train"), load_recipe("digits-quick")
+    transform = training_transform(recipe.augmentation, find_dataset("digits"))
+    images = [View(split.images, transform, seed)[epoch, 3][0] for seed, epoch in ((1, 0), (1, 0), (1, 5), (2, 5))]
+    assert torch.equal(images[0], images[1])
+    before = torch.random.get_rng_state()
+    View(split.images, transform, 1)[0, 3]
+    assert torch.equal(torch.random.get_rng_state(), before)
+    distinct = {View(split.images, transform, 1)[epoch, 3][0].numpy().tobytes() for epoch in range(20)}
+    assert len(distinct) > 3
+
+
+def test_evaluation_pixels_are_the_images_own():
+    split, recipe = open_split("digits", None, "val"), load_recipe("digits-quick")
+    dataset = find_dataset("digits")
+    image = evaluation_transform(recipe.evaluation, dataset)(split.images[0][0])
+    raw = torch.from_numpy(split.images.pixels[0].copy()).permute(2, 0, 1) / 255
+    torch.testing.assert_close(image, (raw - torch.tensor(dataset.mean)[:, None, None]) / dataset.std[0])
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory):
+    """A thousand classes with one tiny image each, in the standard layout."""
+    root = tmp_path_factory.mktemp("imagenet")
+    Image.fromarray(np.full((40, 30, 3), 128, np.uint8)).save(root / "one.JPEG")
+    for split in ("train", "val"):
+        for label in range(1000):
+            folder = root / split / f"n{label:08}"
+            folder.mkdir(parents=True)
+            (folder / "a.JPEG").hardlink_to(root / "one.JPEG")
+    return root
+
+
+def test_imagenet_says_what_it_found_and_that_it_is_a_subset(imagenet):
+    val = open_split("imagenet", imagenet, "val")
+    assert (len(val.images), val.complete) == (1000, False)
+    assert val.description == "subset of ImageNet-1k val, 1,000 images"
+    image, label = val.images[17]
+    assert (image.size, image.mode, label) == ((30, 40), "RGB", 17)
+
+
+def test_an_empty_class_folder_is_named(imagenet):
+    image = imagenet / "val/n00000123/a.JPEG"
+    image.unlink()
+    try:
+        with pytest.raises(UserError, match="n00000123 is empty"):
+            open_split("imagenet", imagenet, "val")
+    finally:
+        image.hardlink_to(imagenet / "one.JPEG")
+
+
+def test_a_missing_class_or_folder_is_named(imagenet, tmp_path):
+    (tmp_path / "val" / "n0").mkdir(parents=True)
+    with pytest.raises(UserError, match="has 1 class folders; ImageNet-1k has 1000"):
+        open_split("imagenet", tmp_path, "val")
+    with pytest.raises(UserError, match="train is missing"):
+        open_split("imagenet", tmp_path, "train")
+    with pytest.raises(UserError, match="--data DIR"):
+        open_split("imagenet", None, "val")
+    with pytest.raises(UserError, match="is not a folder"):
+        open_split("imagenet", tmp_path / "nowhere", "val")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0" + bytes(50), b"not an image"])
+def test_an_image_that_cannot_be_decoded_is_named(content, tmp_path):
+    path = tmp_path / "broken.JPEG"
+    path.write_bytes(content)
+    with pytest.raises(ImageDecodeError, match=r"broken.JPEG cannot be decoded .*--skip-bad-images"):
+        ImageFiles([(str(path), 0)])[0]
+
+
+def test_a_truncated_jpeg_stops_or_is_left_out_and_listed(tmp_path):
+    whole = tmp_path / "whole.JPEG"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole)
+    broken = tmp_path / "broken.JPEG"
+    broken.write_bytes(whole.read_bytes()[:900])
+    files = ImageFiles([(str(whole), 0), (str(broken), 1), (str(whole), 2)])
+    recipe = load_recipe("cbam", ["augmentation.size=8"])
+    transform = training_transform(recipe.augmentation, find_dataset("imagenet"))
+    with pytest.raises(ImageDecodeError, match="broken.JPEG"):
+        list(make_loader(View(files, transform, 0), EvaluationOrder(3, 3), 0, False))
+    (batch,) = make_loader(View(files, transform, 0, skip_bad_images=True), EvaluationOrder(3, 3), 0, False)
+    assert batch.labels.tolist() == [0, 2]
+    assert "broken.JPEG" in batch.bad[0]
+
+
+def test_unknown_dataset():
+    with pytest.raises(UserError, match=r"'digit' is not known; did you mean digits\?"):
+        open_split("digit", None, "val")
+
+
+def test_what_is_no_benchmark_says_so():
+    assert {name for name, dataset in DATASETS.items() if dataset.proxy} == {"digits", "fake"}

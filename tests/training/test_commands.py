@@ -1,0 +1,79 @@
+"""`awbench train` and `awbench eval` from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from awbench.records import RecordStore
+from awbench.reference.load import load_references
+from awbench.report.tables import TABLES
+
+QUICK = ("--set", "epochs=1", "--set", "batch_size=256", "--set", "norm_batch_size=256")
+
+
+@pytest.fixture
+def trained(awbench, tmp_path):
+    code, out, _ = awbench("train", "aw_resnet20", *QUICK, "--json", "--output", "run")
+    assert code == 0
+    return json.loads(out)
+
+
+def test_train_records_accuracy_with_its_error_and_what_was_in_force(trained, awbench, tmp_path):
+    (record,) = RecordStore(tmp_path / "results").load("accuracy")
+    p = trained["top1"] / 100
+    assert record.value("top1_standard_error") == pytest.approx(100 * (p * (1 - p) / 359) ** 0.5)
+    assert record.settings["recipe"]["epochs"] == 1
+    assert record.settings["recipe"]["lr_scaled_by"] == 4.0
+    assert record.settings["evaluation"] == {"resize": 0, "crop": 8, "interpolation": "bilinear"}
+    assert any("proxy" in note for note in record.notes)
+    code, _, err = awbench("train", "aw_resnet20", *QUICK, "--output", "run")
+    assert code == 0
+    assert "not trained again" in err
+
+
+def test_eval_of_the_trained_weights_gives_the_same_numbers(trained, awbench):
+    code, out, _ = awbench("eval", "aw_resnet20", "--weights", "run/weights.safetensors", "--json")
+    evaluated = json.loads(out)
+    assert code == 0
+    assert {k: evaluated[k] for k in ("top1", "top5", "images")} == {k: trained[k] for k in ("top1", "top5", "images")}
+
+
+def test_a_run_of_another_recipe_does_not_enter_the_proxy_table(trained, tmp_path):
+    table = TABLES["proxy"](RecordStore(tmp_path / "results"), load_references())
+    assert table.rows[0][0] == "digits"  # not measured
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("train", "resnet20", "--recipe", "digits-quik"), "did you mean digits-quick?"),
+        (("train", "resnet20", "--set", "epoch=3"), "unknown key 'epoch'; did you mean epochs?"),
+        (("train", "resnet20", "--dataset", "imagenet", "--data", "nowhere"), "nowhere is not a folder"),
+        (("train", "resnet20", "--device", "cuda"), "device cuda is not available"),
+        (("train", "resnet20", "--device", "gpu"), "use auto, cpu or cuda"),
+        (("train", "resnet20", "--num-classes", "7"), "digits has 10 classes"),
+        (("train", "resnet20", "--workers", "-1"), "--workers -1 is negative"),
+        (("train", "aw_resnet20", "--aw-strategy", "fast"), "strategy 'fast' does not exist"),
+        (("train", "resnet20", "--init-weights", "none.pt"), "none.pt"),
+        (("train", "faster_rcnn_resnet50_fpn"), "needs a classification one"),
+        (("eval", "resnet20", "--weights", "none.pt"), "none.pt"),
+        (("eval", "resnet20"), "the following arguments are required: --weights"),
+    ],
+)
+def test_bad_input_is_one_line(words, message, awbench):
+    code, out, err = awbench(*words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_weights_of_another_variant_or_another_number_of_classes(trained, awbench):
+    for words, message in (
+        (("resnet20",), "aw_resnet20"),
+        (("aw_resnet20", "--num-classes", "7"), "num_classes=10"),
+    ):
+        code, out, err = awbench("eval", *words, "--weights", "run/weights.safetensors")
+        assert (code, out) == (2, "")
+        assert message in err

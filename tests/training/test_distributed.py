@@ -1,0 +1,132 @@
+"""The same run on one process and on several, started as a person would."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from awbench.training.checkpoint import Checkpoints
+
+RUN = [
+    "-m", "awbench", "train", "aw_resnet20", "--set", "epochs=2", "--set", "batch_size=96",
+    "--set", "norm_batch_size=32", "--checkpoint-seconds", "0.2", "--json",
+]  # fmt: skip
+
+
+def launch(processes: int) -> list[str]:
+    if processes == 1:
+        return [sys.executable]
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+
+
+def start(processes: int, output: Path, *words: str) -> subprocess.Popen:
+    command = [*launch(processes), *RUN, "--output", str(output), "--results", str(output / "results"), *words]
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.Popen(
+        command,
+        cwd=root,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(processes: int, output: Path, *words: str) -> dict:
+    process = start(processes, output, *words)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    weights = output / "weights.safetensors"
+    with safe_open(weights, "pt") as file:
+        metadata = file.metadata()["awbench"]
+    return {"result": json.loads(out), "weights": load_file(weights), "metadata": metadata}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return run(1, tmp_path_factory.mktemp("alone"))
+
+
+def gradients_of_one_step(processes: int, output: Path) -> dict[str, torch.Tensor]:
+    """The first step's momentum, which is its gradient, and the running statistics after it; 11 uneven parts."""
+    run(processes, output, "--set", "epochs=1", "--set", "batch_size=1408", "--set", "norm_batch_size=128")
+    step, state = Checkpoints(output / "checkpoints").load_newest()
+    assert step == 1
+    momentum = {f"gradient {i}": s["momentum_buffer"] for i, s in state["optimizer"]["state"].items()}
+    statistics = {name: tensor for name, tensor in state["model"].items() if "running" in name or "tracked" in name}
+    return momentum | statistics
+
+
+def test_processes_share_a_step_without_changing_it(tmp_path):
+    """Gradients and running statistics are those of one process, but for the order of summation in float32."""
+    alone = gradients_of_one_step(1, tmp_path / "1")
+    for processes in (2, 3):
+        shared = gradients_of_one_step(processes, tmp_path / str(processes))
+        assert shared.keys() == alone.keys()
+        for name, expected in alone.items():
+            error = (shared[name] - expected).float().norm() / expected.float().norm().clamp(min=1e-5)
+            assert error < 1e-3, (processes, name)
+
+
+@pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.slow), 3])
+def test_processes_share_an_evaluation_to_the_last_image(processes, alone, tmp_path):
+    """359 images, which neither 2 nor 3 divides; the same weights, so the same counts."""
+    weights = str(tmp_path / "weights.safetensors")
+    save_file(alone["weights"], weights, {"awbench": alone["metadata"]})
+    words = ["-m", "awbench", "eval", "aw_resnet20", "--weights", weights, "--results", str(tmp_path), "--json"]
+    out = subprocess.run([*launch(processes), *words], capture_output=True, text=True, check=True).stdout
+    evaluated = json.loads(out)
+    for name in ("images", "top1", "top5"):
+        assert evaluated[name] == alone["result"][name]
+    assert evaluated["loss"] == pytest.approx(alone["result"]["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_sigterm_saves_and_exits_with_resume_me(processes, tmp_path, alone):
+    process = start(processes, tmp_path)
+    while not list(tmp_path.glob("checkpoints/step-*.pt")):
+        time.sleep(0.1)
+        assert process.poll() is None, process.stderr.read()
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    if processes == 1:  # torchrun has an exit code of its own
+        assert process.returncode == 75, err
+    resumed = run(processes, tmp_path, "--resume")
+    if processes == 1:
+        assert all(torch.equal(resumed["weights"][name], tensor) for name, tensor in alone["weights"].items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "workers"), [(1, 0), (1, 2), (2, 0)])
+def test_ten_kills_at_random_moments_end_with_the_same_bits(processes, workers, tmp_path):
+    words = ("--workers", str(workers))
+    whole = run(processes, tmp_path / "whole", *words)
+    random.seed(time.time_ns())
+    killed = 0
+    for _ in range(40):
+        process = start(processes, tmp_path / "killed", *words, "--resume")
+        try:
+            process.wait(timeout=random.uniform(4.0, 9.0))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+        process.communicate()
+        if killed == 10 or process.returncode == 0:
+            break
+    resumed = run(processes, tmp_path / "killed", *words, "--resume") if process.returncode else None
+    weights = resumed["weights"] if resumed else load_file(tmp_path / "killed" / "weights.safetensors")
+    assert killed >= 3
+    assert all(torch.equal(weights[name], tensor) for name, tensor in whole["weights"].items())

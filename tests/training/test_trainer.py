@@ -1,0 +1,226 @@
+"""The loop: exact to resume, indifferent to workers, and it loses nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+import awbench
+from awbench.data.datasets import ArrayImages, Split, find_dataset
+from awbench.errors import Preempted, UserError
+from awbench.training.checkpoint import KEPT, Checkpoints
+from awbench.training.distributed import World
+from awbench.training.recipe import load_recipe
+from awbench.training.trainer import Run, learning_rate, seed_weights, train
+
+ALONE = World(0, 1, torch.device("cpu"))
+STEPS = 12  # 3 epochs of 4
+
+
+def split(count: int, seed: int) -> Split:
+    generator = np.random.default_rng(seed)
+    pixels = generator.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    images = ArrayImages(pixels, generator.integers(0, 10, count))
+    return Split(images, 10, images.digest(), f"{count} images of noise")
+
+
+def make_run(output, *changes, **fields) -> Run:
+    recipe = load_recipe("digits-quick", ["epochs=3", "batch_size=16", "norm_batch_size=8", *changes])
+    return Run(
+        **{
+            "settings": {"recipe": recipe.model_dump(mode="json")},
+            "recipe": recipe,
+            "dataset": find_dataset("digits"),
+            "train": split(70, 1),
+            "val": split(30, 2),
+            "seed": 3,
+            "output": output,
+            "checkpoint_seconds": 0.0,
+            **fields,
+        }
+    )
+
+
+def model(name: str = "aw_resnet20") -> torch.nn.Module:
+    seed_weights(3)
+    return awbench.build(name)
+
+
+def digest(network: torch.nn.Module) -> str:
+    """Of every bit of every parameter and buffer."""
+    out = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        out.update(name.encode() + tensor.numpy().tobytes())
+    return out.hexdigest()
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing gets to tidy up before the process is gone."""
+
+
+def kill_at(step):
+    def watch(progress):
+        if progress.step == step:
+            raise Killed
+
+    return watch
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    network = model()
+    finished = train(make_run(tmp_path_factory.mktemp("run")), network, ALONE)
+    return digest(network), finished
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("moments", [(1,), (4,), (7, 9), (11,)])
+def test_a_killed_and_resumed_run_ends_with_the_same_bits(moments, workers, tmp_path, uninterrupted):
+    run = make_run(tmp_path, workers=workers)
+    for step in moments:
+        with pytest.raises(Killed):
+            train(run, model(), ALONE, resume=True, watch=kill_at(step))
+    network = model()
+    finished = train(run, network, ALONE, resume=True)
+    expected, whole = uninterrupted
+    assert digest(network) == expected
+    assert finished.state.history == whole.state.history
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows if "epoch" in row] == [1, 2, 3]
+
+
+def test_another_seed_gives_other_weights(tmp_path, uninterrupted):
+    network = model()
+    train(make_run(tmp_path, seed=4), network, ALONE)
+    assert digest(network) != uninterrupted[0]
+
+
+def test_sigterm_saves_and_says_resume_me(tmp_path, uninterrupted):
+    run = make_run(tmp_path, checkpoint_seconds=1e9)
+    ask = lambda progress: os.kill(os.getpid(), signal.SIGTERM) if progress.step == 6 else None  # noqa: E731
+    with pytest.raises(Preempted, match="stopped after step 6 of 12"):
+        train(run, model(), ALONE, watch=ask)
+    network = model()
+    train(run, network, ALONE, resume=True)
+    assert digest(network) == uninterrupted[0]
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
+    run = make_run(tmp_path, "optimizer.lr=1e30", "schedule.warmup_epochs=0")
+    with pytest.raises(UserError, match=r"not finite (at|after) step \d+; .*a lower learning rate"):
+        train(run, model(), ALONE)
+    for path in Checkpoints(tmp_path / "checkpoints").paths():
+        state = Checkpoints(tmp_path / "checkpoints")._read(path, [])
+        assert all(t.isfinite().all() for t in state["model"].values())
+
+
+def test_only_the_last_few_checkpoints_are_kept(tmp_path):
+    train(make_run(tmp_path), model(), ALONE)
+    names = [path.name for path in Checkpoints(tmp_path / "checkpoints").paths()]
+    assert names == [f"step-{step:09}.pt" for step in range(STEPS - KEPT + 1, STEPS + 1)]
+
+
+def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(tmp_path):
+    train(make_run(tmp_path), model(), ALONE)
+    with pytest.raises(UserError, match="already holds a run; add --resume"):
+        train(make_run(tmp_path), model(), ALONE)
+    with pytest.raises(UserError, match="holds a run with recipe = "):
+        train(make_run(tmp_path, "epochs=4"), model(), ALONE, resume=True)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:-20] + bytes(20)])
+def test_a_damaged_checkpoint_is_named_with_the_one_before_it(damage, tmp_path):
+    run = make_run(tmp_path)
+    with pytest.raises(Killed):
+        train(run, model(), ALONE, watch=kill_at(5))
+    paths = Checkpoints(tmp_path / "checkpoints").paths()
+    before = [path.read_bytes() for path in paths[:-1]]
+    paths[-1].write_bytes(damage(paths[-1].read_bytes()))
+    with pytest.raises(UserError, match=rf"{paths[-1].name} is truncated .*resume from {paths[-2].name}"):
+        train(run, model(), ALONE, resume=True)
+    assert [path.read_bytes() for path in paths[:-1]] == before
+
+
+def test_a_checkpoint_never_runs_code(tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return (os.system, (f"touch {tmp_path}/harmed",))
+
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"state": Harmful()})
+    with pytest.raises(UserError, match="holds more than tensors and plain values"):
+        checkpoints.load_newest()
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoints(tmp_path, monkeypatch):
+    run, sync, calls = make_run(tmp_path), os.fsync, []
+
+    def full_at_last(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 9:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_at_last)
+    with pytest.raises(OSError, match="No space left"):
+        train(run, model(), ALONE)
+    monkeypatch.undo()
+    step, _ = Checkpoints(tmp_path / "checkpoints").load_newest()
+    assert step >= 1
+    train(run, model(), ALONE, resume=True)
+
+
+def test_what_cannot_be_shared_or_filled_is_refused(tmp_path):
+    with pytest.raises(UserError, match="batch_size 128 is more than the 70 training images"):
+        train(make_run(tmp_path, "batch_size=128"), model(), ALONE)
+    with pytest.raises(UserError, match="makes 2 parts, which 3 processes cannot share"):
+        train(make_run(tmp_path), model(), World(0, 3, torch.device("cpu")))
+
+
+def test_running_statistics_of_a_step_are_the_mean_over_its_parts(tmp_path):
+    """One step in two parts: each running mean is the mean of what the parts alone would have given."""
+    run = make_run(tmp_path, "epochs=1", "batch_size=64", "norm_batch_size=32", "optimizer.lr=1e-12")
+    network = model("resnet20")
+    train(run, network, ALONE)
+    from awbench.data.transforms import training_transform
+    from awbench.data.views import TrainingOrder, View, collate
+
+    view = View(run.train.images, training_transform(run.recipe.augmentation, run.dataset), run.seed)
+    order = TrainingOrder(70, 64, 32, run.seed, 0, 1)
+    means = []
+    for part in order:
+        fresh = model("resnet20").train()
+        fresh(collate([view[key] for key in part]).images)
+        means.append(fresh.bn1.running_mean)
+    torch.testing.assert_close(network.bn1.running_mean, (means[0] + means[1]) / 2)
+    assert network.bn1.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "expected"),
+    [
+        (["schedule.name=step", "schedule.step_epochs=1", "schedule.warmup_epochs=0"], 0, 0.1),
+        (["schedule.name=step", "schedule.step_epochs=1", "schedule.warmup_epochs=0"], 10, 0.01),
+        (["schedule.name=step", "schedule.step_epochs=1", "schedule.warmup_epochs=0"], 25, 0.001),
+        (["schedule.warmup_epochs=2"], 0, 0.0001),
+        (["schedule.warmup_epochs=2"], 10, 0.05005),
+        (["schedule.warmup_epochs=0"], 15, 0.05),
+        (["schedule.warmup_epochs=0", "batch_size=128"], 15, 0.1),
+    ],
+)
+def test_the_learning_rate_follows_the_recipe(changes, step, expected):
+    recipe = load_recipe("digits-quick", ["epochs=3", *changes])
+    assert math.isclose(learning_rate(recipe, step, 10), expected, rel_tol=1e-6)
+
+
+def test_mixed_precision_trains(tmp_path):
+    finished = train(make_run(tmp_path, "precision=bfloat16", "epochs=1"), model("resnet20"), ALONE)
+    assert finished.accuracy.images == 30
