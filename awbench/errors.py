@@ -10,13 +10,16 @@ import difflib
 import re
 from collections.abc import Iterable
 
+# EX_TEMPFAIL of sysexits.h, the exit code of a Preempted run: the same command goes on later.
+TRY_AGAIN = 75
+
 
 class UserError(ValueError):
     """The user's input, a file or the machine is at fault; the message says what would be right."""
 
 
 class Preempted(Exception):
-    """The machine asked the run to stop; it is saved and can be resumed."""
+    """The run could not go on now: it was asked to stop and is saved, or another process has it."""
 
 
 class CounterDisagreement(Exception):

@@ -12,11 +12,9 @@ from collections.abc import Sequence
 import awbench
 from awbench.cli import complexity, eval, list_command, lock, reproduce, sweep, table, train
 from awbench.cli.common import Parser, say
-from awbench.errors import CounterDisagreement, Preempted, UserError
+from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, UserError
 
 COMMANDS = (list_command, complexity, train, eval, sweep, table, reproduce, lock)
-
-RESUME_ME = 75  # EX_TEMPFAIL of sysexits.h: the same command, run again, goes on
 
 _DESCRIPTION = """\
 Benchmark and reproducibility suite for AW-convolution (arXiv 2108.08205): attention on the
@@ -49,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"awbench: {error}")
         return 1
     except Preempted as stop:
-        say(f"awbench: {stop}; run the same command with --resume")
-        return RESUME_ME
+        say(f"awbench: {stop}; later, run the same command with --resume")
+        return TRY_AGAIN
     except BrokenPipeError:  # the reader of stdout left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from awbench.data.datasets import Split, find_dataset, open_split
-from awbench.errors import UserError
+from awbench.errors import Preempted, UserError
 from awbench.measure.accuracy import Accuracy
 from awbench.recording import now
 from awbench.records import Quantity, Record, RecordStore, measurement_key
@@ -27,8 +27,8 @@ PROTOCOL = 1
 _LOCK_ATTEMPTS = 10
 
 
-class BusyError(UserError):
-    """Another process is training this very run."""
+class BusyError(Preempted):
+    """Another process is training this very run: try again later."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _only_one(output: Path, is_main: bool) -> Iterator[None]:
                 break
             except OSError:
                 if attempt == _LOCK_ATTEMPTS - 1:
-                    raise BusyError(f"{output} is being trained by another process; wait for it, or stop it") from None
+                    raise BusyError(f"{output} is being trained by another process") from None
                 time.sleep(0.05)
         yield
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from awbench.data.datasets import Split, open_split
-from awbench.errors import UserError
+from awbench.errors import TRY_AGAIN, UserError
 from awbench.records import RecordStore, measurement_key
 from awbench.training.job import TrainingJob, is_busy
 from awbench.training.recipe import load_recipe
@@ -110,13 +110,16 @@ def run_sweep(
                 time.sleep(_WAIT_SECONDS)
                 continue
             job.output.mkdir(parents=True, exist_ok=True)
-            log = job.output / "log.txt"
+            log = job.output / f"log-{os.getpid()}.txt"  # another sweep may write beside us
             with log.open("ab") as file:
                 before = file.tell()
                 code = subprocess.run(
                     [*command, "-m", "awbench", *job.words], stdout=file, stderr=file, env=environment
                 ).returncode
-            if code != 0 and not is_busy(job.output):
+            if code == TRY_AGAIN:
+                time.sleep(_WAIT_SECONDS)
+                continue
+            if code != 0:
                 result.failed[job.name] = f"exit code {code}: {_last_line(log)} ({log})"
                 tell(f"failed: {job.name}: {result.failed[job.name]}")
                 return
