@@ -1,0 +1,154 @@
+"""The training loop against the bare step, and the data path against the bare transforms: ratios within one run.
+
+Each test alternates the two, so that what else the machine does hits both; the ratio is in the
+benchmark's extra info and printed. On a GPU the same tests run there.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+import awbench
+from awbench.data.datasets import ArrayImages, Split, find_dataset
+from awbench.data.transforms import training_transform
+from awbench.data.views import Batch, View
+from awbench.training import trainer
+from awbench.training.distributed import World, choose_device
+from awbench.training.recipe import load_recipe
+
+ROUNDS, STEPS = 7, 6
+
+
+def alternate(first: Callable[[], None], second: Callable[[], None]) -> tuple[float, float, float]:
+    """(median seconds of the first, of the second, median ratio second/first), run in turns after a warm-up."""
+    first(), second()
+    pairs = []
+    for _ in range(ROUNDS):
+        times = []
+        for run in (first, second):
+            started = time.perf_counter()
+            run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - started)
+        pairs.append(times)
+    columns = list(zip(*pairs, strict=True))
+    return statistics.median(columns[0]), statistics.median(columns[1]), statistics.median(b / a for a, b in pairs)
+
+
+def bare_steps(model: torch.nn.Module, batch: Batch) -> Callable[[], None]:
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
+
+    def run() -> None:
+        with torch.enable_grad():
+            for _ in range(STEPS):
+                optimizer.zero_grad(set_to_none=True)
+                F.cross_entropy(model(batch.images), batch.labels).backward()
+                optimizer.step()
+
+    return run
+
+
+def noise(count: int, size: int, device: torch.device) -> Batch:
+    return Batch(torch.randn(count, 3, size, size, device=device), torch.randint(0, 1000, (count,), device=device))
+
+
+@pytest.mark.benchmark(group="training loop")
+@pytest.mark.parametrize("name", ["resnet18", "aw_resnet18"])
+def test_loop_overhead(benchmark, name, tmp_path, monkeypatch, capsys):
+    """Our loop, its logging, watching and checks included, over the same steps without it."""
+    device = choose_device("auto")
+    count, size = (256, 224) if device.type == "cuda" else (16, 96)
+    batch = noise(count, size, device)
+    recipe = load_recipe("cbam", [f"batch_size={count}", f"norm_batch_size={count}", "epochs=1", "optimizer.lr=1e-3"])
+    images = ArrayImages(np.zeros((count * STEPS, 8, 8, 3), np.uint8), np.zeros(count * STEPS, np.int64))
+    split = Split(images, 1000, "", "")
+    monkeypatch.setattr(trainer._Trainer, "_batches", lambda self: itertools.repeat(batch))
+    monkeypatch.setattr(trainer._Trainer, "_evaluate", lambda self: trainer.Accuracy(1, 1, 1, 0.0))
+    monkeypatch.setattr(trainer._Trainer, "_save", lambda self: None)
+    model = awbench.build(name).to(device)
+    runs = itertools.count()
+
+    def loop() -> None:
+        run = trainer.Run(
+            {}, recipe, find_dataset("imagenet"), split, split, 0, tmp_path / str(next(runs)), deterministic=False
+        )
+        with torch.enable_grad():
+            trainer.train(run, model, World(0, 1, device))
+
+    bare = bare_steps(model, batch)
+    plain, ours, ratio = alternate(bare, loop)
+    benchmark.extra_info.update(images_per_s=count * STEPS / ours, bare_images_per_s=count * STEPS / plain, ratio=ratio)
+    benchmark.pedantic(loop, rounds=2)
+    with capsys.disabled():
+        print(f"\n{name} on {device}: loop / bare step = {ratio:.3f}")
+
+
+@pytest.mark.benchmark(group="training step against timm")
+def test_step_against_timm(benchmark, capsys):
+    """The same network and settings, timm's model and optimizer."""
+    timm = pytest.importorskip("timm", reason="timm is not installed: pip install timm")
+    from timm.optim import create_optimizer_v2
+
+    device = choose_device("auto")
+    count, size = (256, 224) if device.type == "cuda" else (16, 96)
+    batch = noise(count, size, device)
+    theirs_model = timm.create_model("resnet18").to(device)
+    optimizer = create_optimizer_v2(theirs_model, "momentum", lr=1e-3, weight_decay=1e-4, momentum=0.9)
+
+    def theirs() -> None:
+        with torch.enable_grad():
+            for _ in range(STEPS):
+                optimizer.zero_grad()
+                F.cross_entropy(theirs_model(batch.images), batch.labels).backward()
+                optimizer.step()
+
+    ours = bare_steps(awbench.build("resnet18").to(device), batch)
+    _, seconds, ratio = alternate(theirs, ours)
+    benchmark.extra_info.update(images_per_s=count * STEPS / seconds, ratio=ratio)
+    benchmark.pedantic(ours, rounds=2)
+    with capsys.disabled():
+        print(f"\nresnet18 on {device}: our step / timm's step = {ratio:.3f}")
+
+
+@pytest.mark.benchmark(group="data path")
+def test_data_path(benchmark, capsys):
+    """Decoding and augmenting a photograph-sized JPEG: our seeded view over the bare transform."""
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 38, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((500, 375)).save(buffer, "JPEG")
+    content = buffer.getvalue()
+
+    class Jpegs:
+        def __len__(self) -> int:
+            return 64
+
+        def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+            return Image.open(io.BytesIO(content)).convert("RGB"), 0
+
+    transform = training_transform(load_recipe("cbam").augmentation, find_dataset("imagenet"))
+    view = View(Jpegs(), transform, 0)
+
+    def bare() -> None:
+        for index in range(64):
+            transform(Jpegs()[index][0])
+
+    def ours() -> None:
+        for index in range(64):
+            view[0, index]
+
+    _, seconds, ratio = alternate(bare, ours)
+    benchmark.extra_info.update(images_per_s_per_core=64 / seconds, ratio=ratio)
+    benchmark.pedantic(ours, rounds=2)
+    with capsys.disabled():
+        print(f"\ndata path: {64 / seconds:.0f} images/s, ours / bare transforms = {ratio:.3f}")
