@@ -1,6 +1,6 @@
 """The command line: parse, call, print. Exit codes live here.
 
-0 holds    1 a number is off or regressed    2 the input or the machine is at fault    3 not measured (by commands to come)
+0 holds    1 a number is off or regressed    2 the input or the machine is at fault    3 not measured
 """
 
 from __future__ import annotations
