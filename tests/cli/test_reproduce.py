@@ -20,9 +20,11 @@ from awbench.variants import list_variants
 
 @pytest.fixture
 def small_grid(monkeypatch):
-    """Two networks instead of sixty-four; the command is the same."""
+    """Two networks instead of sixty-four, one trained instead of eighteen; the command is the same."""
     small = [v for v in list_variants("classification") if v.name in ("resnet20", "aw_resnet20")]
     monkeypatch.setattr(reproduce, "list_variants", lambda task: small)
+    monkeypatch.setattr(reproduce, "PROXY_VARIANTS", ("resnet20",))
+    monkeypatch.setattr(reproduce, "PROXY_SEEDS", (0,))
 
 
 def tables(results: Path) -> dict[str, bytes]:
