@@ -47,7 +47,7 @@ def alternate(first: Callable[[], None], second: Callable[[], None]) -> tuple[fl
 
 
 def bare_steps(model: torch.nn.Module, batch: Batch) -> Callable[[], None]:
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9, weight_decay=1e-4)
 
     def run() -> None:
         with torch.enable_grad():
@@ -70,7 +70,7 @@ def test_loop_overhead(benchmark, name, tmp_path, monkeypatch, capsys):
     device = choose_device("auto")
     count, size = (256, 224) if device.type == "cuda" else (16, 96)
     batch = noise(count, size, device)
-    recipe = load_recipe("cbam", [f"batch_size={count}", f"norm_batch_size={count}", "epochs=1", "optimizer.lr=1e-3"])
+    recipe = load_recipe("cbam", [f"batch_size={count}", f"norm_batch_size={count}", "epochs=1", "optimizer.lr=1e-6"])
     images = ArrayImages(np.zeros((count * STEPS, 8, 8, 3), np.uint8), np.zeros(count * STEPS, np.int64))
     split = Split(images, 1000, "", "")
     monkeypatch.setattr(trainer._Trainer, "_batches", lambda self: itertools.repeat(batch))
