@@ -64,9 +64,13 @@ class View:
             if self.skip_bad_images:
                 return str(error)
             raise
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed("augmentation", self.seed, epoch, index))
+        # The CPU's generator alone: torch.manual_seed would also queue a call for every GPU, with a stack trace.
+        before = torch.get_rng_state()
+        try:
+            torch.default_generator.manual_seed(derive_seed("augmentation", self.seed, epoch, index))
             return self.transform(image), label
+        finally:
+            torch.set_rng_state(before)
 
 
 def collate(samples: Sequence[tuple[Tensor, int] | str]) -> Batch:
