@@ -111,7 +111,7 @@ def test_sigterm_saves_and_exits_with_resume_me(processes, tmp_path, alone):
 @pytest.mark.slow
 @pytest.mark.parametrize(("processes", "workers"), [(1, 0), (1, 2), (2, 0)])
 def test_ten_kills_at_random_moments_end_with_the_same_bits(processes, workers, tmp_path):
-    words = ("--workers", str(workers))
+    words = ("--workers", str(workers), "--set", "epochs=12")  # long enough to be killed ten times
     whole = run(processes, tmp_path / "whole", *words)
     random.seed(time.time_ns())
     killed = 0
