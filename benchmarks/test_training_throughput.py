@@ -24,6 +24,7 @@ from awbench.data.transforms import training_transform
 from awbench.data.views import Batch, View
 from awbench.training import trainer
 from awbench.training.distributed import World, choose_device
+from awbench.training.loop import Loop
 from awbench.training.recipe import load_recipe
 
 ROUNDS, STEPS = 7, 6
@@ -73,9 +74,9 @@ def test_loop_overhead(benchmark, name, tmp_path, monkeypatch, capsys):
     recipe = load_recipe("cbam", [f"batch_size={count}", f"norm_batch_size={count}", "epochs=1", "optimizer.lr=1e-6"])
     images = ArrayImages(np.zeros((count * STEPS, 8, 8, 3), np.uint8), np.zeros(count * STEPS, np.int64))
     split = Split(images, 1000, "", "")
-    monkeypatch.setattr(trainer._Trainer, "_batches", lambda self: itertools.repeat(batch))
-    monkeypatch.setattr(trainer._Trainer, "_evaluate", lambda self: trainer.Accuracy(1, 1, 1, 0.0))
-    monkeypatch.setattr(trainer._Trainer, "_save", lambda self: None)
+    monkeypatch.setattr(trainer.Classification, "batches", lambda self, first_step: itertools.repeat(batch))
+    monkeypatch.setattr(trainer.Classification, "evaluate", lambda self: trainer.Accuracy(1, 1, 1, 0.0))
+    monkeypatch.setattr(Loop, "_save", lambda self: None)
     model = awbench.build(name).to(device)
     runs = itertools.count()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from awbench.cli.training_options import add_dataset, add_machine, add_recipe_ch
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
 from awbench.variants import parse_variant
+
+_PLAIN_PROGRESS_SECONDS = 30.0
 
 
 def add_parser(commands: Any) -> None:
@@ -94,14 +97,16 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _watch(name: str) -> Iterator[Callable[[Any], None]]:
-    """A bar on a terminal, or a plain line an epoch elsewhere."""
+    """A bar on a terminal, or a plain line after an evaluation, and in between now and then, elsewhere."""
     if not sys.stderr.isatty():
+        last = time.monotonic()
 
         def line(progress: Any) -> None:
-            if progress.step % progress.steps_per_epoch == 0:
-                epoch = progress.step // progress.steps_per_epoch
+            nonlocal last
+            if progress.step % progress.evaluate_every == 0 or time.monotonic() - last > _PLAIN_PROGRESS_SECONDS:
+                last = time.monotonic()
                 loss = "" if progress.loss is None else f", loss {progress.loss:.4f}"
-                say(f"{name}: epoch {epoch} of {progress.steps // progress.steps_per_epoch}{loss}")
+                say(f"{name}: step {progress.step} of {progress.steps}{loss}")
 
         yield line
         return

@@ -116,7 +116,8 @@ def train_job(
     from awbench.models import build_variant
     from awbench.models.weights import load_weights, save_weights
     from awbench.training.distributed import join_world
-    from awbench.training.trainer import Run, seed_weights, train
+    from awbench.training.loop import seed_weights
+    from awbench.training.trainer import Run, train
 
     dataset = find_dataset(job.dataset)
     train_split, val_split = (open_split(job.dataset, job.data, split) for split in ("train", "val"))
@@ -157,11 +158,11 @@ def train_job(
         seconds = Quantity(value=finished.state.seconds, unit="s")
         record = Record(
             **identity,
-            values={**accuracy_values(finished.accuracy), "steps": steps, "train_time": seconds},
+            values={**accuracy_values(finished.result), "steps": steps, "train_time": seconds},
             notes=[
                 val_split.description,
                 *([dataset.proxy] if dataset.proxy else []),
-                *(f"left out: {message}" for message in (*finished.state.bad_images, *finished.accuracy.bad)),
+                *(f"left out: {message}" for message in (*finished.state.bad_images, *finished.result.bad)),
             ],
             environment={**environment(), "world_size": world.size, "training_device": str(world.device.type)},
             started=started,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from awbench.training.distributed import World
 
@@ -19,13 +20,15 @@ class RunningStatistics:
     Call `begin` before a step, `next_part` after each part's backward pass, `finish` at the end.
 
     Args:
-        model: whose floating-point buffers are averaged; integer ones (batch counters) advance by one a step.
+        model: whose norms' floating-point buffers are averaged; integer ones (batch counters) advance by one a step.
         parts: parts of a step, over all processes.
     """
 
     def __init__(self, model: nn.Module, parts: int, world: World) -> None:
         self.parts, self.world = parts, world
-        buffers = [buffer for buffer in model.buffers() if buffer.numel()]
+        # Frozen norms and other constants stay out: a mean of equal values is not always that value, in floats.
+        norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+        buffers = [buffer for norm in norms for buffer in norm.buffers() if buffer.numel()]
         self.floats = [buffer for buffer in buffers if buffer.is_floating_point()]
         self.integers = [buffer for buffer in buffers if not buffer.is_floating_point()]
         self.before: list[Tensor] = []

@@ -17,8 +17,9 @@ from awbench.data.datasets import ArrayImages, Split, find_dataset
 from awbench.errors import Preempted, UserError
 from awbench.training.checkpoint import KEPT, Checkpoints
 from awbench.training.distributed import World
+from awbench.training.loop import seed_weights
 from awbench.training.recipe import load_recipe
-from awbench.training.trainer import Run, learning_rate, seed_weights, train
+from awbench.training.trainer import Run, learning_rate, train
 
 ALONE = World(0, 1, torch.device("cpu"))
 STEPS = 12  # 3 epochs of 4
@@ -93,7 +94,7 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits(moments, workers, tmp_
     assert digest(network) == expected
     assert finished.state.history == whole.state.history
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in rows if "epoch" in row] == [1, 2, 3]
+    assert [row["evaluation"] for row in rows if "evaluation" in row] == [1, 2, 3]
 
 
 def test_another_seed_gives_other_weights(tmp_path, uninterrupted):
@@ -223,4 +224,4 @@ def test_the_learning_rate_follows_the_recipe(changes, step, expected):
 
 def test_mixed_precision_trains(tmp_path):
     finished = train(make_run(tmp_path, "precision=bfloat16", "epochs=1"), model("resnet20"), ALONE)
-    assert finished.accuracy.images == 30
+    assert finished.result.images == 30

@@ -1,0 +1,363 @@
+"""The training loop: exact to resume, the same result on any number of processes.
+
+What is trained, a classifier or a detector, is a `Task`; what every run must survive is here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from awbench.data.views import derive_seed
+from awbench.errors import Preempted, UserError
+from awbench.training.checkpoint import Checkpoints, demand_same_run
+from awbench.training.distributed import World
+from awbench.training.metrics import MetricsLog
+from awbench.training.norms import RunningStatistics
+
+LOG_STEPS = 50
+
+BatchT = TypeVar("BatchT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What every training run has.
+
+    Attributes:
+        settings: everything that determines its result, as plain JSON values; a run is only resumed with the same.
+        seed: of weights, order, augmentation and sampling.
+        output: folder of its checkpoints and metrics.
+        workers: loading processes for each training process; never changes the result.
+        checkpoint_seconds: a checkpoint at least this often, and one after every evaluation.
+        deterministic: only algorithms that give the same bits every time.
+        compile: whether the network goes through torch.compile.
+    """
+
+    settings: dict[str, Any]
+    seed: int
+    output: Path
+    workers: int = 0
+    checkpoint_seconds: float = 600.0
+    deterministic: bool = True
+    compile: bool = False
+
+
+class Task(Protocol[BatchT, ResultT]):
+    """What a loop trains: a network, its data and its evaluation.
+
+    Attributes:
+        model: on its device, with the weights to start from, the same on every process.
+        optimizer: of its trainable parameters.
+        precision: "float32", or autocast to "bfloat16" or "float16".
+        steps: of the whole run.
+        evaluate_every: steps between evaluations; the last step is always followed by one.
+        parts: pieces in which a step's batch is computed, over all processes.
+        images_per_step: over all processes.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    precision: str
+    steps: int
+    evaluate_every: int
+    parts: int
+    images_per_step: int
+
+    def learning_rate(self, step: int) -> float:
+        """Of a step, 0-based."""
+
+    def batches(self, first_step: int) -> Iterator[BatchT]:
+        """Every part of every step from there on that is this process's, in order."""
+
+    def losses(self, model: nn.Module, batch: BatchT, seed: int) -> dict[str, Tensor]:
+        """The terms of a part's loss, each a mean over the part; `seed` is all that may be random in it."""
+
+    def bad_images(self, batch: BatchT) -> tuple[str, ...]:
+        """Messages of the part's images that could not be decoded."""
+
+    def evaluate(self) -> ResultT:
+        """Evaluate the model as it is; every process gets the result."""
+
+    def row(self, result: ResultT) -> dict[str, float]:
+        """The result's numbers for the history and the metrics log."""
+
+
+@dataclass
+class State:
+    """What changes during a run and is saved beside model and optimizer.
+
+    Attributes:
+        step: finished steps.
+        history: one row an evaluation.
+        bad_images: messages of images that could not be decoded, each once.
+        seconds: of training so far, over all sessions.
+        interval: sums of the losses since the last logged row, and their number, of the process that saved.
+    """
+
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    bad_images: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    interval: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a watcher is told after a step: finished and total steps, of images a second and the loss of late."""
+
+    step: int
+    steps: int
+    evaluate_every: int
+    images_per_s: float
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class Finished(Generic[ResultT]):
+    """A finished run: its final evaluation, and its state."""
+
+    result: ResultT
+    state: State
+
+
+class Loop(Generic[BatchT, ResultT]):
+    """Trains a task to its end, from the start or from the newest checkpoint.
+
+    Args:
+        task: what to train.
+        run: its settings.
+        world: the processes that share it.
+        watch: called on the main process after each step.
+    """
+
+    def __init__(
+        self,
+        task: Task[BatchT, ResultT],
+        run: RunSettings,
+        world: World,
+        watch: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self.task, self.run, self.world, self.watch = task, run, world, watch
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=task.precision == "float16")
+        self.checkpoints = Checkpoints(run.output / "checkpoints")
+        self.statistics = RunningStatistics(task.model, task.parts, world)
+        self.state = State()
+        self.loss_names: list[str] = []
+        self.stop_asked = False
+        # On a GPU, looking at a loss or asking the others waits for the device: not every step.
+        self.look_every = 1 if world.device.type == "cpu" else 8
+
+    def run_to_the_end(self, resume: bool = False) -> Finished[ResultT]:
+        """Train.
+
+        Args:
+            resume: go on from the newest checkpoint, if there is one.
+
+        Raises:
+            UserError: the output folder holds another run, or this one and `resume` is false; the
+                loss is not finite; an image cannot be decoded.
+            Preempted: SIGTERM came; the run is saved.
+            OSError: a checkpoint could not be written; the earlier ones are intact.
+        """
+        with _deterministic(self.run.deterministic), self._stop_on_sigterm():
+            self._restore(resume)
+            self.log = MetricsLog(self.run.output, self.state.step) if self.world.is_main else None
+            try:
+                result = self._train()
+            finally:
+                if self.log:
+                    self.log.close()
+            return Finished(result, self.state)
+
+    def _restore(self, resume: bool) -> None:
+        found = self.checkpoints.load_newest() if resume else None
+        if not resume and self.checkpoints.paths():
+            raise UserError(
+                f"{self.run.output} already holds a run; add --resume to go on with it, or give another --output"
+            )
+        if found is None:
+            return
+        step, saved = found
+        demand_same_run(saved["settings"], self.run.settings, self.run.output)
+        self.task.model.load_state_dict(saved["model"])
+        self.task.optimizer.load_state_dict(saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+        self.state = State(**json.loads(saved["state"]))
+        assert self.state.step == step, "a checkpoint's name and content agree"
+
+    def _save(self) -> None:
+        """Rank 0 alone writes: it holds everything. A network that is not finite is never written."""
+        if not self.world.is_main:
+            return
+        for name, parameter in self.task.model.named_parameters():
+            if not parameter.isfinite().all():
+                raise UserError(self._not_finite(f"{name} is not finite after step {self.state.step}"))
+        self.checkpoints.save(
+            self.state.step,
+            {
+                "model": self.task.model.state_dict(),
+                "optimizer": self.task.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "state": json.dumps(asdict(self.state)),
+                "settings": json.dumps(self.run.settings),
+            },
+        )
+
+    def _not_finite(self, what: str) -> str:
+        kept = self.checkpoints.paths()
+        rest = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was written yet"
+        return f"{what}; {rest}; a lower learning rate (--set optimizer.lr=...) or a warm-up may help"
+
+    def _train(self) -> ResultT:
+        task, world = self.task, self.world
+        parallel = self._parallel()
+        batches = task.batches(self.state.step)
+        # Sums of the loss terms, and their number; every process but the one that saved begins at nothing.
+        carried = torch.tensor(self.state.interval, dtype=torch.float64, device=world.device)
+        interval = carried if world.is_main else torch.zeros_like(carried)
+        first_bad = torch.full((), -1, dtype=torch.int64, device=world.device)
+        started = saved = logged = time.monotonic()
+        logged_step, seconds_before, result, late_loss = self.state.step, self.state.seconds, None, None
+        while self.state.step < task.steps:
+            step = self.state.step
+            task.model.train()
+            terms = self._step(parallel, batches, step)
+            interval = torch.zeros_like(terms) if not len(interval) else interval
+            interval += terms
+            first_bad = torch.where((first_bad < 0) & ~terms.isfinite().all(), step, first_bad)
+            self.state.step += 1
+            self.state.seconds = seconds_before + time.monotonic() - started
+            look = self.state.step % self.look_every == 0 or self.state.step == task.steps
+            if look and int(first_bad) >= 0:
+                raise UserError(self._not_finite(f"the loss is not finite at step {int(first_bad) + 1}"))
+            evaluation = self.state.step % task.evaluate_every == 0 or self.state.step == task.steps
+            if self.state.step % LOG_STEPS == 0 or evaluation:
+                *sums, number = world.sum(interval.clone()).tolist()
+                interval.zero_()
+                late = {name: value / number for name, value in zip(self.loss_names, sums, strict=True)}
+                late_loss = sum(late.values())
+                now = time.monotonic()
+                speed = (self.state.step - logged_step) * task.images_per_step / max(now - logged, 1e-9)
+                logged, logged_step = now, self.state.step
+                if self.log:
+                    shown = {"loss": late_loss, **late, "lr": task.learning_rate(step), "images_per_s": speed}
+                    self.log.write(self.state.step, shown)
+            if world.is_main:
+                elapsed = max(time.monotonic() - logged, 1e-9)
+                recent = (self.state.step - logged_step) * task.images_per_step / elapsed
+                self.watch(Progress(self.state.step, task.steps, task.evaluate_every, recent, late_loss))
+            if evaluation:
+                result = task.evaluate()
+                self._record(result, late_loss)
+            stop = look and world.any(self.stop_asked)
+            if evaluation or stop or time.monotonic() - saved > self.run.checkpoint_seconds:
+                self.state.interval = interval.tolist()
+                self._save()
+                saved = time.monotonic()
+            if stop and self.state.step < task.steps:
+                world.barrier()
+                raise Preempted(f"stopped after step {self.state.step} of {task.steps}; saved in {self.run.output}")
+        return result if result is not None else task.evaluate()
+
+    def _parallel(self) -> nn.Module:
+        model: Any = self.task.model
+        if self.world.size > 1:
+            device_ids = [self.world.device.index] if self.world.device.type == "cuda" else None
+            model = nn.parallel.DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
+        compiled: Any = torch.compile(model) if self.run.compile else model
+        return compiled
+
+    def _step(self, parallel: nn.Module, batches: Iterator[BatchT], step: int) -> Tensor:
+        """One optimizer step; returns this process's mean of each loss term, and 1, on the device, float64."""
+        task, world = self.task, self.world
+        for group in task.optimizer.param_groups:
+            group["lr"] = task.learning_rate(step)
+        task.optimizer.zero_grad(set_to_none=True)
+        self.statistics.begin()
+        own = range(world.rank, task.parts, world.size)
+        terms: Tensor | float = 0.0
+        for part in own:
+            batch = next(batches)
+            self._note_bad(task.bad_images(batch))
+            # DDP averages over processes; a step's gradient is the mean over its parts.
+            scale = world.size / task.parts
+            quiet: Any = contextlib.nullcontext()
+            if world.size > 1 and part != own[-1]:
+                quiet = parallel.no_sync()  # type: ignore[operator]  # DistributedDataParallel's
+            with quiet:
+                with autocast(task.precision, world.device):
+                    losses = task.losses(parallel, batch, derive_seed("part", self.run.seed, step, part))
+                total = torch.stack(list(losses.values())).sum()
+                self.scaler.scale(total * scale).backward()
+            self.loss_names = self.loss_names or list(losses)
+            terms = terms + torch.stack([loss.detach().double() for loss in losses.values()])
+            self.statistics.next_part()
+        self.statistics.finish()
+        self.scaler.step(task.optimizer)
+        self.scaler.update()
+        assert isinstance(terms, Tensor), "every process has a part"
+        return torch.cat([terms / len(own), terms.new_ones(1)])
+
+    def _note_bad(self, bad: tuple[str, ...]) -> None:
+        self.state.bad_images += [message for message in bad if message not in self.state.bad_images]
+
+    def _record(self, result: ResultT, train_loss: float | None) -> None:
+        row = {
+            "evaluation": -(-self.state.step // self.task.evaluate_every),
+            "train_loss": train_loss if train_loss is not None else math.nan,
+            **self.task.row(result),
+        }
+        self.state.history.append(row)
+        if self.log:
+            self.log.write(self.state.step, row)
+
+    @contextlib.contextmanager
+    def _stop_on_sigterm(self) -> Iterator[None]:
+        """A cluster's preemption: finish the step, save, leave."""
+
+        def ask(signum: int, frame: Any) -> None:
+            self.stop_asked = True
+
+        previous = signal.signal(signal.SIGTERM, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def autocast(precision: str, device: torch.device) -> Any:
+    """The forward pass's precision: the context in which it runs."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, getattr(torch, precision))
+
+
+def seed_weights(seed: int) -> None:
+    """Fresh weights derive from the run's seed alone."""
+    torch.manual_seed(derive_seed("weights", seed))
+
+
+@contextlib.contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    """Only deterministic algorithms inside, at full speed for memory that is written anyway."""
+    memory: Any = torch.utils.deterministic
+    before, filled = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(wanted)
+    memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        memory.fill_uninitialized_memory = filled
