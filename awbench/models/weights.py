@@ -1,41 +1,49 @@
-"""Checkpoint files to networks: ours, torchvision's, the official CBAM code's and timm's.
+"""Checkpoint files to networks: whole classifiers, or the backbones of detectors.
 
-A file is data and never code: safetensors, or pickles through torch's weights-only reader. Its
-layout is recognised by its keys, mapped to our names and must fit the network exactly.
+`checkpoint_files` reads a file, `layouts` gives its tensors our names; here they must fit the network exactly.
 """
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import importlib
 import json
-import pickle
 import re
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from awbench.attention.aw_convolution import AWConv2d
+from awbench.data.pixels import IMAGENET_RGB, Pixels
 from awbench.errors import UserError, suggestion
+from awbench.models.checkpoint_files import (
+    HASH_IN_NAME,
+    METADATA_KEY,
+    CheckpointFile,
+    first_line,
+    printable,
+    read_checkpoint,
+    shortened,
+)
+from awbench.models.layouts import Layout, backbone_entries, complete_caffe2, detector_prefix, recognise, rename
 from awbench.records import atomic
-from awbench.variants import ARCHITECTURES, ATTENTION_MODULES, Variant, classification_name, describe_options
+from awbench.variants import (
+    ARCHITECTURES,
+    ATTENTION_MODULES,
+    Variant,
+    classification_name,
+    describe_options,
+    list_variants,
+)
 
-_METADATA_KEY = "awbench"  # one key: safetensors writes several in random order, and equal weights make equal files
-_LISTED = 5
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")  # DistributedDataParallel, torch.compile
 _COUNTER = ".num_batches_tracked"  # absent before PyTorch 0.4.1, and unused at our norms' momentum
-# torchvision's convention, and torch.hub's: the first 8 hexadecimal digits of the file's own sha256.
-_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.pth$")
 
 
 @dataclass(frozen=True)
@@ -45,9 +53,11 @@ class LoadedWeights:
     Attributes:
         path: the file.
         sha256: of the whole file, in hexadecimal.
-        layout: whose names the file uses: "awbench", "torchvision", "cbam", "timm" or "timm-legacy".
+        layout: whose names the file uses: "awbench", "torchvision", "cbam", "timm", "timm-legacy", "detectron2" or
+            "caffe2".
         published_sha256: True where the file's name carries a hash, which matched; None where none is known.
         stride_placement: "v1" or "v1.5", which the weights were made for; None if unknown or without bottlenecks.
+        pixels: what the weights were trained on, as far as the layout or the file tells.
         notes: what the user should know, one sentence each.
     """
 
@@ -56,58 +66,16 @@ class LoadedWeights:
     layout: str
     published_sha256: bool | None
     stride_placement: str | None
+    pixels: Pixels
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """One naming of a residual network's tensors.
-
-    Attributes:
-        name: as in LoadedWeights.
-        marker: part of a key that no other layout has.
-        renames: (pattern, replacement) pairs that give our names.
-        stride_placement: of the bottlenecks in the code that made it.
-        note: where that code differs from ours in what no weight shows.
-    """
-
-    name: str
-    marker: str
-    renames: tuple[tuple[str, str], ...]
-    stride_placement: str | None
-    note: str = ""
-
-
-# timm's models/senet.py: SEResNetBottleneck has its stride in conv1, SENet its pooling in pool0.
-_TIMM_LEGACY = _Layout(
-    "timm-legacy",
-    ".se_module.",
-    ((r"^layer0\.", ""), (r"^last_linear\.", "fc."), (r"\.se_module\.", ".attention.")),
-    "v1",
-    "timm's legacy SE-ResNets pool the stem by MaxPool2d(3, 2, ceil_mode=True) without padding; "
-    "this network pads by 1, so its outputs differ from theirs",
-)
-_TIMM = _Layout("timm", ".se.", ((r"\.se\.", ".attention."),), "v1.5")
-# github.com/Jongchan/attention-module, MODELS/cbam.py and MODELS/model_resnet.py.
-_CBAM = _Layout(
-    "cbam",
-    ".cbam.",
-    (
-        (r"\.cbam\.ChannelGate\.mlp\.1\.", ".attention.channel_gate.fc1."),
-        (r"\.cbam\.ChannelGate\.mlp\.3\.", ".attention.channel_gate.fc2."),
-        (r"\.cbam\.SpatialGate\.spatial\.", ".attention.spatial_gate."),
-    ),
-    "v1.5",
-)
-_TORCHVISION = _Layout("torchvision", "", (), "v1.5")
-_OURS = _Layout("awbench", ".attention.", (), None)
 
 
 def load_weights(model: nn.Module, path: str | Path, *, allow_missing_aw: bool = False) -> LoadedWeights:
     """Read a checkpoint file into a network: all of it, or on any error nothing.
 
-    The file is safetensors or torch.save's; a state dict, or a checkpoint with one under "model" or
-    "state_dict". Only batch counters of norms may be missing, and keep their values.
+    The file is safetensors, torch.save's, or a pickle of numpy arrays as Detectron2 publishes them; a state
+    dict, or a checkpoint with one under "model" or "state_dict". Only batch counters of norms may be
+    missing, and keep their values.
 
     Args:
         model: the network, as `awbench.build` makes it.
@@ -119,37 +87,29 @@ def load_weights(model: nn.Module, path: str | Path, *, allow_missing_aw: bool =
         UserError: the file cannot be read, is damaged, contains more than weights, does not match the
             hash in its name, or does not fit the network; the message lists what does not fit.
     """
-    path = Path(path)
-    sha256, published = _checked_sha256(path)
-    state, metadata = _read(path)
-    layout = _recognise(state, metadata)
-    state = _rename(path, state, layout)
-    own = model.state_dict()
-    if not own.keys() & state.keys():
-        raise UserError(
-            f"{path} holds no weights of a layout known here: its keys are {_shortened(state)}; "
-            "known are awbench's, torchvision's ResNets, the CBAM code's, timm's seresnet and legacy_seresnet"
-        )
-    missing = [name for name in own if name not in state]
-    branch = _aw_branch(model)
-    from_plain = allow_missing_aw and not branch & state.keys()
-    kept_branch = [name for name in missing if from_plain and name in branch]
-    kept_counters = [name for name in missing if name.endswith(_COUNTER) and name not in kept_branch]
-    kept = {name: own[name] for name in (*kept_branch, *kept_counters)}
-    _check_fit(path, model, own, state, kept.keys(), metadata.get("variant"), from_plain)
+    file = read_checkpoint(Path(path))
+    if detector_prefix(file.state):
+        raise UserError(f"{path} holds a detector, this network is a classifier; load_backbone_weights reads backbones")
+    return _load(model, file, file.state, recognise(file, file.state), allow_missing_aw=allow_missing_aw)
 
-    stride = metadata["options"].get("stride_placement") if metadata else layout.stride_placement
-    stride = stride if any(".conv3." in name for name in state) else None
-    notes = [layout.note] if layout.note else []
-    notes += _option_notes(model, metadata, layout, stride)
-    if kept_branch:
-        notes.append(f"the AW attention branch ({len(kept_branch)} tensors) is not in the file and was left as it was")
-    if kept_counters:
-        notes.append(f"{len(kept_counters)} num_batches_tracked buffers are not in the file and were left as they were")
-    converted = {(str(tensor.dtype), str(own[name].dtype)) for name, tensor in state.items()}
-    notes += [f"converted from {theirs} to {ours}" for theirs, ours in sorted(converted) if theirs != ours]
-    model.load_state_dict({**state, **kept}, strict=True)
-    return LoadedWeights(path, sha256, layout.name, published, stride, tuple(notes))
+
+def load_backbone_weights(body: nn.Module, path: str | Path, *, allow_missing_aw: bool = True) -> LoadedWeights:
+    """Read the backbone in a checkpoint file into a network without classifier: all of it, or on any error nothing.
+
+    The file holds a classifier of any layout that `load_weights` reads, or a detector of ours, torchvision's or
+    Detectron2's; classifiers, pyramids and heads are left out.
+
+    Args:
+        body: a network that `awbench.build` made, without its `fc`; its norms may be FrozenBatchNorm2d.
+        path: the file.
+        allow_missing_aw: as in `load_weights`.
+
+    Raises:
+        UserError: as `load_weights`.
+    """
+    file = read_checkpoint(Path(path))
+    state = backbone_entries(file.state)
+    return _load(body, file, state, recognise(file, state), allow_missing_aw=allow_missing_aw, backbone=True)
 
 
 def save_weights(model: nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:
@@ -165,7 +125,7 @@ def save_weights(model: nn.Module, path: str | Path, metadata: dict[str, str] | 
     """
     description = {**(metadata or {}), **_description(model)}
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    header = {_METADATA_KEY: json.dumps(description, sort_keys=True)}
+    header = {METADATA_KEY: json.dumps(description, sort_keys=True)}
     atomic.write_bytes(Path(path), safetensors.torch.save(state, metadata=header))
 
 
@@ -195,151 +155,74 @@ def load_torchvision_weights(model: nn.Module, name: str, *, allow_missing_aw: b
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not path.exists():
         # Not load_state_dict_from_url: it prints on stdout, unpacks zips and trusts what it finds in its cache.
-        expected = _HASH_IN_NAME.search(path.name)
+        expected = HASH_IN_NAME.search(path.name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), expected.group(1) if expected else None)
         except (OSError, RuntimeError, http.client.HTTPException) as error:
             raise UserError(
-                f"cannot download {url}: {_first_line(error)}; fetch it where there is a network, and put it at {path}"
+                f"cannot download {url}: {first_line(error)}; fetch it where there is a network, and put it at {path}"
             ) from None
     return load_weights(model, path, allow_missing_aw=allow_missing_aw)
 
 
-def _checked_sha256(path: Path) -> tuple[str, bool | None]:
-    """(sha256 of the file, True if its name carries a matching hash or None if it carries none)."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the checkpoint file in it")
-    if not path.exists():
-        raise UserError(f"{path} does not exist; give a checkpoint file")
-    if not path.is_file():
-        raise UserError(f"{path} is not a regular file; give a checkpoint file")
-    try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty; give a checkpoint file")
-    named = _HASH_IN_NAME.search(path.name)
-    if named and not sha256.startswith(named.group(1)):
+def _load(
+    model: nn.Module,
+    file: CheckpointFile,
+    state: dict[str, Tensor],
+    layout: Layout,
+    *,
+    allow_missing_aw: bool,
+    backbone: bool = False,
+) -> LoadedWeights:
+    """Fit `state`, some of the file's, to the network and copy it there."""
+    path, metadata, own = file.path, file.metadata, model.state_dict()
+    state = rename(file, state, layout)
+    notes = [layout.note] if layout.note else []
+    if layout.name == "caffe2":
+        state, further = complete_caffe2(state, own)
+        notes += further
+    if backbone:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    state = {name: tensor for name, tensor in state.items() if name in own or not _counts_for_frozen(name, own)}
+    if not own.keys() & state.keys():
         raise UserError(
-            f"{path} is not the file its name says: its sha256 begins with {sha256[:8]}, not {named.group(1)}; "
-            "download it again, or rename it if the name is yours"
+            f"{path} holds no weights of a layout known here: its keys are {shortened(file.state)}; known are "
+            "awbench's, torchvision's and Detectron2's ResNets, the CBAM code's, timm's seresnet and legacy_seresnet"
         )
-    return sha256, True if named else None
+    missing = [name for name in own if name not in state]
+    branch = _aw_branch(model)
+    from_plain = allow_missing_aw and not branch & state.keys()
+    kept_branch = [name for name in missing if from_plain and name in branch]
+    kept_counters = [name for name in missing if name.endswith(_COUNTER) and name not in kept_branch]
+    kept = {name: own[name] for name in (*kept_branch, *kept_counters)}
+    saved_variant = metadata.get("variant")
+    if backbone and saved_variant:  # a detector's is its backbone's
+        backbones = {variant.name: variant.backbone for variant in list_variants()}
+        saved_variant = backbones.get(saved_variant, saved_variant)
+    _check_fit(path, model, own, state, kept.keys(), saved_variant, from_plain)
+
+    stride = metadata["options"].get("stride_placement") if metadata else layout.stride_placement
+    stride = stride if any(".conv3." in name for name in state) else None
+    notes += _option_notes(model, metadata, layout, stride)
+    if layout.pixels != IMAGENET_RGB:
+        pixels = layout.pixels
+        notes.append(
+            f"trained on {pixels.order} pixels of mean {pixels.mean} and std {pixels.std}, on the 0..255 scale"
+        )
+    if kept_branch:
+        notes.append(f"the AW attention branch ({len(kept_branch)} tensors) is not in the file and was left as it was")
+    if kept_counters:
+        notes.append(f"{len(kept_counters)} num_batches_tracked buffers are not in the file and were left as they were")
+    converted = {(str(tensor.dtype), str(own[name].dtype)) for name, tensor in state.items()}
+    notes += [f"converted from {theirs} to {ours}" for theirs, ours in sorted(converted) if theirs != ours]
+    model.load_state_dict({**state, **kept}, strict=True)
+    return LoadedWeights(path, file.sha256, layout.name, file.published_sha256, stride, layout.pixels, tuple(notes))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(state dict as the file names it, our metadata or an empty dict)."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    if head[8:] == b"{":  # first: the header's length, before it, may begin as a pickle does
-        return _read_safetensors(path)
-    if head.startswith((b"PK\x03\x04", b"\x80")):
-        return _read_pickle(path), {}
-    raise UserError(
-        f"{path} is neither a safetensors file nor one that torch.save writes; it begins with {head.hex(' ')}"
-    )
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    try:
-        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-            header = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # a damaged header can fail as anything
-        raise _damaged(path, error) from None
-    if not state:
-        raise UserError(f"{path} holds no weights: it is a safetensors file without tensors")
-    if _METADATA_KEY not in header:
-        return state, {}
-    try:
-        metadata = json.loads(header[_METADATA_KEY])
-        if "variant" not in metadata:
-            return state, {}
-        options = dict(metadata["options"])
-        options["aw"] = dict(options.get("aw", {}))
-        return state, {"variant": _printable(metadata["variant"]), "options": options}
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise UserError(
-            f"{path} has unreadable metadata under {_METADATA_KEY!r}; save it again with awbench's save_weights"
-        ) from None
-
-
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols and TorchScript, which end in an error here
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        what = _printable(named.group(1)) if named else "pickle instructions of no state dict"
-        raise _more_than_weights(path, what) from None
-    except Exception as error:  # a damaged pickle can fail as anything
-        if "TorchScript" in str(error):
-            raise _more_than_weights(path, "a TorchScript program") from None
-        raise _damaged(path, error) from None
-    for candidate in (content, *(content.get(key) for key in ("model", "state_dict") if isinstance(content, dict))):
-        if isinstance(candidate, dict) and candidate and all(map(_is_entry, candidate.items())):
-            return dict(candidate)
-    found = f"a dict with keys {_shortened(content)}" if isinstance(content, dict) else type(content).__name__
-    raise UserError(
-        f"{path} holds {found}; expected a state dict, or a checkpoint with one under 'model' or 'state_dict'"
-    )
-
-
-def _is_entry(item: tuple[Any, Any]) -> bool:
-    """Whether (key, value) is one of a state dict: a name and a dense tensor that has its data."""
-    name, tensor = item
-    dense = type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided and not tensor.is_meta
-    return isinstance(name, str) and dense
-
-
-def _more_than_weights(path: Path, what: str) -> UserError:
-    return UserError(
-        f"{path} contains more than weights ({what}): loading it could run code, so it is refused; "
-        "save the state dict alone, as safetensors or with torch.save"
-    )
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path} is damaged or truncated ({_first_line(error)}); copy or download it again")
-
-
-def _first_line(error: BaseException) -> str:
-    return _printable(str(error).strip().partition("\n")[0].rstrip(". ")) or type(error).__name__
-
-
-def _printable(text: Any) -> str:
-    """Text of a file's making, short and on one line."""
-    text = str(text)[:200]
-    return text if text.isprintable() else ascii(text)
-
-
-def _recognise(state: dict[str, Tensor], metadata: dict[str, Any]) -> _Layout:
-    """The layout by its keys. A plain network of ours has torchvision's keys; only our metadata tells them apart."""
-    if metadata:
-        return _OURS
-    for layout in (_TIMM_LEGACY, _TIMM, _CBAM, _OURS):
-        if any(layout.marker in key for key in state):
-            return layout
-    return _TORCHVISION if any("layer4." in key for key in state) else _OURS  # CIFAR-style: three stages
-
-
-def _rename(path: Path, state: dict[str, Tensor], layout: _Layout) -> dict[str, Tensor]:
-    """The state dict under our names, 1x1 convolutions (A, B, 1, 1) of timm's SE as linear layers (A, B)."""
-    renamed: dict[str, Tensor] = {}
-    for key, tensor in state.items():
-        name = _WRAPPERS.sub("", key)
-        for pattern, replacement in layout.renames:
-            name = re.sub(pattern, replacement, name)
-        if name in renamed:
-            raise UserError(f"{path} has two tensors for {name}, one of them named {key}; a checkpoint has one of each")
-        if layout in (_TIMM, _TIMM_LEGACY) and ".attention.fc" in name and tensor.shape[2:] == (1, 1):
-            tensor = tensor.flatten(1)
-        renamed[name] = tensor
-    return renamed
+def _counts_for_frozen(name: str, own: dict[str, Tensor]) -> bool:
+    """Whether it is the batch counter of a norm that has none here, because it is frozen."""
+    return name.endswith(_COUNTER) and f"{name.removesuffix(_COUNTER)}.running_mean" in own
 
 
 def _aw_branch(model: nn.Module) -> set[str]:
@@ -390,7 +273,7 @@ def _check_fit(
         "of another shape": [f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}" for name in shapes],
         "of another type": [f"{name} {state[name].dtype} for {own[name].dtype}" for name in types],
     }
-    listed = [f"{what}: {_shortened(names)}" for what, names in problems.items() if names]
+    listed = [f"{what}: {shortened(names)}" for what, names in problems.items() if names]
     if listed:
         likely = _variant_by_names(state.keys())
         head = f"{path} does not fit this network, {network}"
@@ -401,12 +284,6 @@ def _check_fit(
 
 def _converts(theirs: torch.dtype, ours: torch.dtype) -> bool:
     return theirs == ours or (theirs in _FLOATS and ours in _FLOATS)
-
-
-def _shortened(names: Iterable[Any]) -> str:
-    listed = [_printable(name) for name in names]
-    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return ", ".join(listed[:_LISTED]) + more
 
 
 def _variant_by_names(names: Set[str]) -> str | None:
@@ -443,7 +320,7 @@ def _description(model: nn.Module) -> dict[str, Any]:
     return {"variant": variant.name, "options": options}
 
 
-def _option_notes(model: nn.Module, metadata: dict[str, Any], layout: _Layout, stride: str | None) -> list[str]:
+def _option_notes(model: nn.Module, metadata: dict[str, Any], layout: Layout, stride: str | None) -> list[str]:
     """Where the network was built otherwise than the one the weights were made in, though every tensor fits."""
     own = _description(model).get("options", {})
     notes = []
@@ -455,7 +332,7 @@ def _option_notes(model: nn.Module, metadata: dict[str, Any], layout: _Layout, s
         )
     ours, theirs = own.get("aw", {}), metadata["options"]["aw"] if metadata else {}
     notes += [
-        f"saved with AW option {option}={_printable(value)}, this network has {ours[option]}"
+        f"saved with AW option {option}={printable(value)}, this network has {ours[option]}"
         for option, value in theirs.items()
         if option in ours and ours[option] != value
     ]

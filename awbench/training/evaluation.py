@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from awbench.data.datasets import find_dataset, open_split
+from awbench.data.pixels import IMAGENET_RGB
+from awbench.errors import UserError
 from awbench.recording import now
 from awbench.records import Record, RecordStore, measurement_key
 from awbench.records.environment import environment
@@ -58,6 +60,11 @@ def evaluate_job(
         loaded = load_weights(model, job.weights)
     else:
         loaded = load_torchvision_weights(model, job.weights)
+    if loaded.pixels != IMAGENET_RGB:
+        raise UserError(
+            f"{loaded.path} was trained on {loaded.pixels.order} pixels of mean {loaded.pixels.mean}; a classifier is "
+            "evaluated on RGB here, which would give it a wrong number; use it as a detector's backbone"
+        )
     identity: dict[str, Any] = {
         "kind": "accuracy",
         "variant": job.variant.name,

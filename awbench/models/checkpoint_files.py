@@ -1,0 +1,219 @@
+"""Checkpoint files as data: safetensors, what torch.save writes, and Detectron2's pickles of numpy arrays.
+
+Which of them a file is, its content says and not its name. No code of a file is ever run: torch's
+pickles go through its weights-only reader, Detectron2's through one here that can call nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from torch import Tensor, nn
+
+from awbench.data.pixels import Pixels
+from awbench.errors import UserError
+from awbench.models.pickled_arrays import Call, ForbiddenPickle, read_recorded, to_tensor
+
+METADATA_KEY = "awbench"  # one key: safetensors writes several in random order, and equal weights make equal files
+# torchvision's convention, and torch.hub's: the first 8 hexadecimal digits of the file's own sha256.
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.pth$")
+_LISTED = 5
+# torch.save's format before zip files is a row of pickles; the first is this number.
+_TORCH_LEGACY = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """What a checkpoint file holds.
+
+    Attributes:
+        path: the file.
+        sha256: of the whole file, in hexadecimal.
+        published_sha256: True where the file's name carries a hash, which matched; None where none is known.
+        state: the tensors, as the file names them.
+        metadata: "variant", "options" and, of a detector, "pixels" where `save_weights` wrote the file; else empty.
+        author: what a file of Detectron2's says under "__author__", or None.
+    """
+
+    path: Path
+    sha256: str
+    published_sha256: bool | None
+    state: dict[str, Tensor]
+    metadata: dict[str, Any]
+    author: str | None = None
+
+
+def read_checkpoint(path: Path) -> CheckpointFile:
+    """Read a file of tensors: safetensors, torch.save's, or a pickle of numpy arrays.
+
+    Pickles hold a state dict, or a checkpoint with one under "model", "state_dict" or, Detectron's, "blobs".
+
+    Raises:
+        UserError: the file cannot be read, is damaged, contains more than weights, or does not match
+            the hash in its name.
+    """
+    sha256, published = _checked_sha256(path)
+    with path.open("rb") as file:
+        head = file.read(32)
+    if head[8:9] == b"{":  # first: the header's length, before it, may begin as a pickle does
+        return CheckpointFile(path, sha256, published, *_read_safetensors(path))
+    if head.startswith(b"PK\x03\x04") or (head.startswith(b"\x80") and _TORCH_LEGACY in head):
+        return CheckpointFile(path, sha256, published, _read_torch(path), {})
+    if head.startswith(b"\x80"):
+        state, author = _read_arrays(path)
+        return CheckpointFile(path, sha256, published, state, {}, author)
+    raise UserError(
+        f"{path} is neither a safetensors file nor one that torch.save or Detectron2 writes; "
+        f"it begins with {head[:9].hex(' ')}"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, short and on one line."""
+    return printable(str(error).strip().partition("\n")[0].rstrip(". ")) or type(error).__name__
+
+
+def printable(value: Any) -> str:
+    """A value of a file's making, short and on one line."""
+    try:
+        text = str(value)[:200]
+    except (ValueError, RecursionError):  # an int of thousands of digits, or deep nesting
+        return type(value).__name__
+    return text if text.isprintable() else ascii(text)
+
+
+def shortened(names: Iterable[Any]) -> str:
+    """The first few names, and how many more there are."""
+    listed = [printable(name) for name in names]
+    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return ", ".join(listed[:_LISTED]) + more
+
+
+def _checked_sha256(path: Path) -> tuple[str, bool | None]:
+    """(sha256 of the file, True if its name carries a matching hash or None if it carries none)."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the checkpoint file in it")
+    if not path.exists():
+        raise UserError(f"{path} does not exist; give a checkpoint file")
+    if not path.is_file():
+        raise UserError(f"{path} is not a regular file; give a checkpoint file")
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty; give a checkpoint file")
+    named = HASH_IN_NAME.search(path.name)
+    if named and not sha256.startswith(named.group(1)):
+        raise UserError(
+            f"{path} is not the file its name says: its sha256 begins with {sha256[:8]}, not {named.group(1)}; "
+            "download it again, or rename it if the name is yours"
+        )
+    return sha256, True if named else None
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(state dict as the file names it, our metadata or an empty dict)."""
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # a damaged header can fail as anything
+        raise _damaged(path, error) from None
+    if not state:
+        raise UserError(f"{path} holds no weights: it is a safetensors file without tensors")
+    if METADATA_KEY not in header:
+        return state, {}
+    try:
+        metadata = json.loads(header[METADATA_KEY])
+        if "variant" not in metadata:
+            return state, {}
+        options = dict(metadata["options"])
+        options["aw"] = dict(options.get("aw", {}))
+        kept: dict[str, Any] = {"variant": printable(metadata["variant"]), "options": options}
+        if "pixels" in metadata:
+            pixels = json.loads(metadata["pixels"])
+            kept["pixels"] = Pixels(pixels["order"], tuple(pixels["mean"]), tuple(pixels["std"]))
+        return state, kept
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise UserError(
+            f"{path} has unreadable metadata under {METADATA_KEY!r}; save it again with awbench's save_weights"
+        ) from None
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols and TorchScript, which end in an error here
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        what = printable(named.group(1)) if named else "pickle instructions of no state dict"
+        raise _more_than_weights(path, what) from None
+    except Exception as error:  # a damaged pickle can fail as anything
+        if "TorchScript" in str(error):
+            raise _more_than_weights(path, "a TorchScript program") from None
+        raise _damaged(path, error) from None
+    return _state_dict(path, content, _is_tensor)
+
+
+def _read_arrays(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    """(state dict of a pickle of numpy arrays, what it says under "__author__" or None)."""
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escape sequences in nonsense
+            content = read_recorded(file)
+    except ForbiddenPickle as found:
+        raise _more_than_weights(path, printable(found)) from None
+    except Exception as error:  # a damaged pickle can fail as anything
+        raise _damaged(path, error) from None
+    state = {}
+    for name, value in _state_dict(path, content, lambda value: isinstance(value, Call)).items():
+        if name.endswith("_momentum"):  # the optimiser's, beside the weights in Detectron's files
+            continue
+        try:
+            state[name] = to_tensor(value)
+        except Exception as error:
+            raise UserError(f"{path} has no array of numbers for {printable(name)}: {first_line(error)}") from None
+    author = content.get("__author__")
+    return state, author if isinstance(author, str) else None
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it is a dense tensor that has its data."""
+    return type(value) in (Tensor, nn.Parameter) and value.layout is torch.strided and not value.is_meta
+
+
+def _state_dict(path: Path, content: Any, is_entry: Callable[[Any], bool]) -> dict[str, Any]:
+    """The dict in a pickle's content that has names for keys, and nothing but entries of a state dict for values."""
+    keys = ("model", "state_dict", "blobs")
+    for candidate in (content, *(content.get(key) for key in keys if isinstance(content, dict))):
+        named = isinstance(candidate, dict) and candidate and all(isinstance(name, str) for name in candidate)
+        if named and all(map(is_entry, candidate.values())):
+            return dict(candidate)
+    found = f"a dict with keys {shortened(content)}" if isinstance(content, dict) else type(content).__name__
+    raise UserError(
+        f"{path} holds {found}; expected a state dict, or a checkpoint with one under 'model' or 'state_dict'"
+    )
+
+
+def _more_than_weights(path: Path, what: str) -> UserError:
+    return UserError(
+        f"{path} contains more than weights ({what}): loading it could run code, so it is refused; "
+        "save the state dict alone, as safetensors or with torch.save"
+    )
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is damaged or truncated ({first_line(error)}); copy or download it again")
