@@ -5,16 +5,17 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
 RESULTS ?= results
+DETECTRON2 ?=
 
 BIN := $(VENV)/bin
 KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables test test-slow bench lint format lock readme clean
+.PHONY: help install reproduce tables test test-slow bench lint format lock readme detectron2 clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
 install: $(INSTALLED)  ## set up the environment (PIP_ARGS="--index-url ..." is passed to pip)
 
@@ -57,6 +58,10 @@ lock: $(INSTALLED)  ## for maintainers: write the locked counts again
 
 readme: $(INSTALLED)  ## for maintainers: write the README's table and picture again
 	$(BIN)/python -m awbench.cli.readme
+
+detectron2: $(INSTALLED)  ## install detectron2: built once, the wheel kept in the user's cache (DETECTRON2=URL-or-path)
+	$(BIN)/python -m awbench.detection.install --constraint constraints.txt --pip-args="$(PIP_ARGS)" \
+	  $(if $(DETECTRON2),--source "$(DETECTRON2)")
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
