@@ -157,10 +157,18 @@ class EvaluationOrder:
             yield [(0, index) for index in own[at : at + self.batch_size]]
 
 
-def make_loader(view: View, order: Any, workers: int, pin_memory: bool) -> torch.utils.data.DataLoader[Batch]:
-    """A DataLoader whose batches come in the order's order, whatever the number of workers."""
+def make_loader(
+    view: Any, order: Any, workers: int, pin_memory: bool, collate: Callable[[Any], Any] = collate
+) -> torch.utils.data.DataLoader[Any]:
+    """A DataLoader whose batches come in the order's order, whatever the number of workers.
+
+    Args:
+        view: addressed by (epoch, index).
+        order: yields lists of such keys.
+        collate: makes a batch of what the view gave for one of those lists.
+    """
     return torch.utils.data.DataLoader(
-        view,  # type: ignore[arg-type]  # a map-style dataset whose keys are (epoch, index)
+        view,  # a map-style dataset whose keys are (epoch, index)
         batch_sampler=order,
         num_workers=workers,
         collate_fn=collate,
