@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from awbench.errors import UserError
 from awbench.records import Quantity, Record, RecordStore, measurement_key
 from awbench.records.environment import complexity_source_digest, environment, package_version
 from awbench.variants import ModelOptions, Variant, describe_options
+
+if TYPE_CHECKING:
+    from awbench.detection.complexity import DetectorInput
+    from awbench.measure.complexity import Complexity
 
 
 def record_complexity(
@@ -38,18 +44,7 @@ def record_complexity(
     size = check_image_size(variant, image_size)
 
     def measure() -> dict[str, Quantity]:
-        complexity = measure_complexity(variant.name, options, size, cross_check)
-        values = {
-            "params": Quantity(value=complexity.params, unit="parameters"),
-            "macs": Quantity(value=complexity.macs, unit="MAC"),
-            "aw_kernel_forming": Quantity(value=complexity.aw_kernel_forming, unit="multiplications"),
-            "activations": Quantity(value=complexity.activations, unit="elements"),
-        }
-        for counter, macs in complexity.macs_by_counter.items():
-            values[f"macs_by_counter.{counter}"] = Quantity(value=macs, unit="MAC")
-        for kind, elements in complexity.elements.items():
-            values[f"elements.{kind}"] = Quantity(value=elements, unit="elements")
-        return values
+        return _complexity_values(measure_complexity(variant.name, options, size, cross_check))
 
     return _record(
         store,
@@ -65,6 +60,76 @@ def record_complexity(
         measure=measure,
         force=force,
     )
+
+
+def record_detector_complexity(
+    store: RecordStore,
+    variant: Variant,
+    options: ModelOptions,
+    engine_name: str,
+    at: DetectorInput,
+    cross_check: bool = False,
+    force: bool = False,
+) -> tuple[Record, bool]:
+    """Count a detector, or find its record.
+
+    Args:
+        engine_name: which library's Faster R-CNN.
+        at: image size and number of proposals.
+        other arguments: as `record_complexity`.
+
+    Returns:
+        (record, whether it was measured now).
+
+    Raises:
+        UserError: the engine is not installed, or as `record_complexity`.
+    """
+    from awbench.detection.complexity import COCO_IDS, measure_detector_complexity
+    from awbench.detection.engine import find_engine
+
+    engine = find_engine(engine_name)
+    if options.num_classes is not None:
+        raise UserError(f"num_classes is {options.num_classes}; a detector is counted for COCO's categories")
+
+    def measure() -> dict[str, Quantity]:
+        measured = measure_detector_complexity(variant, options, engine, at, cross_check)
+        trainable = Quantity(value=measured.trainable_params, unit="parameters")
+        return {**_complexity_values(measured.complexity), "trainable_params": trainable}
+
+    return _record(
+        store,
+        kind="complexity",
+        variant=variant,
+        options=describe_options(variant, replace(options, num_classes=len(COCO_IDS))),
+        settings={
+            "engine": engine.name,
+            "image_size": [at.height, at.width],
+            "proposals": at.proposals,
+            "cross_check": cross_check,
+        },
+        inputs={
+            "source_sha256": complexity_source_digest(),
+            "engine_version": engine.version(),
+            "torch": package_version("torch"),
+            "fvcore": package_version("fvcore") if cross_check else "not used",
+        },
+        measure=measure,
+        force=force,
+    )
+
+
+def _complexity_values(complexity: Complexity) -> dict[str, Quantity]:
+    values = {
+        "params": Quantity(value=complexity.params, unit="parameters"),
+        "macs": Quantity(value=complexity.macs, unit="MAC"),
+        "aw_kernel_forming": Quantity(value=complexity.aw_kernel_forming, unit="multiplications"),
+        "activations": Quantity(value=complexity.activations, unit="elements"),
+    }
+    for counter, macs in complexity.macs_by_counter.items():
+        values[f"macs_by_counter.{counter}"] = Quantity(value=macs, unit="MAC")
+    for kind, elements in complexity.elements.items():
+        values[f"elements.{kind}"] = Quantity(value=elements, unit="elements")
+    return values
 
 
 def _record(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from awbench.cli.common import (
@@ -15,8 +17,10 @@ from awbench.cli.common import (
     progress,
     say,
 )
+from awbench.cli.training_options import add_detection
+from awbench.errors import UserError
 from awbench.records import Record, RecordStore
-from awbench.variants import list_variants, parse_variant
+from awbench.variants import ModelOptions, Variant, list_variants, parse_variant
 
 
 def add_parser(commands: Any) -> None:
@@ -28,13 +32,16 @@ def add_parser(commands: Any) -> None:
         "Each count is kept as a record and found again, not repeated.\n\n"
         "  awbench complexity                                 the whole classification grid\n"
         "  awbench complexity aw_resnet50 --cross-check       fvcore counts too, and must agree\n"
-        "  awbench complexity aw_resnet50 --aw-option expansion=1",
+        "  awbench complexity aw_resnet50 --aw-option expansion=1\n"
+        "  awbench complexity faster_rcnn_aw_resnet50_fpn --engine torchvision --image-size 800x1088",
         epilog=aw_options_help(),
     )
     parser.add_argument("variant", nargs="*", help="names from 'awbench list' (default: all classification variants)")
     parser.add_argument(
-        "--image-size", type=int, metavar="N", help="pixels a side (default: 224, or 32 for CIFAR-style)"
+        "--image-size", metavar="N", help="pixels a side (default: 224, or 32 for CIFAR-style); detectors: 800x1088"
     )
+    parser.add_argument("--proposals", type=int, metavar="N", help="regions of a detector's box head (1000)")
+    add_detection(parser)
     parser.add_argument("--cross-check", action="store_true", help="count with fvcore too and demand equality")
     parser.add_argument("--force", action="store_true", help="count again even if a record with the same inputs exists")
     add_model_options(parser)
@@ -44,14 +51,16 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    variants = [parse_variant(name, "classification") for name in args.variant] or list_variants("classification")
+    variants = [parse_variant(name) for name in args.variant] or list_variants("classification")
     options = model_options(args, variants)
     store = RecordStore(args.results)
-    from awbench.recording import record_complexity
+    counters = {"classification": _classifier_counter(args), "detection": _detector_counter(args)}
+    if (args.engine or args.proposals) and not any(variant.task == "detection" for variant in variants):
+        raise UserError("--engine and --proposals concern no variant named: none is a detector")
 
     records, measured = [], 0
     for variant in progress(variants, "counting", "network"):
-        record, new = record_complexity(store, variant, options, args.image_size, args.cross_check, args.force)
+        record, new = counters[variant.task](store, variant, options)
         records.append(record)
         measured += new
     say(f"{measured} counted, {len(records) - measured} found in {args.results}")
@@ -62,6 +71,46 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+Counter = Callable[[RecordStore, Variant, ModelOptions], tuple[Record, bool]]
+
+
+def _classifier_counter(args: argparse.Namespace) -> Counter:
+    def count(store: RecordStore, variant: Variant, options: ModelOptions) -> tuple[Record, bool]:
+        from awbench.recording import record_complexity
+
+        if args.image_size and "x" in args.image_size:
+            raise UserError(f"--image-size {args.image_size}: {variant.name} is counted on square images, e.g. 224")
+        size = _pixels(args.image_size, args.image_size) if args.image_size else None
+        return record_complexity(store, variant, options, size, args.cross_check, args.force)
+
+    return count
+
+
+def _detector_counter(args: argparse.Namespace) -> Counter:
+    def count(store: RecordStore, variant: Variant, options: ModelOptions) -> tuple[Record, bool]:
+        from awbench.detection.complexity import DetectorInput
+        from awbench.detection.engine import find_engine
+        from awbench.recording import record_detector_complexity
+
+        at = DetectorInput()
+        if args.image_size:
+            height, _, width = args.image_size.partition("x")
+            at = replace(at, height=_pixels(height, args.image_size), width=_pixels(width or height, args.image_size))
+        if args.proposals is not None:
+            at = replace(at, proposals=args.proposals)
+        engine = find_engine(args.engine).name
+        return record_detector_complexity(store, variant, options, engine, at, args.cross_check, args.force)
+
+    return count
+
+
+def _pixels(text: str, given: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"--image-size {given!r} is not a size; use e.g. 224, or 800x1088 for a detector") from None
+
+
 def complexity_object(record: Record) -> dict[str, Any]:
     """The JSON object of one complexity record."""
     counters = {
@@ -69,8 +118,14 @@ def complexity_object(record: Record) -> dict[str, Any]:
         for name, quantity in record.values.items()
         if name.startswith("macs_by_counter.")
     }
+    of_detectors: dict[str, Any] = {
+        name: record.settings[name] for name in ("engine", "proposals") if name in record.settings
+    }
+    if "trainable_params" in record.values:
+        of_detectors["trainable_params"] = record.value("trainable_params")
     return {
         "variant": record.variant,
+        **of_detectors,
         "stride_placement": record.options["stride_placement"],
         "image_size": record.settings["image_size"],
         "params": record.value("params"),
@@ -82,6 +137,14 @@ def complexity_object(record: Record) -> dict[str, Any]:
     }
 
 
+def _shown_size(record: Record) -> str:
+    """E.g. "224", or "800x1088, 1000 proposals, detectron2"."""
+    size = record.settings["image_size"]
+    if not isinstance(size, list):
+        return str(size)
+    return f"{size[0]}x{size[1]}, {record.settings['proposals']} proposals, {record.settings['engine']}"
+
+
 def _table(records: list[Record]) -> str:
     from tabulate import tabulate
 
@@ -89,7 +152,7 @@ def _table(records: list[Record]) -> str:
         (
             record.variant,
             record.options["stride_placement"],
-            record.settings["image_size"],
+            _shown_size(record),
             f"{record.value('params'):,}",
             f"{record.value('macs'):,}",
             f"{record.value('aw_kernel_forming'):,}",

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from awbench.cli.common import add_json, add_model_options, add_results, aw_options_help, model_options, print_json, say
-from awbench.cli.training_options import add_dataset, add_machine, add_recipe_changes
+from awbench.cli.training_options import add_dataset, add_detection, add_machine, add_recipe, add_recipe_changes
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
-from awbench.variants import parse_variant
+from awbench.variants import ModelOptions, Variant, parse_variant
 
 _PLAIN_PROGRESS_SECONDS = 30.0
 
@@ -24,24 +24,27 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "train",
         help="train a variant and record its accuracy",
-        description="Train a classification variant, evaluate it and record its accuracy.\n\n"
+        description="Train a variant, evaluate it and record its accuracy, or its AP if it is a detector.\n\n"
         "  awbench train aw_resnet20                          digits on a laptop\n"
         "  awbench train aw_resnet101 --dataset imagenet --data DIR --recipe cbam --workers 8\n"
+        "  awbench train faster_rcnn_aw_resnet18_fpn          procedural shapes on a laptop\n"
+        "  awbench train faster_rcnn_aw_resnet101_fpn --dataset coco --data DIR --recipe detectron2-3x \\\n"
+        "      --init-weights aw_resnet101.safetensors --workers 4\n"
         "  torchrun --nproc-per-node 8 -m awbench train ...   the same result on 8 GPUs\n\n"
         "Interrupt it any time: the same command with --resume goes on. On SIGTERM it saves and exits with\n"
         "code 75, which says: run me again with --resume.",
         epilog=aw_options_help(),
     )
-    parser.add_argument("variant", help="a name from 'awbench list --task classification'")
-    parser.add_argument(
-        "--recipe", default="digits-quick", metavar="NAME", help="digits-quick (default), cifar, cbam, torchvision-v1"
-    )
+    parser.add_argument("variant", help="a name from 'awbench list'")
+    add_recipe(parser, "how it is trained")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order and augmentation")
     parser.add_argument("--output", type=Path, metavar="DIR", help="checkpoints and metrics (default: below results)")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
-    parser.add_argument("--init-weights", type=Path, metavar="FILE", help="start from these weights")
+    parser.add_argument(
+        "--init-weights", type=Path, metavar="FILE", help="start from these; a detector's backbone from them"
+    )
     parser.add_argument("--checkpoint-seconds", type=float, default=600, metavar="S", help="save this often (600)")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the network")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the network (not a detector)")
     parser.add_argument(
         "--deterministic",
         action=argparse.BooleanOptionalAction,
@@ -50,6 +53,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--aw-strategy", default="auto", metavar="NAME", help="how AW-convolutions are executed")
     add_dataset(parser)
     add_recipe_changes(parser)
+    add_detection(parser)
     add_machine(parser)
     add_model_options(parser)
     add_results(parser)
@@ -60,39 +64,72 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.workers < 0:
         raise UserError(f"--workers {args.workers} is negative; use 0 or more")
-    variant = parse_variant(args.variant, "classification")
+    variant = parse_variant(args.variant)
     options = model_options(args, [variant])
+    with _watch(args.variant) as watch:
+        settings = {
+            "device": args.device,
+            "resume": args.resume,
+            "workers": args.workers,
+            "checkpoint_seconds": args.checkpoint_seconds,
+            "deterministic": args.deterministic,
+            "aw_strategy": args.aw_strategy,
+            "watch": watch,
+        }
+        train = _train_detector if variant.task == "detection" else _train_classifier
+        record, new = train(args, variant, options, settings)
+    if _is_main():
+        say("trained and recorded" if new else f"found in {args.results}, not trained again")
+        print_json(result_object(record)) if args.json else print(describe(record))
+    return 0
+
+
+def _train_classifier(
+    args: argparse.Namespace, variant: Variant, options: ModelOptions, settings: dict[str, Any]
+) -> tuple[Record, bool]:
     from awbench.training.job import TrainingJob, train_job
     from awbench.training.recipe import load_recipe
 
-    recipe = load_recipe(args.recipe, args.changes)
-    main = os.environ.get("RANK", "0") == "0"
-    if main and recipe.lr_scaled_by != 1:
-        say(
-            f"batch {recipe.batch_size}: learning rate scaled by {recipe.lr_scaled_by:g} to {recipe.lr:g} "
-            "(linear-scaling rule)"
-        )
-    job = TrainingJob(
-        variant, options, args.dataset, args.data, recipe, args.seed, args.init_weights, args.skip_bad_images
+    if args.engine:
+        raise UserError(f"--engine {args.engine} is for detectors; {variant.name} is a classifier")
+    recipe = load_recipe(args.recipe or "digits-quick", args.changes)
+    _say_scaling(recipe.batch_size, recipe.lr_scaled_by, recipe.lr)
+    dataset = args.dataset or "digits"
+    job = TrainingJob(variant, options, dataset, args.data, recipe, args.seed, args.init_weights, args.skip_bad_images)
+    return train_job(job, RecordStore(args.results), args.output, compile=args.compile, **settings)
+
+
+def _train_detector(
+    args: argparse.Namespace, variant: Variant, options: ModelOptions, settings: dict[str, Any]
+) -> tuple[Record, bool]:
+    from awbench.detection.job import DetectionJob, train_detector
+    from awbench.detection.recipe import load_detection_recipe
+
+    if args.compile:
+        raise UserError(f"--compile is for classifiers; {variant.name}'s shapes change with every image")
+    recipe = load_detection_recipe(args.recipe or "shapes-quick", args.changes)
+    _say_scaling(recipe.batch_size, recipe.lr_scaled_by, recipe.optimizer.lr * recipe.lr_scaled_by)
+    job = DetectionJob(
+        variant,
+        options,
+        args.engine,
+        args.dataset or "shapes",
+        args.data,
+        recipe,
+        args.seed,
+        args.init_weights,
+        args.skip_bad_images,
     )
-    with _watch(args.variant) as watch:
-        record, new = train_job(
-            job,
-            RecordStore(args.results),
-            args.output,
-            device=args.device,
-            resume=args.resume,
-            workers=args.workers,
-            checkpoint_seconds=args.checkpoint_seconds,
-            deterministic=args.deterministic,
-            compile=args.compile,
-            aw_strategy=args.aw_strategy,
-            watch=watch,
-        )
-    if main:
-        say("trained and recorded" if new else f"found in {args.results}, not trained again")
-        print_json(accuracy_object(record)) if args.json else print(describe(record))
-    return 0
+    return train_detector(job, RecordStore(args.results), args.output, **settings)
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say_scaling(batch_size: int, scale: float, lr: float) -> None:
+    if _is_main() and scale != 1:
+        say(f"batch {batch_size}: learning rate scaled by {scale:g} to {lr:g} (linear-scaling rule)")
 
 
 @contextmanager
@@ -123,15 +160,16 @@ def _watch(name: str) -> Iterator[Callable[[Any], None]]:
         yield update
 
 
-def accuracy_object(record: Record) -> dict[str, Any]:
-    """The JSON object of an accuracy record."""
+def result_object(record: Record) -> dict[str, Any]:
+    """The JSON object of an accuracy or detection record."""
+    settings = record.settings
     return {
         "variant": record.variant,
         "options": record.options,
-        "dataset": record.settings["dataset"],
-        "origin": record.settings["origin"],
-        "seed": record.settings.get("seed"),
-        "evaluation": record.settings["evaluation"],
+        "dataset": settings["dataset"],
+        "origin": settings["origin"],
+        "seed": settings.get("seed"),
+        **{name: settings[name] for name in ("engine", "evaluation") if name in settings},
         **{name: quantity.value for name, quantity in record.values.items()},
         "notes": record.notes,
     }
@@ -139,9 +177,15 @@ def accuracy_object(record: Record) -> dict[str, Any]:
 
 def describe(record: Record) -> str:
     """E.g. "aw_resnet20 on digits: top-1 98.33 % (standard error 0.68), top-5 100.00 %, 359 images"."""
-    lines = [
-        f"{record.variant} on {record.settings['dataset']}: top-1 {record.value('top1'):.2f} % "
-        f"(standard error {record.value('top1_standard_error'):.2f}), top-5 {record.value('top5'):.2f} %, "
-        f"{record.value('images'):,} images"
-    ]
-    return "\n".join([*lines, *(f"  {note}" for note in record.notes)])
+    where = f"{record.variant} on {record.settings['dataset']}"
+    if record.kind == "detection":
+        from awbench.reference.source import METRICS
+
+        shown = [f"{name} {record.value(name):.2f}" for name in METRICS if name in record.values]
+        line = f"{where} ({record.settings['engine']}): {', '.join(shown)} AP points"
+    else:
+        line = (
+            f"{where}: top-1 {record.value('top1'):.2f} % "
+            f"(standard error {record.value('top1_standard_error'):.2f}), top-5 {record.value('top5'):.2f} %"
+        )
+    return "\n".join([f"{line}, {record.value('images'):,} images", *(f"  {note}" for note in record.notes)])

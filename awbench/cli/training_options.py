@@ -8,11 +8,30 @@ from pathlib import Path
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--dataset", default="digits", metavar="NAME", help="imagenet, cifar10, cifar100, digits (default) or fake"
+        "--dataset",
+        metavar="NAME",
+        help="imagenet, cifar10, cifar100, digits (default) or fake; for detectors coco or shapes (default)",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder that holds the dataset")
     parser.add_argument(
         "--skip-bad-images", action="store_true", help="leave out images that cannot be decoded, and list them"
+    )
+
+
+def add_detection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine",
+        metavar="{detectron2,torchvision}",
+        help="of detectors (default: detectron2 where it is installed, else torchvision)",
+    )
+
+
+def add_recipe(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help=f"{what}: digits-quick (default), cifar, cbam, torchvision-v1; "
+        "for detectors shapes-quick (default), detectron2-1x, detectron2-3x; or a YAML file",
     )
 
 

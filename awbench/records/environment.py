@@ -87,7 +87,10 @@ def source_digest(*parts: str) -> str:
 
 def complexity_source_digest() -> str:
     """Of the source whose change can change a count."""
-    return source_digest("variants.py", "attention", "kernels", "models/resnet.py", "measure/complexity.py")
+    return source_digest(
+        "variants.py", "attention", "kernels", "models/resnet.py", "measure/complexity.py",
+        *(f"detection/{name}.py" for name in ("backbone", "complexity", "detectron2", "engine", "torchvision")),
+    )  # fmt: skip
 
 
 def _source_files(parts: Iterable[str]) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from typing import Any
 
 from awbench.records import Record
 from awbench.records.environment import complexity_source_digest
@@ -42,6 +43,16 @@ class Measured:
         return total
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a network is counted at: pixels a side, or (height, width) and more for a detector."""
+
+    stride_placement: str
+    image_size: int | tuple[int, int]
+    engine: str = ""
+    proposals: int = 0
+
+
 class ComplexityIndex:
     """Complexity records of the grid with default options: those of the present source before others, the newest first.
 
@@ -50,19 +61,43 @@ class ComplexityIndex:
 
     def __init__(self, records: Iterable[Record]) -> None:
         present = complexity_source_digest()
-        known = {variant.name for variant in list_variants("classification")}
-        self._by_setting: dict[tuple[str, str, int], Measured] = {}
+        known = {variant.name for variant in list_variants()}
+        self._by_setting: dict[tuple[str, Setting], Measured] = {}
+        self._detectors: dict[tuple[str, str], Measured] = {}
         for record in sorted(records, key=lambda r: (r.inputs.get("source_sha256") == present, r.finished)):
-            if record.variant not in known:
+            if record.variant not in known or record.options != _default_options(record):
                 continue
-            placement = record.options["stride_placement"]
-            options = ModelOptions(stride_placement=placement)
-            if record.options == describe_options(parse_variant(record.variant), options):
-                values = {name: int(quantity.value) for name, quantity in record.values.items()}
-                self._by_setting[record.variant, placement, record.settings["image_size"]] = Measured(values)
+            measured = Measured({name: int(quantity.value) for name, quantity in record.values.items()})
+            size, engine = record.settings["image_size"], record.settings.get("engine", "")
+            setting = Setting(
+                record.options["stride_placement"],
+                (size[0], size[1]) if isinstance(size, list) else size,
+                engine,
+                record.settings.get("proposals", 0),
+            )
+            self._by_setting[record.variant, setting] = measured
+            if engine:
+                self._detectors[record.variant, engine] = measured
 
     def get(self, variant: str, stride_placement: str, image_size: int) -> Measured | None:
-        return self._by_setting.get((variant, stride_placement, image_size))
+        """A classifier's counts."""
+        return self._by_setting.get((variant, Setting(stride_placement, image_size)))
+
+    def get_detector(self, variant: str, setting: Setting) -> Measured | None:
+        return self._by_setting.get((variant, setting))
+
+    def parameters_of(self, variant: str, engine: str) -> Measured | None:
+        """A detector's counts at any image size: its parameters do not depend on it."""
+        return self._detectors.get((variant, engine))
+
+
+def _default_options(record: Record) -> dict[str, Any]:
+    variant = parse_variant(record.variant)
+    # Detectors are counted for COCO's categories.
+    options = ModelOptions(
+        stride_placement=record.options["stride_placement"], num_classes=80 if variant.task == "detection" else None
+    )
+    return describe_options(variant, options)
 
 
 @dataclass(frozen=True)
@@ -136,11 +171,16 @@ def _compare(number: ReferenceNumber, numbers: list[ReferenceNumber], index: Com
 
 def measure_under(number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex) -> int | None:
     """What the number's network costs under `convention`, in base units; None where it was not measured."""
-    if number.network or not isinstance(convention.image_size, int):
+    if number.network:
         return None
-    # Parameters do not depend on where the stride is.
-    placement = "v1.5" if convention.stride_placement == "unknown" else convention.stride_placement
-    measured = index.get(number.variant, placement, convention.image_size)
+    if parse_variant(number.variant).task == "detection":
+        measured = _measured_detector(number, convention, index)
+    elif isinstance(convention.image_size, int):
+        # Parameters do not depend on where the stride is.
+        placement = "v1.5" if convention.stride_placement == "unknown" else convention.stride_placement
+        measured = index.get(number.variant, placement, convention.image_size)
+    else:
+        return None
     if measured is None:
         return None
     if number.metric == "macs":
@@ -148,6 +188,18 @@ def measure_under(number: ReferenceNumber, convention: ComplexityConvention, ind
             return None
         return measured.operations(convention.layers, convention.operation)
     return measured.values.get(number.metric)
+
+
+def _measured_detector(
+    number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex
+) -> Measured | None:
+    if number.metric != "macs":
+        return index.parameters_of(number.variant, convention.engine)
+    size = convention.image_size
+    if not isinstance(size, int):
+        return None
+    setting = Setting(convention.stride_placement, (size, size), convention.engine, convention.proposals)
+    return index.get_detector(number.variant, setting)
 
 
 def _verdict(measured: int, number: ReferenceNumber) -> str:
@@ -164,9 +216,13 @@ def _needs_counting(variant: str) -> str:
 def _needs(number: ReferenceNumber) -> str:
     if number.network:
         return f"{NOT_MEASURED}: needs {number.network}"
-    if parse_variant(number.variant).task == "detection":
-        return f"{NOT_MEASURED}: needs a detection engine, which this version does not have"
     convention = number.convention
+    if parse_variant(number.variant).task == "detection":
+        command = f"awbench complexity {number.variant} --engine {convention.engine}"
+        if number.metric == "macs":
+            command += f" --image-size {convention.image_size} --proposals {convention.proposals}"
+        engine = " and Detectron2 (make detectron2)" if convention.engine == "detectron2" else ""
+        return f"{NOT_MEASURED}: needs '{command}'{engine}"
     if convention.stride_placement == "unknown" or convention.image_size == "unknown":
         return f"{NOT_MEASURED}: needs the source's stride placement and image size, which are unknown"
     variant = parse_variant(number.variant)
@@ -185,7 +241,12 @@ def _other_conventions(number: ReferenceNumber, index: ComplexityIndex) -> str:
         for name, layers in KNOWN_LAYER_SETS.items():
             for operation in ("mac", "flop"):
                 convention = ComplexityConvention(
-                    stride_placement=placement, image_size=stated.image_size, operation=operation, layers=layers
+                    **{
+                        **stated.model_dump(),
+                        "stride_placement": placement,
+                        "operation": operation,
+                        "layers": layers,
+                    }
                 )
                 measured = measure_under(number, convention, index)
                 if measured is not None and equal_to_printed_digits(measured, number.value, number.base_units):

@@ -74,6 +74,8 @@ class ComplexityConvention(Strict):
     Attributes:
         stride_placement: of bottleneck networks, in what the source counted.
         image_size: pixels a side.
+        engine: of a detector, the library whose Faster R-CNN was counted; "" for classifiers.
+        proposals: regions of a detector's box head.
         operation: "mac", or "flop" where a multiply-accumulate is printed as two.
         layers: layers counted -> operations for each multiply-accumulate (convolution, linear),
             output element (convolution_bias) or input element (the others).
@@ -81,6 +83,8 @@ class ComplexityConvention(Strict):
 
     stride_placement: StridePlacement
     image_size: Pixels | Unknown
+    engine: Literal["", "detectron2", "torchvision"] = ""
+    proposals: Annotated[int, Field(ge=0)] = 0
     operation: Literal["mac", "flop"]
     layers: dict[Layer, Annotated[int, Field(ge=1)]]
 

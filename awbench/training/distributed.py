@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from awbench.errors import UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,20 @@ class World:
         dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=self.control)
         return bool(votes.item())
 
-    def gather(self, items: list[str]) -> list[str]:
+    def gather(self, items: list[T]) -> list[T]:
         """The items of all processes, in the order of ranks."""
         if self.size == 1:
             return items
-        everyone: list[list[str] | None] = [None] * self.size
+        everyone: list[list[T] | None] = [None] * self.size
         dist.all_gather_object(everyone, items, group=self.control)
         return [item for part in everyone for item in part or []]
+
+    def from_main(self, make: Callable[[], T]) -> T:
+        """What the main process makes, on every process."""
+        made = [make() if self.is_main else None]
+        if self.size > 1:
+            dist.broadcast_object_list(made, src=0, group=self.control)
+        return made[0]  # type: ignore[return-value]  # the main process made it
 
     def barrier(self) -> None:
         if self.size > 1:

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from awbench.data.datasets import Split, find_dataset, open_split
-from awbench.errors import Preempted, UserError
+from awbench.errors import UserError
 from awbench.measure.accuracy import Accuracy
-from awbench.recording import now
 from awbench.records import Quantity, Record, RecordStore, measurement_key
-from awbench.records.environment import environment
 from awbench.training.recipe import Recipe
 from awbench.variants import ModelOptions, Variant, describe_options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from awbench.training.distributed import World
 
 # Raised when the loop is changed so that the same settings give another result: old records then stand
 # for the old protocol and runs are repeated. Hashing the source would repeat ImageNet runs for a comment.
 PROTOCOL = 1
-_LOCK_ATTEMPTS = 10
-
-
-class BusyError(Preempted):
-    """Another process is training this very run: try again later."""
 
 
 @dataclass(frozen=True)
@@ -112,32 +107,23 @@ def train_job(
         BusyError: another process trains the same job.
         UserError, Preempted, OSError: as `awbench.training.trainer.train`.
     """
-    from awbench.attention import AWConv2d
     from awbench.models import build_variant
-    from awbench.models.weights import load_weights, save_weights
-    from awbench.training.distributed import join_world
+    from awbench.models.weights import load_weights
     from awbench.training.loop import seed_weights
+    from awbench.training.recorded import Outcome, recorded_run
     from awbench.training.trainer import Run, train
 
     dataset = find_dataset(job.dataset)
     train_split, val_split = (open_split(job.dataset, job.data, split) for split in ("train", "val"))
     identity = job.identity(train_split, val_split)
-    key = measurement_key(**identity)
-    found = store.find("accuracy", job.variant.name, key)
-    if found is not None:
-        return found, False
-    output = output or job.default_output(store.results, key)
-    with join_world(device) as world, _only_one(output, world.is_main):
-        found = store.find("accuracy", job.variant.name, key)  # by another process, before we held the folder
-        if found is not None and world.size == 1:
-            return found, False
+    output = output or job.default_output(store.results, measurement_key(**identity))
+
+    def work(world: World) -> Outcome:
         seed_weights(job.seed)
         model = build_variant(job.variant.name, job.model_options())
         if job.initial_weights:
             load_weights(model, job.initial_weights, allow_missing_aw=True)
-        for module in model.modules():
-            if isinstance(module, AWConv2d):
-                module.strategy = aw_strategy
+        set_strategy(model, aw_strategy)
         run = Run(
             settings=identity,
             recipe=job.recipe,
@@ -152,27 +138,29 @@ def train_job(
             deterministic=world.device.type == "cpu" if deterministic is None else deterministic,
             compile=compile,
         )
-        started = now()
         finished = train(run, model, world, resume, watch)
         steps = Quantity(value=finished.state.step, unit="steps")
         seconds = Quantity(value=finished.state.seconds, unit="s")
-        record = Record(
-            **identity,
+        return Outcome(
             values={**accuracy_values(finished.result), "steps": steps, "train_time": seconds},
             notes=[
                 val_split.description,
                 *([dataset.proxy] if dataset.proxy else []),
                 *(f"left out: {message}" for message in (*finished.state.bad_images, *finished.result.bad)),
             ],
-            environment={**environment(), "world_size": world.size, "training_device": str(world.device.type)},
-            started=started,
-            finished=now(),
+            model=model,
         )
-        if world.is_main:
-            save_weights(model, output / "weights.safetensors", {"record_key": key})
-            store.add(record)
-        world.barrier()
-    return record, True
+
+    return recorded_run(identity, store, output, device, work)
+
+
+def set_strategy(model: nn.Module, strategy: str) -> None:
+    """How every AW-convolution of a network is executed."""
+    from awbench.attention import AWConv2d
+
+    for module in model.modules():
+        if isinstance(module, AWConv2d):
+            module.strategy = strategy
 
 
 def accuracy_values(accuracy: Accuracy) -> dict[str, Quantity]:
@@ -198,34 +186,3 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-
-
-@contextlib.contextmanager
-def _only_one(output: Path, is_main: bool) -> Iterator[None]:
-    """Hold a run's folder. The lock is the system's: it ends with the process, however that ends."""
-    if not is_main:
-        yield
-        return
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / ".lock").open("a") as lock:
-        for attempt in range(_LOCK_ATTEMPTS):  # `is_busy` holds it for an instant
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if attempt == _LOCK_ATTEMPTS - 1:
-                    raise BusyError(f"{output} is being trained by another process") from None
-                time.sleep(0.05)
-        yield
-
-
-def is_busy(output: Path) -> bool:
-    """Whether a process is training in that folder."""
-    try:
-        with (output / ".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False

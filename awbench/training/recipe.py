@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -13,6 +14,7 @@ from awbench.validation import Strict, first_error
 RECIPES = Path(__file__).parent / "recipes"
 
 Positive = Annotated[int, Field(ge=1)]
+RecipeT = TypeVar("RecipeT", bound=Strict)
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
 
@@ -103,12 +105,12 @@ class Recipe(Strict):
         return self.optimizer.lr * self.lr_scaled_by
 
 
-def list_recipes() -> list[str]:
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+def list_recipes(folder: Path = RECIPES) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def load_recipe(name: str, changes: list[str] | None = None) -> Recipe:
-    """A recipe with values changed.
+def load_recipe(name: str, changes: Sequence[str] | None = None) -> Recipe:
+    """A classification recipe with values changed.
 
     Args:
         name: of a recipe of the project, or the path of a YAML file.
@@ -118,9 +120,29 @@ def load_recipe(name: str, changes: list[str] | None = None) -> Recipe:
     Raises:
         UserError: no such recipe, an unknown key, or a value that does not fit.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    original, recipe, changed = read_recipe(Recipe, RECIPES, name, changes or ())
+    if recipe.batch_size != original.batch_size and not changed & {"optimizer.lr", "lr_scaled_by"}:
+        scale = recipe.batch_size / original.batch_size
+        recipe = recipe.model_copy(update={"lr_scaled_by": scale})
+    return recipe
+
+
+def read_recipe(
+    form: type[RecipeT], folder: Path, name: str, changes: Sequence[str]
+) -> tuple[RecipeT, RecipeT, set[str]]:
+    """A recipe as its file has it, with the changes, and the keys that were changed.
+
+    Args:
+        form: the kind of recipe.
+        folder: where the project's recipes of that kind lie.
+        name, changes: as in `load_recipe`.
+
+    Raises:
+        UserError: as `load_recipe`.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not path.is_file():
-        known = list_recipes()
+        known = list_recipes(folder)
         raise UserError(f"recipe {name!r} does not exist{suggestion(name, known)} Known: {', '.join(known)}.")
     import yaml
 
@@ -128,20 +150,14 @@ def load_recipe(name: str, changes: list[str] | None = None) -> Recipe:
         data = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
-    original = _validate(data, str(path))
-    changed: set[str] = set()
-    for change in changes or []:
-        changed.add(_apply(data, change))
-    recipe = _validate(data, f"--set {' '.join(changes or [])}") if changed else original
-    if recipe.batch_size != original.batch_size and not changed & {"optimizer.lr", "lr_scaled_by"}:
-        scale = recipe.batch_size / original.batch_size
-        recipe = recipe.model_copy(update={"lr_scaled_by": scale})
-    return recipe
+    original = _validate(form, data, str(path))
+    changed = {_apply(data, change) for change in changes}
+    return original, _validate(form, data, f"--set {' '.join(changes)}") if changed else original, changed
 
 
-def _validate(data: Any, where: str) -> Recipe:
+def _validate(form: type[RecipeT], data: Any, where: str) -> RecipeT:
     try:
-        return Recipe.model_validate(data)
+        return form.model_validate(data)
     except ValidationError as error:
         raise UserError(f"{where}: {first_error(error)}") from None
 
@@ -159,5 +175,8 @@ def _apply(data: dict[str, Any], change: str) -> str:
         if not isinstance(place.get(section), dict):
             raise UserError(f"--set {key}: {section!r} is not a section{suggestion(section, data)}")
         place = place[section]
-    place[last] = yaml.safe_load(text)
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {key}: {text!r} is not a YAML value, e.g. 4, 0.05, true or [1, 2]") from None
     return key

@@ -15,8 +15,9 @@ from typing import Any
 from awbench.data.datasets import Split, open_split
 from awbench.errors import TRY_AGAIN, UserError
 from awbench.records import RecordStore, measurement_key
-from awbench.training.job import TrainingJob, is_busy
+from awbench.training.job import TrainingJob
 from awbench.training.recipe import load_recipe
+from awbench.training.recorded import is_busy
 from awbench.variants import ModelOptions, Variant
 
 _WAIT_SECONDS = 2.0
@@ -24,16 +25,24 @@ _WAIT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One run of a sweep: a training job, and the words that start it on a command line."""
+    """One run of a sweep.
 
-    job: TrainingJob
-    words: tuple[str, ...]
+    Attributes:
+        name: for people.
+        kind, variant, key: of the record it makes.
+        words: that start it on a command line, after `awbench`.
+        output: folder of the run.
+    """
+
+    name: str
+    kind: str
+    variant: str
     key: str
+    words: tuple[str, ...]
     output: Path
 
-    @property
-    def name(self) -> str:
-        return f"{self.job.variant.name} {self.job.recipe.name} seed {self.job.seed}"
+    def is_recorded(self, store: RecordStore) -> bool:
+        return store.find(self.kind, self.variant, self.key) is not None
 
 
 @dataclass
@@ -75,7 +84,9 @@ def plan_sweep(
                 words += ["--data", str(data)] if data else []
                 words += [word for change in changes for word in ("--set", change)]
                 words += ["--results", str(results), "--resume", *extra]
-                jobs.append(SweepJob(job, tuple(words), key, job.default_output(results, key)))
+                name = f"{variant.name} {recipe} seed {seed}"
+                output = job.default_output(results, key)
+                jobs.append(SweepJob(name, "accuracy", variant.name, key, tuple(words), output))
     return jobs
 
 
@@ -100,12 +111,9 @@ def run_sweep(
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     command = list(launcher) or [sys.executable]
 
-    def recorded(job: SweepJob) -> bool:
-        return store.find("accuracy", job.job.variant.name, job.key) is not None
-
     def run_one(job: SweepJob) -> None:
         started_by_us = False
-        while not recorded(job):
+        while not job.is_recorded(store):
             if is_busy(job.output):
                 time.sleep(_WAIT_SECONDS)
                 continue
@@ -191,7 +199,7 @@ def submit_sweep(
         raise UserError(f"cluster {cluster}: {error}") from None
     submitted = []
     for job in jobs:
-        if store.find("accuracy", job.job.variant.name, job.key) is not None:
+        if job.is_recorded(store):
             result.found.append(job.name)
             continue
         submitted.append((job, executor.submit(ClusterTask(job.words))))

@@ -1,0 +1,147 @@
+"""Detectors in the loop: exact to resume with both engines, recorded once, evaluated from their own weights."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+
+import pytest
+import torch
+from detection_engines import ENGINES, needs_detectron2
+
+from awbench.data.coco import open_detection_split
+from awbench.data.shapes import write_shapes
+from awbench.detection.engine import find_engine
+from awbench.detection.job import DetectionJob, evaluate_detector, train_detector
+from awbench.detection.recipe import load_detection_recipe
+from awbench.errors import Preempted, UserError
+from awbench.records import RecordStore
+from awbench.training.checkpoint import Checkpoints
+from awbench.variants import ModelOptions, parse_variant
+
+STEPS = 4
+CHANGES = (
+    f"iterations={STEPS}", f"evaluate_every={STEPS}", "batch_size=2", "images_per_part=1", "lr_scaled_by=1",
+    "schedule={steps: [3], warmup_iterations: 1}", "input={train: [48, 64], train_max: 96, test: 48, test_max: 96}",
+    "sampling={anchors: 32, regions: 16, train_proposals: 50, test_proposals: 20}",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("shapes") / "set"
+    write_shapes(directory, seed=1, train_images=8, val_images=3, width=96, height=64)
+    return directory
+
+
+def job(engine: str, shapes, *changes: str, **fields) -> DetectionJob:
+    recipe = load_detection_recipe("shapes-quick", [*CHANGES, *changes])
+    variant = parse_variant(fields.pop("variant", "faster_rcnn_aw_resnet18_fpn"))
+    return DetectionJob(variant, ModelOptions(), engine, "shapes", shapes, recipe, **fields)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing gets to tidy up before the process is gone."""
+
+
+def kill_at(step):
+    def watch(progress):
+        if progress.step == step:
+            raise Killed
+
+    return watch
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_killed_and_resumed_run_ends_with_the_same_bits_and_ap(engine, shapes, tmp_path):
+    run = job(engine, shapes)
+    whole, new = train_detector(run, RecordStore(tmp_path / "a"), tmp_path / "whole")
+    assert new and whole.value("iterations") == STEPS
+    again, new = train_detector(run, RecordStore(tmp_path / "a"), tmp_path / "whole")
+    assert not new and again == whole
+    for step in (1, 3):
+        with pytest.raises(Killed):
+            train_detector(
+                run, RecordStore(tmp_path / "b"), tmp_path / "killed", resume=True, workers=2, checkpoint_seconds=0,
+                watch=kill_at(step),
+            )  # fmt: skip
+    resumed, _ = train_detector(run, RecordStore(tmp_path / "b"), tmp_path / "killed", resume=True, workers=2)
+    weights = [(tmp_path / folder / "weights.safetensors").read_bytes() for folder in ("whole", "killed")]
+    assert weights[0] == weights[1]
+    timed = {"train_time", "train_time_per_iteration"}
+    assert {n: q for n, q in whole.values.items() if n not in timed} == {
+        name: quantity for name, quantity in resumed.values.items() if name not in timed
+    }
+    rows = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
+    assert {len([name for name in row if name.startswith("loss_")]) for row in rows if "lr" in row} == {4}
+
+    evaluated, new = evaluate_detector(run, tmp_path / "whole" / "weights.safetensors", RecordStore(tmp_path / "a"))
+    assert new
+    assert [evaluated.values[name] for name in whole.values if "ap" in name] == [
+        quantity for name, quantity in whole.values.items() if "ap" in name
+    ]
+
+
+def test_another_seed_gives_another_network(shapes, tmp_path):
+    runs = [job("torchvision", shapes, "iterations=1", seed=seed) for seed in (0, 0, 1)]
+    for number, run in enumerate(runs):
+        train_detector(run, RecordStore(tmp_path / str(number)), tmp_path / f"run{number}")
+    weights = [(tmp_path / f"run{number}" / "weights.safetensors").read_bytes() for number in range(3)]
+    tensors = [content[content.index(b"}}") :] for content in weights]
+    assert tensors[0] == tensors[1] != tensors[2]
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_checkpoint(shapes, tmp_path):
+    run = job("torchvision", shapes, "optimizer.lr=1e30")
+    with pytest.raises(UserError, match=r"not finite (at|after) step \d+; .*a lower learning rate"):
+        train_detector(run, RecordStore(tmp_path), tmp_path / "run", checkpoint_seconds=0)
+    for path in Checkpoints(tmp_path / "run" / "checkpoints").paths():
+        state = torch.load(io.BytesIO(path.read_bytes().split(b"\n", 2)[2]), weights_only=True)
+        assert all(tensor.isfinite().all() for tensor in state["model"].values())
+    assert not list(tmp_path.glob("detection/*.json"))
+
+
+def test_a_run_of_other_settings_is_not_resumed(shapes, tmp_path):
+    with pytest.raises(Killed):
+        train_detector(
+            job("torchvision", shapes), RecordStore(tmp_path), tmp_path / "run", checkpoint_seconds=0, watch=kill_at(2)
+        )
+    other = job("torchvision", shapes, "optimizer.lr=0.001")
+    with pytest.raises(UserError, match="holds a run with settings = "):
+        train_detector(other, RecordStore(tmp_path), tmp_path / "run", resume=True)
+    with pytest.raises(UserError, match="already holds a run; add --resume"):
+        train_detector(job("torchvision", shapes), RecordStore(tmp_path), tmp_path / "run")
+
+
+def test_sigterm_saves_and_says_resume_me(shapes, tmp_path):
+    ask = lambda progress: os.kill(os.getpid(), signal.SIGTERM) if progress.step == 2 else None  # noqa: E731
+    with pytest.raises(Preempted, match="stopped after step 2 of 4"):
+        train_detector(job("torchvision", shapes), RecordStore(tmp_path), tmp_path / "run", watch=ask)
+    assert Checkpoints(tmp_path / "run" / "checkpoints").paths()
+
+
+def test_an_image_that_cannot_be_decoded_stops_or_is_listed(tmp_path):
+    write_shapes(tmp_path / "set", seed=1, train_images=4, val_images=2, width=96, height=64)
+    split = open_detection_split("shapes", tmp_path / "set", "train")
+    broken = next(image for image in split.images if len(image.boxes)).path
+    broken.write_bytes(broken.read_bytes()[:200])
+    run = job("torchvision", tmp_path / "set")
+    with pytest.raises(UserError, match=f"{broken.name} cannot be decoded .*--skip-bad-images"):
+        train_detector(run, RecordStore(tmp_path), tmp_path / "run")
+    run = job("torchvision", tmp_path / "set", "batch_size=4", "images_per_part=4", skip_bad_images=True)
+    record, _ = train_detector(run, RecordStore(tmp_path), tmp_path / "skipping")
+    assert [note for note in record.notes if note.startswith("left out: ") and broken.name in note]
+
+
+@needs_detectron2
+def test_weights_of_the_other_engine_are_refused_with_its_name(shapes, tmp_path):
+    train_detector(job("torchvision", shapes, "iterations=1"), RecordStore(tmp_path), tmp_path / "run")
+    with pytest.raises(UserError, match="was made with engine torchvision; this detector is detectron2's, use --eng"):
+        evaluate_detector(job("detectron2", shapes), tmp_path / "run" / "weights.safetensors", RecordStore(tmp_path))
+
+
+def test_an_unknown_engine_is_named():
+    with pytest.raises(UserError, match="engine 'detectron' is not known; did you mean detectron2\\?"):
+        find_engine("detectron")
