@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from awbench.cli.common import add_json, add_references, add_results, print_json, progress, say
+from awbench.cli.sweep import backbones_in, torchrun
 from awbench.records import Record, RecordStore
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants, parse_variant
 
@@ -22,15 +23,25 @@ IMAGENET_VARIANTS = (
 IMAGENET_SEEDS = (0, 1, 2)
 
 
+# Where there is no COCO: one pair trains on procedural shapes.
+SHAPES_VARIANTS = ("faster_rcnn_resnet18_fpn", "faster_rcnn_aw_resnet18_fpn")
+SHAPES_SEEDS = (0,)
+COCO_VARIANTS = tuple(f"faster_rcnn_{name}_fpn" for name in IMAGENET_VARIANTS)
+COCO_SEEDS = (0, 1, 2)
+
+
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "reproduce",
         help="measure what this machine can, compare with published numbers, write tables",
         description="Count the whole classification grid under both stride placements with two independent\n"
-        "counters, train the CIFAR-style grid on digits with several seeds, compare with every published\n"
-        "number, and write tables and a figure below the results folder. With AWBENCH_IMAGENET=DIR and CUDA,\n"
-        "train the ImageNet rows too. Stop it any time: what is recorded is not measured again, and a run\n"
-        "that was stopped is resumed.\n\n"
+        "counters, and the detectors; train the CIFAR-style grid on digits with several seeds, and a pair of\n"
+        "detectors on procedural shapes; compare with every published number, and write tables and a figure\n"
+        "below the results folder. Stop it any time: what is recorded is not measured again, and a run that\n"
+        "was stopped is resumed.\n\n"
+        "With CUDA and AWBENCH_IMAGENET=DIR, train the ImageNet rows too; with AWBENCH_COCO=DIR the COCO rows,\n"
+        "each from the ImageNet weights of its backbone: those trained here, or a file of AWBENCH_BACKBONES=DIR\n"
+        "that is named after the backbone, e.g. aw_resnet101.safetensors or resnet101.pth.\n\n"
         "Exit code 1 means that a count is not the one this project has locked.",
     )
     add_results(parser)
@@ -45,10 +56,10 @@ def run(args: argparse.Namespace) -> int:
 
     references, locked = load_references(args.references), load_locked()
     store = RecordStore(args.results)
-    off = off_from_locked(count_grid(store), locked)
+    off = off_from_locked([*count_grid(store), *count_detectors(store)], locked)
     for problem in off:
         say(f"awbench: {problem}")
-    failed = {**train_proxy(store), **train_imagenet(store)}
+    failed = {**train_proxy(store), **train_shapes(store), **train_imagenet(store), **train_coco(store)}
     written = _write(store, references, args.results)
     summary = {**_summary(store, references), "failed": failed}
     if args.json:
@@ -73,6 +84,30 @@ def count_grid(store: RecordStore) -> list[Record]:
     return records
 
 
+def count_detectors(store: RecordStore) -> list[Record]:
+    """Records of every detector with each engine that is installed, under both stride placements where they differ."""
+    from awbench.detection.complexity import DetectorInput
+    from awbench.detection.engine import ENGINES, has_detectron2
+    from awbench.recording import record_detector_complexity
+
+    engines = [engine for engine in ENGINES if engine != "detectron2" or has_detectron2()]
+    jobs = [
+        (engine, variant, placement)
+        for engine in engines
+        for placement in STRIDE_PLACEMENTS
+        for variant in list_variants("detection")
+        if placement == "v1.5" or variant.architecture.block == "bottleneck"
+    ]
+    records, measured = [], 0
+    for engine, variant, placement in progress(jobs, "complexity of detectors", "network"):
+        options = ModelOptions(stride_placement=placement)
+        record, new = record_detector_complexity(store, variant, options, engine, DetectorInput())
+        records.append(record)
+        measured += new
+    say(f"detectors ({', '.join(engines)}): {measured} counted, {len(records) - measured} found in {store.results}")
+    return records
+
+
 def train_proxy(store: RecordStore) -> dict[str, str]:
     """Train the proxy grid on digits, a run a core; returns what failed."""
     from awbench.training.sweep import plan_sweep, run_sweep
@@ -91,7 +126,6 @@ def train_imagenet(store: RecordStore) -> dict[str, str]:
         return {}
     import torch
 
-    from awbench.cli.sweep import torchrun
     from awbench.training.sweep import plan_sweep, run_sweep
 
     gpus = torch.cuda.device_count()
@@ -111,6 +145,73 @@ def train_imagenet(store: RecordStore) -> dict[str, str]:
         ["--workers", workers],
     )
     return run_sweep(jobs, store, launcher=torchrun(gpus), tell=say).failed
+
+
+def train_shapes(store: RecordStore) -> dict[str, str]:
+    """Train a pair of detectors on procedural shapes, a run a core; returns what failed."""
+    from awbench.detection.job import plan_detection_sweep
+    from awbench.training.sweep import run_sweep
+
+    variants = [parse_variant(name, "detection") for name in SHAPES_VARIANTS]
+    jobs = plan_detection_sweep(variants, SHAPES_SEEDS, "shapes-quick", "shapes", None, store.results.resolve())
+    result = run_sweep(jobs, store, parallel=min(os.cpu_count() or 1, 8), tell=say)
+    say(f"shapes (proxy): {len(result.trained)} trained, {len(result.found)} found in {store.results}")
+    return result.failed
+
+
+def train_coco(store: RecordStore) -> dict[str, str]:
+    """Train the COCO rows where AWBENCH_COCO names the data and there is a GPU; returns what failed."""
+    directory = os.environ.get("AWBENCH_COCO")
+    if not directory:
+        return {}
+    import torch
+
+    from awbench.detection.job import plan_detection_sweep
+    from awbench.training.sweep import run_sweep
+
+    gpus = torch.cuda.device_count()
+    if not gpus:
+        say("COCO: AWBENCH_COCO is set, but there is no CUDA GPU; its rows stay not measured")
+        return {}
+    variants = [parse_variant(name, "detection") for name in COCO_VARIANTS]
+    weights = backbone_weights(store, [variant.backbone for variant in variants])
+    for variant in variants:
+        if variant.backbone not in weights:
+            say(
+                f"COCO: {variant.name} stays not measured: it needs ImageNet weights of {variant.backbone}, "
+                "trained with AWBENCH_IMAGENET=DIR or a file of that name in AWBENCH_BACKBONES=DIR"
+            )
+    workers = str(max(1, (os.cpu_count() or 1) // gpus - 1))
+    jobs = plan_detection_sweep(
+        [variant for variant in variants if variant.backbone in weights],
+        COCO_SEEDS,
+        "detectron2-3x",
+        "coco",
+        Path(directory).resolve(),
+        store.results.resolve(),
+        backbone_weights=weights,
+        extra=["--workers", workers],
+    )
+    return run_sweep(jobs, store, launcher=torchrun(gpus), tell=say).failed
+
+
+def backbone_weights(store: RecordStore, names: list[str]) -> dict[str, Path]:
+    """ImageNet weights by the network's name: of the user's folder, else of the first run trained here.
+
+    Raises:
+        UserError: AWBENCH_BACKBONES is not a folder.
+    """
+    found = {}
+    for record in sorted(store.load("accuracy"), key=lambda record: record.settings.get("seed", 0), reverse=True):
+        if record.settings["origin"] == "trained" and record.settings["dataset"] == "imagenet":
+            for path in (store.results / "runs").glob(
+                f"{record.variant}-imagenet-*-{record.key[:8]}/weights.safetensors"
+            ):
+                found[record.variant] = path.resolve()
+    given = os.environ.get("AWBENCH_BACKBONES")
+    if given:
+        found |= backbones_in(Path(given), names)
+    return {name: found[name] for name in names if name in found}
 
 
 def _write(store: RecordStore, references: Any, results: Path) -> list[Path]:
@@ -146,7 +247,17 @@ def _summary(store: RecordStore, references: Any) -> dict[str, Any]:
         for kind in ("accuracy", "detection", "latency", "claims")
     }
     proxy = [f"{row[0]:17} {row[2]} % over {row[1]} runs  {row[6]}" for row in TABLES["proxy"](store, references).rows]
-    return {"complexity": dict(verdicts), "differing": differing, "proxy": proxy, "not_measured": not_measured}
+    shapes = [
+        f"{row[0]:29} {row[1]}: AP {row[3]}, AP50 {row[4]} over {row[2]} runs  {row[10]}"
+        for row in TABLES["shapes"](store, references).rows
+    ]
+    return {
+        "complexity": dict(verdicts),
+        "differing": differing,
+        "proxy": proxy,
+        "shapes": shapes,
+        "not_measured": not_measured,
+    }
 
 
 def _describe(summary: dict[str, Any], results: Path) -> str:
@@ -156,6 +267,7 @@ def _describe(summary: dict[str, Any], results: Path) -> str:
         published = f"{row['published_as_printed']} {row['unit']}"
         lines.append(f"       {row['variant']}, {row['source']} prints {published}: {row['verdict']}; {row['note']}")
     lines += ["digits, a proxy, top-1 over seeds:", *(f"  {line}" for line in summary["proxy"])]
+    lines += ["procedural shapes, a proxy:", *(f"  {line}" for line in summary["shapes"])]
     lines += [f"failed: {name}: {why}" for name, why in summary["failed"].items()]
     for kind, needs in summary["not_measured"].items():
         for need, count in needs.items():

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import add_json, add_results, print_json, say
-from awbench.cli.training_options import add_recipe_changes
+from awbench.cli.training_options import add_detection, add_recipe_changes
 from awbench.errors import UserError
 from awbench.records import RecordStore
 from awbench.variants import parse_variant
+
+if TYPE_CHECKING:
+    from awbench.training.sweep import SweepJob
+
+_WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".pkl")
 
 
 def add_parser(commands: Any) -> None:
@@ -24,10 +30,15 @@ def add_parser(commands: Any) -> None:
         "  awbench sweep resnet101 aw_resnet101 --dataset imagenet --data DIR --recipes cbam --cluster slurm\n"
         "      --cluster-set nodes=1 --cluster-set gpus_per_node=8 --cluster-set slurm_partition=NAME",
     )
-    parser.add_argument("variant", nargs="+", help="names from 'awbench list --task classification'")
+    parser.add_argument("variant", nargs="+", help="names from 'awbench list', of one task")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N")
-    parser.add_argument("--recipes", nargs="+", default=["digits-quick"], metavar="NAME")
-    parser.add_argument("--dataset", default="digits", metavar="NAME")
+    parser.add_argument(
+        "--recipes", nargs="+", metavar="NAME", help="default: digits-quick, shapes-quick for detectors"
+    )
+    parser.add_argument("--dataset", metavar="NAME", help="default: digits, or shapes for detectors")
+    parser.add_argument(
+        "--backbones", type=Path, metavar="DIR", help="ImageNet weights of detectors' backbones, e.g. resnet101.pth"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder that holds the dataset")
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help="runs at a time on this machine")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes of each run, by torchrun")
@@ -37,6 +48,7 @@ def add_parser(commands: Any) -> None:
         "--cluster-set", action="append", default=[], metavar="KEY=VALUE", help="submitit's parameters, e.g. nodes=2"
     )
     add_recipe_changes(parser)
+    add_detection(parser)
     add_results(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -45,20 +57,10 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.parallel < 1 or args.processes < 1 or args.workers < 0:
         raise UserError("--parallel and --processes must be at least 1, --workers at least 0")
-    variants = [parse_variant(name, "classification") for name in args.variant]
-    from awbench.training.sweep import plan_sweep, run_sweep, submit_sweep
+    from awbench.training.sweep import run_sweep, submit_sweep
 
     store = RecordStore(args.results)
-    jobs = plan_sweep(
-        variants,
-        args.seeds,
-        args.recipes,
-        args.dataset,
-        args.data.resolve() if args.data else None,
-        args.results.resolve(),
-        args.changes,
-        ["--workers", str(args.workers)],
-    )
+    jobs = _plan(args)
     if args.cluster:
         result = submit_sweep(jobs, store, args.cluster, _cluster_parameters(args.cluster_set), say)
     else:
@@ -70,6 +72,52 @@ def run(args: argparse.Namespace) -> int:
         for name, why in result.failed.items():
             print(f"failed: {name}: {why}")
     return 2 if result.failed else 0
+
+
+def _plan(args: argparse.Namespace) -> list[SweepJob]:
+    from awbench.detection.job import plan_detection_sweep
+    from awbench.training.sweep import plan_sweep
+
+    variants = [parse_variant(name) for name in args.variant]
+    tasks = {variant.task for variant in variants}
+    if len(tasks) > 1:
+        raise UserError(f"{args.variant[0]} and others are of different tasks; sweep classifiers and detectors apart")
+    data, results = args.data.resolve() if args.data else None, args.results.resolve()
+    extra = ["--workers", str(args.workers)]
+    if tasks == {"classification"}:
+        if args.engine or args.backbones:
+            raise UserError("--engine and --backbones are for detectors; the variants named are classifiers")
+        recipes = args.recipes or ["digits-quick"]
+        return plan_sweep(variants, args.seeds, recipes, args.dataset or "digits", data, results, args.changes, extra)
+    weights = backbones_in(args.backbones, [variant.backbone for variant in variants]) if args.backbones else {}
+    return [
+        job
+        for recipe in args.recipes or ["shapes-quick"]
+        for job in plan_detection_sweep(
+            variants,
+            args.seeds,
+            recipe,
+            args.dataset or "shapes",
+            data,
+            results,
+            engine=args.engine,
+            changes=args.changes,
+            backbone_weights=weights,
+            extra=extra,
+        )
+    ]
+
+
+def backbones_in(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Files in a folder that are named after networks, e.g. aw_resnet101.safetensors, by the network's name.
+
+    Raises:
+        UserError: it is not a folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; give the one that holds ImageNet weights such as resnet101.pth")
+    candidates = ((name, folder / f"{name}{ending}") for name in names for ending in reversed(_WEIGHT_FILES))
+    return {name: path.resolve() for name, path in candidates if path.is_file()}
 
 
 def torchrun(processes: int) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from awbench.cli.common import add_references, add_results
 from awbench.records import RecordStore
 
-_KINDS = ("complexity", "grid", "accuracy", "proxy", "detection", "latency", "claims")
+_KINDS = ("complexity", "grid", "accuracy", "proxy", "detectors", "shapes", "detection", "latency", "claims")
 _FORMATS = ("github", "latex", "csv", "html", "json")
 
 
@@ -21,7 +21,10 @@ def add_parser(commands: Any) -> None:
         "  grid         the counts of every classification variant\n"
         "  accuracy     published ImageNet accuracy beside what was trained or evaluated here\n"
         "  proxy        digits: every variant, over seeds, and what AW adds\n"
-        "  detection, latency, claims\n"
+        "  detectors    the counts of every detector with either engine\n"
+        "  detection    published AP beside what was trained or evaluated here\n"
+        "  shapes       procedural shapes: detectors over seeds, and what AW adds\n"
+        "  latency, claims\n"
         "               what was published; this version measures none of it and says what is needed",
     )
     parser.add_argument("kind", choices=_KINDS, metavar="KIND", help=", ".join(_KINDS))

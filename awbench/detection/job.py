@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awbench.data.coco import DetectionDataset, DetectionSplit, find_detection_dataset, open_detection_split
 from awbench.data.pixels import IMAGENET_RGB, Pixels
-from awbench.detection.recipe import DetectionRecipe
+from awbench.detection.recipe import DetectionRecipe, load_detection_recipe
 from awbench.errors import UserError
 from awbench.records import Quantity, Record, RecordStore, measurement_key
 from awbench.training.job import file_sha256
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from awbench.measure.average_precision import AveragePrecision
     from awbench.models.resnet import ResNet
     from awbench.training.distributed import World
+    from awbench.training.sweep import SweepJob
 
 # Raised when the same settings give another result, as in `awbench.training.job`.
 PROTOCOL = 1
@@ -95,6 +96,54 @@ def _describe(variant: Variant, options: ModelOptions, split: DetectionSplit) ->
     if options.num_classes is not None:
         raise UserError(f"num_classes is {options.num_classes}; a detector's classes are its dataset's categories")
     return describe_options(variant, dataclasses.replace(options, num_classes=len(split.categories)))
+
+
+def plan_detection_sweep(
+    variants: Sequence[Variant],
+    seeds: Sequence[int],
+    recipe: str,
+    dataset: str,
+    data: Path | None,
+    results: Path,
+    *,
+    engine: str | None = None,
+    changes: Sequence[str] = (),
+    backbone_weights: Mapping[str, Path] | None = None,
+    extra: Sequence[str] = (),
+) -> list[SweepJob]:
+    """The runs of a grid of detectors, seeds outermost; `awbench.training.sweep.run_sweep` runs them.
+
+    Args:
+        engine: by name, None as in DetectionJob.
+        changes: values of the recipe, changed as with `--set`.
+        backbone_weights: name of a backbone -> its ImageNet weights; those without begin from random weights.
+        extra: further words for `awbench train`, that do not change a result.
+
+    Raises:
+        UserError: the engine is not installed, the recipe does not exist, or the dataset is at fault.
+    """
+    from awbench.detection.engine import find_engine
+    from awbench.training.sweep import SweepJob
+
+    found = find_engine(engine)
+    loaded = load_detection_recipe(recipe, changes)
+    splits: tuple[DetectionSplit, DetectionSplit] | None = None
+    jobs = []
+    for seed in seeds:
+        for variant in variants:
+            weights = (backbone_weights or {}).get(variant.backbone)
+            job = DetectionJob(variant, ModelOptions(), found.name, dataset, data, loaded, seed, weights)
+            splits = splits or job.splits()
+            key = measurement_key(**job.identity(found, *splits))
+            words = ["train", variant.name, "--engine", found.name, "--dataset", dataset, "--recipe", recipe]
+            words += ["--seed", str(seed), *(["--data", str(data)] if data else [])]
+            words += ["--init-weights", str(weights)] if weights else []
+            words += [word for change in changes for word in ("--set", change)]
+            words += ["--results", str(results), "--resume", *extra]
+            name = f"{variant.name} {found.name} {recipe} seed {seed}"
+            output = job.default_output(results, found, key)
+            jobs.append(SweepJob(name, "detection", variant.name, key, tuple(words), output))
+    return jobs
 
 
 def train_detector(

@@ -17,7 +17,7 @@ from awbench.detection.recipe import DetectionRecipe
 from awbench.errors import UserError
 from awbench.measure.average_precision import AveragePrecision, Detection, measure_average_precision
 from awbench.training.distributed import World
-from awbench.training.loop import RunSettings, autocast
+from awbench.training.loop import RunSettings, autocast, make_optimizer
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
@@ -59,12 +59,8 @@ class DetectionTask:
         self.precision: str = recipe.precision
         layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
-        self.optimizer: torch.optim.Optimizer = torch.optim.SGD(
-            _parameter_groups(self.model, recipe),
-            lr=recipe.learning_rate(0),
-            momentum=recipe.optimizer.momentum,
-            nesterov=recipe.optimizer.nesterov,
-        )
+        groups = _parameter_groups(self.model, recipe)
+        self.optimizer = make_optimizer(groups, recipe.optimizer, recipe.learning_rate(0))
         self.order(0)  # too few images are better said before the first step
 
     def learning_rate(self, step: int) -> float:

@@ -46,7 +46,7 @@ def proxy_table(store: RecordStore, references: References) -> Table:
                 "unknown" if math.isnan(spread) else f"{spread:.2f}",
                 f"{min(runs.values()):.2f}",
                 _without_aw(variant) if difference else "",
-                _shown(difference),
+                shown_difference(difference),
             )
         )
         objects.append(_object(variant, runs, mean, spread, difference))
@@ -85,7 +85,8 @@ def _without_aw(variant: Variant) -> str:
     return classification_name(variant.depth, variant.attention, False)
 
 
-def _shown(difference: Difference | None) -> str:
+def shown_difference(difference: Difference | None) -> str:
+    """E.g. "+0.65 (-0.34 to +1.64)"; empty without a baseline."""
     if difference is None:
         return ""
     if math.isnan(difference.low):

@@ -9,12 +9,13 @@ from awbench.reference.compare import Comparison, ComplexityIndex, compare_compl
 from awbench.reference.load import ReferenceNumber, References
 from awbench.reference.source import METRICS, ComplexityConvention
 from awbench.report.accuracy import measured_top, proxy_table
+from awbench.report.detection import detectors_table, measured_ap, needs, shapes_table
 from awbench.report.formats import Table
 from awbench.variants import STRIDE_PLACEMENTS, list_variants
 
 NEEDS = {
     "accuracy": "not measured: needs ImageNet and a CUDA GPU (AWBENCH_IMAGENET=DIR awbench reproduce)",
-    "detection": "not measured: needs COCO and a CUDA GPU",
+    "detection": "not measured: needs COCO and a CUDA GPU (AWBENCH_COCO=DIR awbench reproduce)",
     "latency": "not measured: needs the device the source measured on",
 }
 
@@ -200,9 +201,9 @@ def _measured(number: ReferenceNumber, store: RecordStore) -> str:
     if number.network:
         return f"not measured: needs {number.network}"
     if number.kind == "accuracy":
-        measured = measured_top(store, number.variant, number.metric, number.weights)
-        if measured:
-            return measured
+        return measured_top(store, number.variant, number.metric, number.weights) or NEEDS["accuracy"]
+    if number.kind == "detection":
+        return measured_ap(store, number) or needs(number)
     return NEEDS[number.kind]
 
 
@@ -252,6 +253,8 @@ TABLES: dict[str, Callable[[RecordStore, References], Table]] = {
     "grid": grid_table,
     "accuracy": _published_table("accuracy", "Published accuracy"),
     "proxy": proxy_table,
+    "detectors": detectors_table,
+    "shapes": shapes_table,
     "detection": _published_table("detection", "Published detection results"),
     "latency": _published_table("latency", "Published speed and memory"),
     "claims": claims_table,

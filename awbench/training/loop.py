@@ -24,6 +24,7 @@ from awbench.training.checkpoint import Checkpoints, demand_same_run
 from awbench.training.distributed import World
 from awbench.training.metrics import MetricsLog
 from awbench.training.norms import RunningStatistics
+from awbench.training.recipe import Optimizer
 
 LOG_STEPS = 50
 
@@ -335,6 +336,20 @@ class Loop(Generic[BatchT, ResultT]):
             yield
         finally:
             signal.signal(signal.SIGTERM, previous)
+
+
+def make_optimizer(parameters: Any, recipe: Optimizer, lr: float) -> torch.optim.Optimizer:
+    """The optimizer of a recipe.
+
+    Args:
+        parameters: or groups of them, as torch.optim takes; a group may have its own weight decay.
+        lr: to begin with; the loop sets it before every step.
+    """
+    if recipe.name == "adamw":
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        parameters, lr=lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
+    )
 
 
 def autocast(precision: str, device: torch.device) -> Any:

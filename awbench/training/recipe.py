@@ -19,9 +19,9 @@ Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
 
 class Optimizer(Strict):
-    """Stochastic gradient descent. `lr` belongs to the recipe's own batch size."""
+    """Stochastic gradient descent, or AdamW, which has no use for momentum. `lr` is for the recipe's own batch size."""
 
-    name: Literal["sgd"] = "sgd"
+    name: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
@@ -172,7 +172,8 @@ def _apply(data: dict[str, Any], change: str) -> str:
     *sections, last = key.split(".")
     place = data
     for section in sections:
-        if not isinstance(place.get(section), dict):
+        place.setdefault(section, {})  # a section that the file leaves to its defaults; a misspelt one is found later
+        if not isinstance(place[section], dict):
             raise UserError(f"--set {key}: {section!r} is not a section{suggestion(section, data)}")
         place = place[section]
     try:

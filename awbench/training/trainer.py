@@ -16,7 +16,7 @@ from awbench.data.views import Batch, EvaluationOrder, TrainingOrder, View, make
 from awbench.errors import UserError
 from awbench.measure.accuracy import Accuracy, measure_accuracy
 from awbench.training.distributed import World
-from awbench.training.loop import Finished, Loop, Progress, RunSettings, autocast
+from awbench.training.loop import Finished, Loop, Progress, RunSettings, autocast, make_optimizer
 from awbench.training.recipe import Recipe
 
 
@@ -92,13 +92,7 @@ class Classification:
         self.precision: str = recipe.precision
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(world.device, memory_format=self.layout)  # type: ignore[call-overload]
-        self.optimizer: torch.optim.Optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.optimizer.momentum,
-            weight_decay=recipe.optimizer.weight_decay,
-            nesterov=recipe.optimizer.nesterov,
-        )
+        self.optimizer = make_optimizer(self.model.parameters(), recipe.optimizer, recipe.lr)
 
     def learning_rate(self, step: int) -> float:
         return learning_rate(self.run.recipe, step, self.evaluate_every)

@@ -20,11 +20,13 @@ from awbench.variants import list_variants
 
 @pytest.fixture
 def small_grid(monkeypatch):
-    """Two networks counted instead of sixty-four, and none trained; the command is the same."""
-    small = [v for v in list_variants("classification") if v.name in ("resnet20", "aw_resnet20")]
-    monkeypatch.setattr(reproduce, "list_variants", lambda task: small)
+    """Two networks and a detector counted instead of all, and none trained; the command is the same."""
+    names = ("resnet20", "aw_resnet20", "faster_rcnn_resnet18_fpn")
+    small = [variant for variant in list_variants() if variant.name in names]
+    monkeypatch.setattr(reproduce, "list_variants", lambda task: [v for v in small if v.task == task])
     monkeypatch.setattr(reproduce, "PROXY_VARIANTS", ("resnet20",))
     monkeypatch.setattr(reproduce, "PROXY_SEEDS", ())
+    monkeypatch.setattr(reproduce, "SHAPES_SEEDS", ())
 
 
 def tables(results: Path) -> dict[str, bytes]:
@@ -38,7 +40,14 @@ def test_reproduce_writes_every_table_and_figure_and_repeats_nothing(awbench, sm
     assert code == 0
     assert "4 counted, 0 found" in err
     first = tables(tmp_path / "results")
-    assert {"tables/complexity.md", "tables/grid.csv", "tables/claims.tex", "figures/complexity.svg"} <= set(first)
+    assert {
+        "tables/complexity.md",
+        "tables/grid.csv",
+        "tables/detectors.html",
+        "tables/shapes.json",
+        "tables/claims.tex",
+        "figures/complexity.svg",
+    } <= set(first)
     code, again, err = awbench("reproduce")
     assert (code, again) == (0, out)
     assert "0 counted, 4 found" in err
@@ -92,3 +101,32 @@ def test_twenty_kills_at_random_moments_then_complete_and_identical(tmp_path, ro
     assert tables(tmp_path / "killed") == tables(tmp_path / "whole")
     records = RecordStore(tmp_path / "killed").load("complexity")
     assert len(records) == len({record.key for record in records}) == 128
+
+
+def test_coco_runs_begin_from_the_imagenet_weights_of_their_backbone(tmp_path, monkeypatch):
+    from sample_records import make_record
+
+    store = RecordStore(tmp_path / "results")
+    for seed in (1, 0):
+        record = make_record(
+            kind="accuracy",
+            variant="aw_resnet101",
+            settings={"origin": "trained", "dataset": "imagenet", "seed": seed},
+        )
+        store.add(record)
+        run = tmp_path / "results" / "runs" / f"aw_resnet101-imagenet-cbam-seed{seed}-{record.key[:8]}"
+        run.mkdir(parents=True)
+        (run / "weights.safetensors").write_bytes(b"")
+    names = ["resnet101", "aw_resnet101", "se_resnet101"]
+    found = reproduce.backbone_weights(store, names)
+    assert list(found) == ["aw_resnet101"] and "seed0" in str(found["aw_resnet101"])
+    folder = tmp_path / "backbones"
+    folder.mkdir()
+    for name in ("resnet101.pth", "resnet101.pkl", "aw_resnet101.safetensors", "other.pth"):
+        (folder / name).write_bytes(b"")
+    monkeypatch.setenv("AWBENCH_BACKBONES", str(folder))
+    found = reproduce.backbone_weights(store, names)
+    assert {name: path.name for name, path in found.items()} == {
+        "resnet101": "resnet101.pth",
+        "aw_resnet101": "aw_resnet101.safetensors",
+    }

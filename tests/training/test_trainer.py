@@ -225,3 +225,13 @@ def test_the_learning_rate_follows_the_recipe(changes, step, expected):
 def test_mixed_precision_trains(tmp_path):
     finished = train(make_run(tmp_path, "precision=bfloat16", "epochs=1"), model("resnet20"), ALONE)
     assert finished.result.images == 30
+
+
+def test_adamw_trains_and_resumes_with_the_same_bits(tmp_path):
+    changes = ("optimizer={name: adamw, lr: 0.001, weight_decay: 0.05}",)
+    whole, resumed = model("resnet20"), model("resnet20")
+    train(make_run(tmp_path / "whole", *changes), whole, ALONE)
+    with pytest.raises(Killed):
+        train(make_run(tmp_path / "killed", *changes), model("resnet20"), ALONE, watch=kill_at(7))
+    train(make_run(tmp_path / "killed", *changes), resumed, ALONE, resume=True)
+    assert digest(resumed) == digest(whole) != digest(model("resnet20"))

@@ -1,0 +1,109 @@
+"""Tables of detectors from made-up records."""
+
+from __future__ import annotations
+
+import pytest
+from sample_records import make_record
+
+from awbench.detection.job import PROTOCOL
+from awbench.detection.recipe import load_detection_recipe
+from awbench.records import Quantity, RecordStore
+from awbench.reference.load import load_references
+from awbench.report.tables import TABLES
+
+
+@pytest.fixture
+def store(tmp_path) -> RecordStore:
+    return RecordStore(tmp_path)
+
+
+def detection_record(variant: str, ap: float, *, engine="torchvision", recipe="shapes-quick", seed=0, **settings):
+    return make_record(
+        kind="detection",
+        variant=variant,
+        settings={
+            "origin": "trained",
+            "engine": engine,
+            "dataset": "shapes",
+            "recipe": load_detection_recipe(recipe).model_dump(mode="json"),
+            "seed": seed,
+            "protocol": PROTOCOL,
+            **settings,
+        },
+        values={
+            "box_ap": Quantity(value=ap, unit="AP points"),
+            "ap50": Quantity(value=2 * ap, unit="AP points"),
+            "train_time_per_iteration": Quantity(value=0.5, unit="s/iteration"),
+        },
+        notes=["COCO val2017, 5,000 images"],
+    )
+
+
+def rows(store, kind):
+    return {(row["variant"], row.get("engine")): row for row in TABLES[kind](store, load_references()).objects}
+
+
+def test_the_shapes_table_says_what_aw_adds_within_an_engine(store):
+    for seed, (plain, aw) in enumerate([(10.0, 12.0), (11.0, 12.5), (9.0, 14.0)]):
+        store.add(detection_record("faster_rcnn_resnet18_fpn", plain, seed=seed))
+        store.add(detection_record("faster_rcnn_aw_resnet18_fpn", aw, seed=seed))
+    store.add(detection_record("faster_rcnn_aw_resnet18_fpn", 50.0, engine="detectron2"))
+    store.add(detection_record("faster_rcnn_resnet18_fpn", 90.0, recipe="detectron2-1x"))  # no proxy run
+    found = rows(store, "shapes")
+    aw = found["faster_rcnn_aw_resnet18_fpn", "torchvision"]
+    assert (aw["runs"], aw["over"], aw["difference"]) == (
+        3,
+        "faster_rcnn_resnet18_fpn",
+        pytest.approx(2.8333, abs=1e-4),
+    )
+    assert aw["interval"][0] < 2.83 < aw["interval"][1]
+    assert found["faster_rcnn_resnet18_fpn", "torchvision"]["box_ap"] == pytest.approx(10.0)
+    other = found["faster_rcnn_aw_resnet18_fpn", "detectron2"]
+    assert (other["runs"], other["difference"], other["ap75"]) == (1, None, None)
+
+
+def test_coco_records_stand_beside_the_number_of_their_engine_and_schedule(store):
+    coco = {"dataset": "coco"}
+    store.add(detection_record("faster_rcnn_resnet50_fpn", 38.0, engine="detectron2", recipe="detectron2-1x", **coco))
+    store.add(detection_record("faster_rcnn_resnet50_fpn", 36.9, recipe="detectron2-1x", **coco))
+    store.add(
+        detection_record(
+            "faster_rcnn_resnet101_fpn", 42.03, engine="detectron2", origin="weights", weights="model_final.pkl", **coco
+        )
+    )
+    table = TABLES["detection"](store, load_references())
+    measured = {
+        (row["source"], row["variant"], row["weights"]): row["measured"]
+        for row in table.objects
+        if row["metric"] == "box_ap"
+    }
+    zoo = "detectron2_model_zoo"
+    assert measured[zoo, "faster_rcnn_resnet50_fpn", "1x"] == "38.00 AP points, 1 trained here, spread unknown"
+    assert measured[zoo, "faster_rcnn_resnet50_fpn", "3x"].startswith(
+        "not measured: needs Detectron2 (make detectron2)"
+    )
+    assert measured[zoo, "faster_rcnn_resnet101_fpn", "3x"].startswith("42.03 AP points, model_final.pkl, COCO val2017")
+    assert measured["torchvision", "faster_rcnn_resnet50_fpn", "COCO_V1"].startswith("36.90 AP points, 1 trained here")
+
+
+def test_the_detectors_table_shows_counts_of_either_engine(store):
+    values = {"params": 41_755_286, "trainable_params": 41_532_886, "macs": 177 * 10**9, "aw_kernel_forming": 0}
+    store.add(
+        make_record(
+            variant="faster_rcnn_resnet50_fpn",
+            options={"stride_placement": "v1.5", "num_classes": 80},
+            settings={"engine": "torchvision", "image_size": [800, 1088], "proposals": 1000, "cross_check": False},
+            values={name: Quantity(value=value, unit="MAC") for name, value in values.items()},
+        )
+    )
+    found = rows(store, "detectors")
+    assert found["faster_rcnn_resnet50_fpn", "torchvision"]["params"] == 41_755_286
+    assert found["faster_rcnn_resnet50_fpn", "detectron2"]["needs"].startswith(
+        "not measured: needs 'awbench complexity"
+    )
+    (compared,) = (
+        row
+        for row in TABLES["complexity"](store, load_references()).objects
+        if (row["source"], row["variant"], row["metric"]) == ("torchvision", "faster_rcnn_resnet50_fpn", "params")
+    )
+    assert (compared["measured"], compared["verdict"]) == (41_755_286, "equal to all printed digits")
