@@ -181,7 +181,8 @@ def describe(record: Record) -> str:
     if record.kind == "detection":
         from awbench.reference.source import METRICS
 
-        shown = [f"{name} {record.value(name):.2f}" for name in METRICS if name in record.values]
+        names = [name for name, metric in METRICS.items() if metric.kind == "detection" and name in record.values]
+        shown = [f"{name} {record.value(name):.2f}" for name in names]
         line = f"{where} ({record.settings['engine']}): {', '.join(shown)} AP points"
     else:
         line = (

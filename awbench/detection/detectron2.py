@@ -16,6 +16,7 @@ FREEZE_AT, RESNETS.NORM ("FrozenBN" or "BN"), RESNETS.STRIDE_IN_1X1 and RESNETS.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,9 @@ from awbench.detection.engine import CountedDetector, Detections, Detector, netw
 from awbench.errors import UserError
 from awbench.models.resnet import ResNet
 from awbench.variants import make_options, parse_variant
+
+# Detectron2's anchors ask for it at every step, and no user of ours can do anything about it.
+warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
 
 _FEATURES = ("res2", "res3", "res4", "res5")
 _NORMS = {"frozen": "FrozenBN", "batch": "BN"}

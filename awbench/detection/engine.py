@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -119,7 +120,9 @@ def find_engine(name: str | None = None) -> Engine:
         raise UserError(f"engine {name!r} is not known{suggestion(name, ENGINES)} Known: {', '.join(ENGINES)}.")
     if name == "detectron2" and not has_detectron2():
         raise UserError("engine detectron2 is not installed here: run 'make detectron2', or use --engine torchvision")
-    engine: Engine = importlib.import_module(f"awbench.detection.{name}").ENGINE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of libraries, on import, about what torch will drop
+        engine: Engine = importlib.import_module(f"awbench.detection.{name}").ENGINE
     return engine
 
 

@@ -103,7 +103,7 @@ class State:
         step: finished steps.
         history: one row an evaluation.
         bad_images: messages of images that could not be decoded, each once.
-        seconds: of training so far, over all sessions.
+        seconds: of training so far, over all sessions, without evaluations and checkpoints.
         interval: sums of the losses since the last logged row, and their number, of the process that saved.
     """
 
@@ -259,6 +259,7 @@ class Loop(Generic[BatchT, ResultT]):
                 elapsed = max(time.monotonic() - logged, 1e-9)
                 recent = (self.state.step - logged_step) * task.images_per_step / elapsed
                 self.watch(Progress(self.state.step, task.steps, task.evaluate_every, recent, late_loss))
+            paused = time.monotonic()
             if evaluation:
                 result = task.evaluate()
                 self._record(result, late_loss)
@@ -267,6 +268,7 @@ class Loop(Generic[BatchT, ResultT]):
                 self.state.interval = interval.tolist()
                 self._save()
                 saved = time.monotonic()
+            started += time.monotonic() - paused
             if stop and self.state.step < task.steps:
                 world.barrier()
                 raise Preempted(f"stopped after step {self.state.step} of {task.steps}; saved in {self.run.output}")
