@@ -43,6 +43,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.workers < 0:
+        raise UserError(f"--workers {args.workers} is negative; use 0 or more")
     variant = parse_variant(args.variant)
     options = model_options(args, [variant])
     evaluate = _evaluate_detector if variant.task == "detection" else _evaluate_classifier
@@ -73,7 +75,7 @@ def _evaluate_classifier(args: argparse.Namespace, variant: Variant, options: Mo
 
 
 def _evaluate_detector(args: argparse.Namespace, variant: Variant, options: ModelOptions) -> tuple[Record, bool]:
-    from awbench.detection.job import DetectionJob, evaluate_detector
+    from awbench.detection.job import DetectionJob, default_recipe, evaluate_detector
     from awbench.detection.recipe import load_detection_recipe
 
     job = DetectionJob(
@@ -82,7 +84,7 @@ def _evaluate_detector(args: argparse.Namespace, variant: Variant, options: Mode
         args.engine,
         args.dataset or "shapes",
         args.data,
-        load_detection_recipe(args.recipe or "shapes-quick", args.changes),
+        load_detection_recipe(args.recipe or default_recipe(args.dataset), args.changes),
         skip_bad_images=args.skip_bad_images,
     )
     store = RecordStore(args.results)

@@ -10,8 +10,9 @@ from typing import Any
 
 from awbench.cli.common import add_json, add_references, add_results, print_json, progress, say
 from awbench.cli.sweep import backbones_in, torchrun
+from awbench.errors import UserError
 from awbench.records import Record, RecordStore
-from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants, parse_variant
+from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, describe_options, list_variants, parse_variant
 
 # The CIFAR-style grid that trains where there is nothing: every combination of the paper at one depth.
 PROXY_VARIANTS = ("resnet20", "aw_resnet20", "se_resnet20", "aw_se_resnet20", "cbam_resnet20", "aw_cbam_resnet20")
@@ -28,6 +29,13 @@ SHAPES_VARIANTS = ("faster_rcnn_resnet18_fpn", "faster_rcnn_aw_resnet18_fpn")
 SHAPES_SEEDS = (0,)
 COCO_VARIANTS = tuple(f"faster_rcnn_{name}_fpn" for name in IMAGENET_VARIANTS)
 COCO_SEEDS = (0, 1, 2)
+IMAGENET_RECIPE, IMAGENET_CHANGES = "cbam", ("precision=bfloat16", "channels_last=true")
+_MOST_WORKERS = 8
+_FOLDERS = {
+    "AWBENCH_IMAGENET": "train/ and val/",
+    "AWBENCH_COCO": "annotations/, train2017/ and val2017/",
+    "AWBENCH_BACKBONES": "ImageNet weights such as resnet101.pth",
+}
 
 
 def add_parser(commands: Any) -> None:
@@ -55,11 +63,17 @@ def run(args: argparse.Namespace) -> int:
     from awbench.reference.locked import load_locked, off_from_locked
 
     references, locked = load_references(args.references), load_locked()
+    demand_folders()
     store = RecordStore(args.results)
     off = off_from_locked([*count_grid(store), *count_detectors(store)], locked)
     for problem in off:
         say(f"awbench: {problem}")
-    failed = {**train_proxy(store), **train_shapes(store), **train_imagenet(store), **train_coco(store)}
+    failed: dict[str, str] = {}
+    for train in (train_proxy, train_shapes, train_imagenet, train_coco):
+        try:
+            failed |= train(store)
+        except UserError as error:  # the other stages and the tables are made all the same
+            failed[train.__name__.replace("train_", "")] = str(error)
     written = _write(store, references, args.results)
     summary = {**_summary(store, references), "failed": failed}
     if args.json:
@@ -82,6 +96,18 @@ def count_grid(store: RecordStore) -> list[Record]:
         measured += new
     say(f"complexity: {measured} counted, {len(records) - measured} found in {store.results}")
     return records
+
+
+def demand_folders() -> None:
+    """Refuse what is given by the environment and is no folder before anything is trained.
+
+    Raises:
+        UserError: naming it.
+    """
+    for name, holds in _FOLDERS.items():
+        given = os.environ.get(name)
+        if given and not Path(given).is_dir():
+            raise UserError(f"{name}={given} is not a folder; give the one that holds {holds}")
 
 
 def count_detectors(store: RecordStore) -> list[Record]:
@@ -126,6 +152,7 @@ def train_imagenet(store: RecordStore) -> dict[str, str]:
         return {}
     import torch
 
+    from awbench.training.recipe import load_recipe
     from awbench.training.sweep import plan_sweep, run_sweep
 
     gpus = torch.cuda.device_count()
@@ -133,18 +160,24 @@ def train_imagenet(store: RecordStore) -> dict[str, str]:
         say("ImageNet: AWBENCH_IMAGENET is set, but there is no CUDA GPU; its rows stay not measured")
         return {}
     variants = [parse_variant(name, "classification") for name in IMAGENET_VARIANTS]
-    workers = str(max(1, (os.cpu_count() or 1) // gpus - 1))
+    recipe = load_recipe(IMAGENET_RECIPE, IMAGENET_CHANGES)
+    processes = min(gpus, recipe.batch_size // recipe.norm_batch_size)
     jobs = plan_sweep(
         variants,
         IMAGENET_SEEDS,
-        ["cbam"],
+        [IMAGENET_RECIPE],
         "imagenet",
         Path(directory).resolve(),
         store.results.resolve(),
-        ["precision=bfloat16", "channels_last=true"],
-        ["--workers", workers],
+        IMAGENET_CHANGES,
+        ["--workers", _workers(processes)],
     )
-    return run_sweep(jobs, store, launcher=torchrun(gpus), tell=say).failed
+    return run_sweep(jobs, store, launcher=torchrun(processes), processes=processes, tell=say).failed
+
+
+def _workers(processes: int) -> str:
+    """Loading processes for each training process."""
+    return str(max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // processes - 1)))
 
 
 def train_shapes(store: RecordStore) -> dict[str, str]:
@@ -167,6 +200,7 @@ def train_coco(store: RecordStore) -> dict[str, str]:
     import torch
 
     from awbench.detection.job import plan_detection_sweep
+    from awbench.detection.recipe import load_detection_recipe
     from awbench.training.sweep import run_sweep
 
     gpus = torch.cuda.device_count()
@@ -181,7 +215,8 @@ def train_coco(store: RecordStore) -> dict[str, str]:
                 f"COCO: {variant.name} stays not measured: it needs ImageNet weights of {variant.backbone}, "
                 "trained with AWBENCH_IMAGENET=DIR or a file of that name in AWBENCH_BACKBONES=DIR"
             )
-    workers = str(max(1, (os.cpu_count() or 1) // gpus - 1))
+    recipe = load_detection_recipe("detectron2-3x")
+    processes = min(gpus, recipe.batch_size // recipe.images_per_part)
     jobs = plan_detection_sweep(
         [variant for variant in variants if variant.backbone in weights],
         COCO_SEEDS,
@@ -190,20 +225,28 @@ def train_coco(store: RecordStore) -> dict[str, str]:
         Path(directory).resolve(),
         store.results.resolve(),
         backbone_weights=weights,
-        extra=["--workers", workers],
+        extra=["--workers", _workers(processes)],
     )
-    return run_sweep(jobs, store, launcher=torchrun(gpus), tell=say).failed
+    return run_sweep(jobs, store, launcher=torchrun(processes), processes=processes, tell=say).failed
 
 
 def backbone_weights(store: RecordStore, names: list[str]) -> dict[str, Path]:
-    """ImageNet weights by the network's name: of the user's folder, else of the first run trained here.
+    """ImageNet weights by the network's name: of the user's folder, else of the first run of `train_imagenet`.
 
     Raises:
         UserError: AWBENCH_BACKBONES is not a folder.
     """
+    from awbench.training.job import PROTOCOL
+    from awbench.training.recipe import load_recipe
+
+    recipe = load_recipe(IMAGENET_RECIPE, IMAGENET_CHANGES).identity()
     found = {}
     for record in sorted(store.load("accuracy"), key=lambda record: record.settings.get("seed", 0), reverse=True):
-        if record.settings["origin"] == "trained" and record.settings["dataset"] == "imagenet":
+        settings = record.settings
+        wanted = {"origin": "trained", "dataset": "imagenet", "recipe": recipe, "protocol": PROTOCOL}
+        if record.variant in names and all(settings.get(name) == value for name, value in wanted.items()):
+            if record.options != describe_options(parse_variant(record.variant), ModelOptions(num_classes=1000)):
+                continue
             for path in (store.results / "runs").glob(
                 f"{record.variant}-imagenet-*-{record.key[:8]}/weights.safetensors"
             ):

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.cluster:
         result = submit_sweep(jobs, store, args.cluster, _cluster_parameters(args.cluster_set), say)
     else:
-        result = run_sweep(jobs, store, args.parallel, torchrun(args.processes), say)
+        result = run_sweep(jobs, store, args.parallel, torchrun(args.processes), args.processes, say)
     say(f"{len(result.trained)} trained, {len(result.found)} found, {len(result.failed)} failed")
     if args.json:
         print_json({"trained": result.trained, "found": result.found, "failed": result.failed})
@@ -89,7 +89,11 @@ def _plan(args: argparse.Namespace) -> list[SweepJob]:
             raise UserError("--engine and --backbones are for detectors; the variants named are classifiers")
         recipes = args.recipes or ["digits-quick"]
         return plan_sweep(variants, args.seeds, recipes, args.dataset or "digits", data, results, args.changes, extra)
-    weights = backbones_in(args.backbones, [variant.backbone for variant in variants]) if args.backbones else {}
+    names = [variant.backbone for variant in variants]
+    weights = backbones_in(args.backbones, names) if args.backbones else {}
+    missing = [name for name in names if name not in weights] if args.backbones else []
+    if missing:
+        raise UserError(f"{args.backbones} has no weights of {', '.join(missing)}; expected e.g. {missing[0]}.pth")
     return [
         job
         for recipe in args.recipes or ["shapes-quick"]

@@ -31,7 +31,7 @@ def add_recipe(parser: argparse.ArgumentParser, what: str) -> None:
         "--recipe",
         metavar="NAME",
         help=f"{what}: digits-quick (default), cifar, cbam, torchvision-v1; "
-        "for detectors shapes-quick (default), detectron2-1x, detectron2-3x; or a YAML file",
+        "for detectors shapes-quick (default), detectron2-1x, detectron2-3x (default for COCO); or a YAML file",
     )
 
 

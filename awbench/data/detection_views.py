@@ -19,6 +19,8 @@ from awbench.data.datasets import ImageDecodeError
 from awbench.data.views import SampleKey, derive_seed, epoch_order
 from awbench.errors import UserError
 
+_SMALLEST_SIDE = 1e-5  # Detectron2's filter_empty_instances
+
 
 @dataclass(frozen=True, eq=False)
 class DetectionSample:
@@ -88,10 +90,12 @@ class DetectionView:
         if flip:
             image = ImageOps.mirror(image)
             boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        # A box thinner than a rounding error may have vanished, and trainers refuse boxes without area.
+        whole = (boxes[:, 2:] - boxes[:, :2] > _SMALLEST_SIDE).all(axis=1)
         return DetectionSample(
             image=torch.from_numpy(np.array(image).transpose(2, 0, 1).copy()),
-            boxes=torch.from_numpy(boxes.astype(np.float32)),
-            categories=torch.from_numpy(source.categories),
+            boxes=torch.from_numpy(boxes[whole].astype(np.float32)),
+            categories=torch.from_numpy(source.categories[whole]),
             image_id=source.id,
             original_size=(source.height, source.width),
         )

@@ -157,9 +157,26 @@ class EvaluationOrder:
             yield [(0, index) for index in own[at : at + self.batch_size]]
 
 
+class Loader:
+    """A DataLoader's batches; an image that a worker cannot decode is the same error as without workers."""
+
+    def __init__(self, loader: torch.utils.data.DataLoader[Any]) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            yield from self.loader
+        except ImageDecodeError as error:  # a worker's comes with its whole traceback as the message
+            last = str(error).strip().splitlines()[-1]
+            raise ImageDecodeError(last.partition("ImageDecodeError: ")[2] or last) from None
+
+
 def make_loader(
     view: Any, order: Any, workers: int, pin_memory: bool, collate: Callable[[Any], Any] = collate
-) -> torch.utils.data.DataLoader[Any]:
+) -> Loader:
     """A DataLoader whose batches come in the order's order, whatever the number of workers.
 
     Args:
@@ -167,7 +184,7 @@ def make_loader(
         order: yields lists of such keys.
         collate: makes a batch of what the view gave for one of those lists.
     """
-    return torch.utils.data.DataLoader(
+    loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
         view,  # a map-style dataset whose keys are (epoch, index)
         batch_sampler=order,
         num_workers=workers,
@@ -175,3 +192,4 @@ def make_loader(
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
     )
+    return Loader(loader)

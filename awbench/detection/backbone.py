@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from awbench.models.resnet import Bottleneck, ResNet
@@ -67,8 +67,17 @@ def _freeze_norms(body: nn.Module, only: str = "") -> None:
             setattr(body.get_submodule(parent), attribute, _frozen(module))
 
 
+class FrozenNorm(FrozenBatchNorm2d):
+    """torchvision's, in the precision of its input as Detectron2's: under autocast it would widen to float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return x * scale.to(x.dtype)[:, None, None] + shift.to(x.dtype)[:, None, None]
+
+
 def _frozen(norm: nn.BatchNorm2d) -> FrozenBatchNorm2d:
-    frozen = FrozenBatchNorm2d(norm.num_features, norm.eps)
+    frozen = FrozenNorm(norm.num_features, norm.eps)
     with torch.no_grad():
         for name, buffer in frozen.named_buffers():
             buffer.copy_(getattr(norm, name))

@@ -15,6 +15,7 @@ FREEZE_AT, RESNETS.NORM ("FrozenBN" or "BN"), RESNETS.STRIDE_IN_1X1 and RESNETS.
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import warnings
 from collections.abc import Sequence
@@ -159,7 +160,10 @@ class Detectron2:
     name = "detectron2"
 
     def version(self) -> str:
-        return str(detectron2.__version__)
+        try:  # `make detectron2` builds a version that names the commit
+            return importlib.metadata.version("detectron2")
+        except importlib.metadata.PackageNotFoundError:  # run from its source folder
+            return str(detectron2.__version__)
 
     def build(self, detector: Detector) -> tuple[nn.Module, ResNet]:
         logging.getLogger("detectron2").setLevel(logging.WARNING)

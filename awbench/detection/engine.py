@@ -122,7 +122,13 @@ def find_engine(name: str | None = None) -> Engine:
         raise UserError("engine detectron2 is not installed here: run 'make detectron2', or use --engine torchvision")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of libraries, on import, about what torch will drop
-        engine: Engine = importlib.import_module(f"awbench.detection.{name}").ENGINE
+        try:
+            engine: Engine = importlib.import_module(f"awbench.detection.{name}").ENGINE
+        except ImportError as error:  # built for another torch, say
+            raise UserError(
+                f"engine {name} is installed but cannot be imported ({error}); run 'make {name}' again, "
+                "or use --engine torchvision"
+            ) from None
     return engine
 
 

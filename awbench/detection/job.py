@@ -21,13 +21,18 @@ if TYPE_CHECKING:
     from torch import nn
 
     from awbench.detection.engine import Detector, Engine
-    from awbench.measure.average_precision import AveragePrecision
+    from awbench.detection.training import Evaluated
     from awbench.models.resnet import ResNet
     from awbench.training.distributed import World
     from awbench.training.sweep import SweepJob
 
 # Raised when the same settings give another result, as in `awbench.training.job`.
 PROTOCOL = 1
+
+
+def default_recipe(dataset: str | None) -> str:
+    """Whose sizes and schedule fit a dataset: Detectron2's 3x for COCO, the quick one for shapes."""
+    return "detectron2-3x" if dataset == "coco" else "shapes-quick"
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,19 @@ class DetectionJob:
             raise UserError(f"{train.annotations} and {val.annotations} have different categories; give one dataset")
         return train, val
 
+    def demand_weights(self) -> None:
+        """Refuse to train a backbone that is frozen at random weights.
+
+        Raises:
+            UserError: saying what would be right.
+        """
+        recipe = self.recipe
+        if self.backbone_weights is None and (recipe.norm == "frozen" or recipe.freeze_at):
+            raise UserError(
+                f"recipe {recipe.name} freezes parts of the backbone, which would stay random: give ImageNet weights "
+                f"of {self.variant.backbone} with --init-weights FILE, or --set norm=batch --set freeze_at=0"
+            )
+
     def identity(self, engine: Engine, train: DetectionSplit, val: DetectionSplit) -> dict[str, Any]:
         """What determines the result of a training, in the form of a record's fields."""
         initial = file_sha256(self.backbone_weights) if self.backbone_weights else "random"
@@ -73,7 +91,8 @@ class DetectionJob:
                 "origin": "trained",
                 "engine": engine.name,
                 "dataset": self.dataset,
-                "recipe": self.recipe.model_dump(mode="json"),
+                "complete": train.complete and val.complete,
+                "recipe": self.recipe.identity(),
                 "seed": self.seed,
                 "skip_bad_images": self.skip_bad_images,
                 "protocol": PROTOCOL,
@@ -133,6 +152,7 @@ def plan_detection_sweep(
         for variant in variants:
             weights = (backbone_weights or {}).get(variant.backbone)
             job = DetectionJob(variant, ModelOptions(), found.name, dataset, data, loaded, seed, weights)
+            job.demand_weights()
             splits = splits or job.splits()
             key = measurement_key(**job.identity(found, *splits))
             words = ["train", variant.name, "--engine", found.name, "--dataset", dataset, "--recipe", recipe]
@@ -174,6 +194,7 @@ def train_detector(
     from awbench.training.recorded import Outcome, recorded_run
 
     engine = find_engine(job.engine)
+    job.demand_weights()
     dataset, (train_split, val_split) = find_detection_dataset(job.dataset), job.splits()
     identity = job.identity(engine, train_split, val_split)
     output = output or job.default_output(store.results, engine, measurement_key(**identity))
@@ -198,6 +219,7 @@ def train_detector(
         )
         finished = Loop(DetectionTask(run, model, world), run, world, watch).run_to_the_end(resume)
         state = finished.state
+        bad = dict.fromkeys([*world.gather(state.bad_images), *finished.result.bad])
         values = ap_values(finished.result)
         values["iterations"] = Quantity(value=state.step, unit="iterations")
         values["train_time"] = Quantity(value=state.seconds, unit="s")
@@ -205,7 +227,7 @@ def train_detector(
         values |= peak_memory(world)
         return Outcome(
             values=values,
-            notes=[*_notes(dataset, train_split, val_split), *notes, *(f"left out: {m}" for m in state.bad_images)],
+            notes=[*_notes(dataset, train_split, val_split), *notes, *(f"left out: {message}" for message in bad)],
             model=model,
             metadata={"pixels": json.dumps(dataclasses.asdict(detector.pixels))},
         )
@@ -250,6 +272,7 @@ def evaluate_detector(
             "origin": "weights",
             "engine": engine.name,
             "dataset": job.dataset,
+            "complete": split.complete,
             "weights": weights.name,
             "input": recipe.input.model_dump(mode="json"),
             "sampling": recipe.sampling.model_dump(mode="json"),
@@ -277,7 +300,7 @@ def evaluate_detector(
         record = Record(
             **identity,
             values=ap_values(result),
-            notes=[*_notes(dataset, split), *loaded.notes],
+            notes=[*_notes(dataset, split), *loaded.notes, *(f"left out: {message}" for message in result.bad)],
             environment={**environment(), "world_size": world.size},
             started=started,
             finished=now(),
@@ -298,8 +321,7 @@ def build_detector(job: DetectionJob, engine: Engine, split: DetectionSplit) -> 
     path = job.backbone_weights
     if path is None:
         model, detector, _ = _build(job, engine, split, lambda model, body: None)
-        frozen = job.recipe.norm == "frozen" or job.recipe.freeze_at
-        return model, detector, ["the backbone began from random weights, parts of it frozen"] if frozen else []
+        return model, detector, []
     model, detector, loaded = _build(job, engine, split, lambda model, body: load_backbone_weights(body, path))
     return model, detector, [f"backbone from {path.name}, layout {loaded.layout}", *loaded.notes]
 
@@ -329,13 +351,15 @@ def _notes(dataset: DetectionDataset, *splits: DetectionSplit) -> list[str]:
     return notes + [f"{split.description}: {note}" for split in splits for note in split.notes]
 
 
-def ap_values(result: AveragePrecision) -> dict[str, Quantity]:
+def ap_values(evaluated: Evaluated) -> dict[str, Quantity]:
     """The values of a detection record; those of objects that the ground truth lacks are left out."""
     from awbench.detection.training import ap_points
 
+    result = evaluated.average_precision
     values = ap_points(result) | {f"box_ap.{name}": value for name, value in result.by_category.items()}
     quantities = {name: Quantity(value=value, unit="AP points") for name, value in values.items() if value is not None}
-    return {**quantities, "images": Quantity(value=result.images, unit="images")}
+    left_out = Quantity(value=len(evaluated.bad), unit="images")
+    return {**quantities, "images": Quantity(value=result.images, unit="images"), "images_left_out": left_out}
 
 
 def peak_memory(world: World) -> dict[str, Quantity]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from awbench.training.recipe import Optimizer, Positive, read_recipe
+from awbench.training.recipe import DESCRIPTIVE, Optimizer, Positive, read_recipe
 from awbench.validation import Strict
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -102,6 +102,10 @@ class DetectionRecipe(Strict):
             raise ValueError(f"schedule.steps {list(self.schedule.steps)} do not rise; give them in order")
         return self
 
+    def identity(self) -> dict[str, Any]:
+        """What of it can change a result: all but its description, and when it is evaluated on the way."""
+        return self.model_dump(mode="json", exclude={*DESCRIPTIVE, "evaluate_every"})
+
     def learning_rate(self, iteration: int) -> float:
         """Of an iteration, 0-based."""
         schedule = self.schedule
@@ -136,5 +140,5 @@ def load_detection_recipe(name: str, changes: Sequence[str] = ()) -> DetectionRe
             place = data[section[0]] if section else data
             value = place[last]
             scaled = [max(1, round(step / scale)) for step in (value if isinstance(value, tuple) else [value])]
-            place[last] = scaled if isinstance(value, tuple) else scaled[0] if value else 0
+            place[last] = sorted(set(scaled)) if isinstance(value, tuple) else scaled[0] if value else 0
     return DetectionRecipe.model_validate(data)

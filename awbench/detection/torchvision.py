@@ -19,9 +19,11 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform, res
 from awbench.data.detection_views import DetectionSample
 from awbench.detection.backbone import channels, make_body
 from awbench.detection.engine import CountedDetector, Detections, Detector, network_input
+from awbench.errors import UserError
 from awbench.models.resnet import ResNet
 
 _PYRAMID_CHANNELS = 256
+_LARGEST_ID = 10_000
 
 
 class _Normalise(GeneralizedRCNNTransform):
@@ -31,18 +33,35 @@ class _Normalise(GeneralizedRCNNTransform):
         return image, target
 
 
+class _Pyramid(BackboneWithFPN):
+    """Our network under torchvision's pyramid; torchvision would run its children by their order instead."""
+
+    def __init__(self, body: ResNet) -> None:
+        returned = {name: str(index) for index, name in enumerate(body.stage_names)}
+        super().__init__(body, returned, channels(body), _PYRAMID_CHANNELS)
+        self.body = body
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        features: dict[str, Tensor] = self.fpn({str(i): feature for i, feature in enumerate(self.body.stages(x))})
+        return features
+
+
 class Torchvision:
     """See `awbench.detection.engine.Engine`."""
 
     name = "torchvision"
 
     def version(self) -> str:
-        return str(torchvision.__version__)
+        return ".".join(torchvision.__version__.split(".")[:2])  # patch releases do not change results
 
     def build(self, detector: Detector) -> tuple[nn.Module, ResNet]:
+        first, last = detector.category_ids[0], detector.category_ids[-1]
+        if first < 1 or last > _LARGEST_ID:
+            raise UserError(
+                f"category ids go from {first} to {last}; torchvision's labels are category ids, 0 its background: "
+                f"renumber them within 1 to {_LARGEST_ID}, or use --engine detectron2"
+            )
         body = make_body(detector.variant, detector.options, detector.norm, detector.freeze_at)
-        returned = {name: str(index) for index, name in enumerate(body.stage_names)}
-        backbone = BackboneWithFPN(body, returned, channels(body), _PYRAMID_CHANNELS)
         sampling = {
             "rpn_batch_size_per_image": detector.sampling.anchors,
             "box_batch_size_per_image": detector.sampling.regions,
@@ -50,7 +69,7 @@ class Torchvision:
             "rpn_post_nms_top_n_test": detector.sampling.test_proposals,
         }
         given = {name: value for name, value in sampling.items() if value is not None}
-        model = FasterRCNN(backbone, num_classes=detector.category_ids[-1] + 1, **given)
+        model = FasterRCNN(_Pyramid(body), num_classes=detector.category_ids[-1] + 1, **given)
         model.transform = _Normalise(0, 0, list(detector.pixels.mean), list(detector.pixels.std))
         return model, body
 

@@ -46,6 +46,7 @@ class DetectionTask:
 
     def __init__(self, run: DetectionRun, model: nn.Module, world: World) -> None:
         recipe = run.recipe
+        demand_precision(run.engine, recipe)
         self.run, self.world = run, world
         self.parts = recipe.batch_size // recipe.images_per_part
         if self.parts < world.size:
@@ -95,14 +96,22 @@ class DetectionTask:
     def bad_images(self, batch: DetectionBatch) -> tuple[str, ...]:
         return batch.bad
 
-    def evaluate(self) -> AveragePrecision:
+    def evaluate(self) -> Evaluated:
         run = self.run
         return evaluate(
             self.model, run.engine, run.detector, run.recipe, run.val, self.world, run.workers, run.skip_bad_images
         )
 
-    def row(self, result: AveragePrecision) -> dict[str, float]:
-        return {name: value for name, value in ap_points(result).items() if value is not None}
+    def row(self, result: Evaluated) -> dict[str, float]:
+        return {name: value for name, value in ap_points(result.average_precision).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation, and the messages of images that could not be decoded: they count as without detections."""
+
+    average_precision: AveragePrecision
+    bad: tuple[str, ...]
 
 
 def ap_points(result: AveragePrecision) -> dict[str, float | None]:
@@ -126,18 +135,21 @@ def evaluate(
     world: World,
     workers: int = 0,
     skip_bad_images: bool = False,
-) -> AveragePrecision:
+) -> Evaluated:
     """AP on a split, each image once over all processes and by itself: no padding but the network's own.
 
     The model's mode is restored. An image that cannot be decoded, where that is allowed, has no detections.
     """
+    demand_precision(engine, recipe)
     was_training = model.training
     model.eval()
-    found = list(_detect_all(model, engine, detector, recipe, split, world, workers, skip_bad_images))
+    bad: list[str] = []
+    found = list(_detect_all(model, engine, detector, recipe, split, world, workers, skip_bad_images, bad))
     model.train(was_training)
-    everything = world.gather(found)
+    everything, bad = world.gather(found), world.gather(bad)
     image_ids = [image.id for image in split.images]
-    return world.from_main(lambda: measure_average_precision(split.annotations, everything, image_ids))
+    result = world.from_main(lambda: measure_average_precision(split.annotations, everything, image_ids))
+    return Evaluated(result, tuple(bad))
 
 
 def _detect_all(
@@ -149,14 +161,16 @@ def _detect_all(
     world: World,
     workers: int,
     skip_bad_images: bool,
+    bad: list[str],
 ) -> Iterator[Detection]:
-    """Detections of this process's images in COCO's format."""
+    """Detections of this process's images in COCO's format; messages of those that cannot be decoded go to `bad`."""
     view = DetectionView(split.images, (recipe.input.test,), recipe.input.test_max, skip_bad_images=skip_bad_images)
     order = EvaluationOrder(len(split.images), 1, world.rank, world.size)
     known = set(split.categories)
     with torch.inference_mode(), contextlib.ExitStack() as stack:
         stack.enter_context(autocast(recipe.precision, world.device))
         for batch in make_loader(view, order, workers, pin_memory=False, collate=collate):
+            bad += batch.bad
             if not batch.samples:
                 continue
             for sample, detections in zip(batch.samples, engine.detect(model, detector, batch.samples), strict=True):
@@ -166,6 +180,19 @@ def _detect_all(
                 for box, score, category in zip(boxes, scores, categories, strict=True):
                     if category in known:  # torchvision's outputs for the ids in the gaps mean nothing
                         yield {"image_id": sample.image_id, "category_id": category, "bbox": box, "score": score}
+
+
+def demand_precision(engine: Engine, recipe: DetectionRecipe) -> None:
+    """Refuse a precision in which the engine would round its boxes.
+
+    Raises:
+        UserError: naming what would be right.
+    """
+    if engine.name == "torchvision" and recipe.precision != "float32":
+        raise UserError(
+            f"precision {recipe.precision} with engine torchvision would round boxes to several pixels, because it "
+            "computes them in its heads' precision; use precision=float32, or --engine detectron2"
+        )
 
 
 def _parameter_groups(model: nn.Module, recipe: DetectionRecipe) -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ def load_detector_weights(model: nn.Module, body: ResNet, path: Path) -> LoadedW
     file = read_checkpoint(path)
     of_backbone = backbone_entries(file.state)
     rest: dict[str, Tensor] = {
-        name: tensor
+        _present_name(name): tensor
         for name, tensor in file.state.items()
         if name not in of_backbone and not name.startswith(_CONSTANTS)
     }
@@ -62,11 +63,19 @@ def load_detector_weights(model: nn.Module, body: ResNet, path: Path) -> LoadedW
     model.load_state_dict(rest, strict=False)  # all of it fits; the backbone is in
     if not loaded.sha256.startswith(_WITHOUT_EPS):
         return loaded
-    for module in body.modules():
-        if isinstance(module, FrozenBatchNorm2d):
-            module.eps = 0.0
+    frozen = [module for module in body.modules() if isinstance(module, FrozenBatchNorm2d)]
+    if len(frozen) < sum(name.endswith("running_mean") for name in body.state_dict()):
+        raise UserError(f"{path} was trained with frozen norms; evaluate it with a recipe of norm=frozen")
+    for module in frozen:
+        module.eps = 0.0
     note = "torchvision's COCO_V1: its frozen norms have eps 0, as in torchvision"
     return dataclasses.replace(loaded, notes=(*loaded.notes, note))
+
+
+def _present_name(name: str) -> str:
+    """The name since torchvision 0.13, whose pyramid and RPN head put each convolution into a block."""
+    name = re.sub(r"(\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$", r"\1.0.\2", name)
+    return re.sub(r"^(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2", name)
 
 
 def _engine(names: dict[str, Tensor]) -> str | None:

@@ -124,12 +124,14 @@ class ResNet(nn.Module):
         self.stage_names = [f"layer{i + 1}" for i in range(len(architecture.widths))]
         if architecture.stem == "imagenet":
             self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
-            self.maxpool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
+            maxpool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
         else:
             self.conv1 = nn.Conv2d(3, width, 3, stride=1, padding=1, bias=False)
-            self.maxpool = nn.Identity()
+            maxpool = nn.Identity()
+        # In the order in which they run, as torchvision's: feature extractors go by it.
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
+        self.maxpool = maxpool
         channels = width
         for index, name in enumerate(self.stage_names):
             stage, channels = self._make_stage(index, channels)

@@ -68,7 +68,7 @@ def _default_runs(records: Iterable[Record]) -> list[Record]:
     from awbench.variants import ModelOptions, describe_options, parse_variant
 
     known = {variant.name for variant in list_variants("classification")}
-    recipe = load_recipe("digits-quick").model_dump(mode="json")
+    recipe = load_recipe("digits-quick").identity()
     return [
         record
         for record in records

@@ -167,7 +167,7 @@ def _published_table(kind: str, title: str) -> Callable[[RecordStore, References
 
 def _published_cells(number: ReferenceNumber, store: RecordStore) -> tuple[str, ...]:
     measured = _published_object(number, store)["measured"]
-    weights = number.weights or number.schedule
+    weights = ", ".join(part for part in (number.schedule, number.weights) if part)
     return (
         number.variant,
         weights,

@@ -62,7 +62,7 @@ class TrainingJob:
             "settings": {
                 "origin": "trained",
                 "dataset": self.dataset,
-                "recipe": self.recipe.model_dump(mode="json"),
+                "recipe": self.recipe.identity(),
                 "evaluation": self.recipe.evaluation.model_dump(mode="json"),
                 "seed": self.seed,
                 "skip_bad_images": self.skip_bad_images,
@@ -139,6 +139,7 @@ def train_job(
             compile=compile,
         )
         finished = train(run, model, world, resume, watch)
+        bad = [*world.gather(finished.state.bad_images), *finished.result.bad]
         steps = Quantity(value=finished.state.step, unit="steps")
         seconds = Quantity(value=finished.state.seconds, unit="s")
         return Outcome(
@@ -146,7 +147,7 @@ def train_job(
             notes=[
                 val_split.description,
                 *([dataset.proxy] if dataset.proxy else []),
-                *(f"left out: {message}" for message in (*finished.state.bad_images, *finished.result.bad)),
+                *(f"left out: {message}" for message in dict.fromkeys(bad)),
             ],
             model=model,
         )

@@ -105,6 +105,8 @@ class State:
         bad_images: messages of images that could not be decoded, each once.
         seconds: of training so far, over all sessions, without evaluations and checkpoints.
         interval: sums of the losses since the last logged row, and their number, of the process that saved.
+        late_loss: mean loss before the last logged row.
+        evaluated: the step after which the last evaluation was finished.
     """
 
     step: int = 0
@@ -112,6 +114,8 @@ class State:
     bad_images: list[str] = field(default_factory=list)
     seconds: float = 0.0
     interval: list[float] = field(default_factory=list)
+    late_loss: float | None = None
+    evaluated: int = 0
 
 
 @dataclass(frozen=True)
@@ -230,49 +234,59 @@ class Loop(Generic[BatchT, ResultT]):
         interval = carried if world.is_main else torch.zeros_like(carried)
         first_bad = torch.full((), -1, dtype=torch.int64, device=world.device)
         started = saved = logged = time.monotonic()
-        logged_step, seconds_before, result, late_loss = self.state.step, self.state.seconds, None, None
-        while self.state.step < task.steps:
-            step = self.state.step
+        logged_step, seconds_before, result, state = self.state.step, self.state.seconds, None, self.state
+        while True:
+            if self._evaluation_is_due():
+                paused = time.monotonic()
+                result = task.evaluate()
+                self._record(result)
+                self._save()
+                saved = time.monotonic()
+                started += saved - paused
+            if state.step == task.steps:
+                return result if result is not None else task.evaluate()
+            step = state.step
             task.model.train()
             terms = self._step(parallel, batches, step)
             interval = torch.zeros_like(terms) if not len(interval) else interval
             interval += terms
             first_bad = torch.where((first_bad < 0) & ~terms.isfinite().all(), step, first_bad)
-            self.state.step += 1
-            self.state.seconds = seconds_before + time.monotonic() - started
-            look = self.state.step % self.look_every == 0 or self.state.step == task.steps
+            state.step += 1
+            state.seconds = seconds_before + time.monotonic() - started
+            look = state.step % self.look_every == 0 or state.step == task.steps
             if look and int(first_bad) >= 0:
                 raise UserError(self._not_finite(f"the loss is not finite at step {int(first_bad) + 1}"))
-            evaluation = self.state.step % task.evaluate_every == 0 or self.state.step == task.steps
-            if self.state.step % LOG_STEPS == 0 or evaluation:
+            if state.step % LOG_STEPS == 0 or self._evaluation_is_due():
                 *sums, number = world.sum(interval.clone()).tolist()
                 interval.zero_()
                 late = {name: value / number for name, value in zip(self.loss_names, sums, strict=True)}
-                late_loss = sum(late.values())
+                state.late_loss = sum(late.values())
                 now = time.monotonic()
-                speed = (self.state.step - logged_step) * task.images_per_step / max(now - logged, 1e-9)
-                logged, logged_step = now, self.state.step
+                speed = (state.step - logged_step) * task.images_per_step / max(now - logged, 1e-9)
+                logged, logged_step = now, state.step
                 if self.log:
-                    shown = {"loss": late_loss, **late, "lr": task.learning_rate(step), "images_per_s": speed}
-                    self.log.write(self.state.step, shown)
+                    shown = {"loss": state.late_loss, **late, "lr": task.learning_rate(step), "images_per_s": speed}
+                    self.log.write(state.step, shown)
             if world.is_main:
                 elapsed = max(time.monotonic() - logged, 1e-9)
-                recent = (self.state.step - logged_step) * task.images_per_step / elapsed
-                self.watch(Progress(self.state.step, task.steps, task.evaluate_every, recent, late_loss))
-            paused = time.monotonic()
-            if evaluation:
-                result = task.evaluate()
-                self._record(result, late_loss)
+                recent = (state.step - logged_step) * task.images_per_step / elapsed
+                self.watch(Progress(state.step, task.steps, task.evaluate_every, recent, state.late_loss))
             stop = look and world.any(self.stop_asked)
-            if evaluation or stop or time.monotonic() - saved > self.run.checkpoint_seconds:
-                self.state.interval = interval.tolist()
+            # Before an evaluation too: it may take longer than a cluster leaves between asking and killing.
+            if stop or self._evaluation_is_due() or time.monotonic() - saved > self.run.checkpoint_seconds:
+                paused = time.monotonic()
+                state.interval = interval.tolist()
                 self._save()
                 saved = time.monotonic()
-            started += time.monotonic() - paused
-            if stop and self.state.step < task.steps:
+                started += saved - paused
+            if stop and state.step < task.steps:
                 world.barrier()
-                raise Preempted(f"stopped after step {self.state.step} of {task.steps}; saved in {self.run.output}")
-        return result if result is not None else task.evaluate()
+                raise Preempted(f"stopped after step {state.step} of {task.steps}; saved in {self.run.output}")
+
+    def _evaluation_is_due(self) -> bool:
+        step = self.state.step
+        at = step % self.task.evaluate_every == 0 or step == self.task.steps
+        return at and step > self.state.evaluated
 
     def _parallel(self) -> nn.Module:
         model: Any = self.task.model
@@ -300,7 +314,7 @@ class Loop(Generic[BatchT, ResultT]):
             if world.size > 1 and part != own[-1]:
                 quiet = parallel.no_sync()  # type: ignore[operator]  # DistributedDataParallel's
             with quiet:
-                with autocast(task.precision, world.device):
+                with autocast(task.precision, world.device), self._plain_errors(step):
                     losses = task.losses(parallel, batch, derive_seed("part", self.run.seed, step, part))
                 total = torch.stack(list(losses.values())).sum()
                 self.scaler.scale(total * scale).backward()
@@ -313,13 +327,22 @@ class Loop(Generic[BatchT, ResultT]):
         assert isinstance(terms, Tensor), "every process has a part"
         return torch.cat([terms / len(own), terms.new_ones(1)])
 
+    @contextlib.contextmanager
+    def _plain_errors(self, step: int) -> Iterator[None]:
+        """What libraries raise on their own about a network that diverges."""
+        try:
+            yield
+        except FloatingPointError as error:  # Detectron2's RPN
+            raise UserError(self._not_finite(f"step {step + 1}: {str(error).splitlines()[0]}")) from None
+
     def _note_bad(self, bad: tuple[str, ...]) -> None:
         self.state.bad_images += [message for message in bad if message not in self.state.bad_images]
 
-    def _record(self, result: ResultT, train_loss: float | None) -> None:
+    def _record(self, result: ResultT) -> None:
+        self.state.evaluated = self.state.step
         row = {
             "evaluation": -(-self.state.step // self.task.evaluate_every),
-            "train_loss": train_loss if train_loss is not None else math.nan,
+            "train_loss": self.state.late_loss if self.state.late_loss is not None else math.nan,
             **self.task.row(result),
         }
         self.state.history.append(row)

@@ -13,6 +13,8 @@ from awbench.validation import Strict, first_error
 
 RECIPES = Path(__file__).parent / "recipes"
 
+DESCRIPTIVE = ("title", "source", "standing", "note")
+
 Positive = Annotated[int, Field(ge=1)]
 RecipeT = TypeVar("RecipeT", bound=Strict)
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
@@ -98,6 +100,10 @@ class Recipe(Strict):
                 "use a divisor of it"
             )
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """What of it can change a result: all but its description."""
+        return self.model_dump(mode="json", exclude=set(DESCRIPTIVE))
 
     @property
     def lr(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -95,6 +96,7 @@ def run_sweep(
     store: RecordStore,
     parallel: int = 1,
     launcher: Sequence[str] = (),
+    processes: int = 1,
     tell: Callable[[str], None] = lambda line: None,
 ) -> SweepResult:
     """Run what is not recorded, `parallel` at a time, each in a process of its own.
@@ -104,10 +106,11 @@ def run_sweep(
 
     Args:
         launcher: what stands before `-m awbench` instead of this Python, e.g. torchrun's words.
+        processes: that the launcher starts for a run.
         tell: called with a line whenever a run ends.
     """
     result = SweepResult()
-    threads = max(1, (os.cpu_count() or 1) // parallel)
+    threads = max(1, (os.cpu_count() or 1) // (parallel * processes))
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     command = list(launcher) or [sys.executable]
 
@@ -124,14 +127,15 @@ def run_sweep(
                 code = subprocess.run(
                     [*command, "-m", "awbench", *job.words], stdout=file, stderr=file, env=environment
                 ).returncode
-            if code == TRY_AGAIN:
+            # torchrun's own exit code is 1 whatever its processes' is; its report has it.
+            if code == TRY_AGAIN or re.search(rf"exitcode +: {TRY_AGAIN}\b", _output(log, before)):
                 time.sleep(_WAIT_SECONDS)
                 continue
             if code != 0:
-                result.failed[job.name] = f"exit code {code}: {_last_line(log)} ({log})"
+                result.failed[job.name] = f"exit code {code}: {_reason(_output(log, before))} ({log})"
                 tell(f"failed: {job.name}: {result.failed[job.name]}")
                 return
-            started_by_us = code == 0 and b"trained and recorded" in log.read_bytes()[before:]
+            started_by_us = code == 0 and "trained and recorded" in _output(log, before)
         (result.trained if started_by_us else result.found).append(job.name)
         if started_by_us:
             tell(f"trained: {job.name} ({len(result.trained) + len(result.found)} of {len(jobs)})")
@@ -142,9 +146,14 @@ def run_sweep(
     return result
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no output"
+def _output(log: Path, start: int) -> str:
+    return log.read_bytes()[start:].decode(errors="replace")
+
+
+def _reason(output: str) -> str:
+    """The line that says why: ours, where there is one, or the last."""
+    lines = output.strip().splitlines() or ["no output"]
+    return next((line for line in reversed(lines) if line.startswith("awbench: ")), lines[-1])
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ class ClusterTask:
 
         environment = submitit.JobEnvironment()
         if environment.num_tasks > 1:
-            submitit.helpers.TorchDistributedEnvironment().export()
+            submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
         code = main(self.words)
         if code != 0:
             raise RuntimeError(f"awbench {' '.join(self.words)} ended with exit code {code}; its error is above")

@@ -12,10 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+from sample_records import make_record
 
 from awbench.cli import reproduce
+from awbench.errors import UserError
 from awbench.records import RecordStore
-from awbench.variants import list_variants
+from awbench.training.job import PROTOCOL
+from awbench.training.recipe import load_recipe
+from awbench.variants import ModelOptions, describe_options, list_variants, parse_variant
 
 
 @pytest.fixture
@@ -104,14 +108,16 @@ def test_twenty_kills_at_random_moments_then_complete_and_identical(tmp_path, ro
 
 
 def test_coco_runs_begin_from_the_imagenet_weights_of_their_backbone(tmp_path, monkeypatch):
-    from sample_records import make_record
-
     store = RecordStore(tmp_path / "results")
-    for seed in (1, 0):
+    recipe = load_recipe(reproduce.IMAGENET_RECIPE, reproduce.IMAGENET_CHANGES)
+    short = recipe.model_copy(update={"epochs": 1})
+    for seed, used in ((1, recipe), (0, recipe), (-1, short)):
+        settings = {"origin": "trained", "dataset": "imagenet", "seed": seed, "protocol": PROTOCOL}
         record = make_record(
             kind="accuracy",
             variant="aw_resnet101",
-            settings={"origin": "trained", "dataset": "imagenet", "seed": seed},
+            options=describe_options(parse_variant("aw_resnet101"), ModelOptions()),
+            settings={**settings, "recipe": used.identity()},
         )
         store.add(record)
         run = tmp_path / "results" / "runs" / f"aw_resnet101-imagenet-cbam-seed{seed}-{record.key[:8]}"
@@ -130,3 +136,22 @@ def test_coco_runs_begin_from_the_imagenet_weights_of_their_backbone(tmp_path, m
         "resnet101": "resnet101.pth",
         "aw_resnet101": "aw_resnet101.safetensors",
     }
+
+
+def test_a_folder_of_the_environment_that_is_none_is_said_before_anything_is_trained(awbench, monkeypatch):
+    for name in ("AWBENCH_IMAGENET", "AWBENCH_COCO", "AWBENCH_BACKBONES"):
+        monkeypatch.setenv(name, "nowhere")
+        code, _, err = awbench("reproduce")
+        assert code == 2 and f"{name}=nowhere is not a folder" in err and err.count("\n") == 1
+        monkeypatch.delenv(name)
+
+
+def test_a_stage_that_fails_does_not_cost_the_tables(awbench, small_grid, tmp_path, monkeypatch):
+    def fail(store):
+        raise UserError("no room for the shapes")
+
+    fail.__name__ = "train_shapes"
+    monkeypatch.setattr(reproduce, "train_shapes", fail)
+    code, out, _ = awbench("reproduce")
+    assert code == 2 and "failed: shapes: no room for the shapes" in out
+    assert "tables/complexity.md" in tables(tmp_path / "results")

@@ -45,6 +45,13 @@ def contents(directory):
     }
 
 
+@pytest.mark.slow
+def test_the_default_sets_digest_is_the_one_that_tables_know(tmp_path):
+    write_shapes(tmp_path / "set")
+    content = (tmp_path / "set" / "annotations" / "instances_val2017.json").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == shapes.DEFAULT_VAL_SHA256
+
+
 def test_the_same_seed_is_the_same_set_anywhere(tmp_path):
     write_shapes(tmp_path / "a", **TINY)
     digest = hashlib.sha256(b"".join(contents(tmp_path / "a").values())).hexdigest()

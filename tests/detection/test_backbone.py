@@ -13,6 +13,7 @@ from awbench.data.pixels import IMAGENET_RGB
 from awbench.detection.backbone import channels, make_body
 from awbench.detection.complexity import COCO_IDS, DetectorInput, measure_detector_complexity
 from awbench.detection.engine import Detector, find_engine
+from awbench.errors import UserError
 from awbench.models import build
 from awbench.variants import ModelOptions, list_variants, parse_variant
 
@@ -65,6 +66,37 @@ def test_a_detectors_backbone_gives_the_same_features_in_every_engine(engine, na
     assert [feature.shape[1] for feature in features] == channels(body)
     for ours, theirs in zip(features, reference.stages(image), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("norm", ["batch", "frozen"])
+def test_the_pyramid_is_built_on_the_networks_own_stages(engine, norm):
+    """With scales below zero: pooling before the first ReLU would give other features."""
+    torch.manual_seed(0)
+    built = Detector(parse_variant("faster_rcnn_aw_cbam_resnet18_fpn"), ModelOptions(), COCO_IDS, IMAGENET_RGB, norm, 0)
+    model, body = find_engine(engine).build(built)
+    with torch.no_grad():
+        body.bn1.weight.normal_()
+    seen = []
+    body.layer1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
+    image = torch.randn(2, 3, 64, 96)
+    model.backbone(image)
+    body.stages(image)
+    by_hand = body.maxpool(torch.relu(body.bn1(body.conv1(image))))
+    assert len(seen) == 2 and torch.equal(seen[0], seen[1]) and torch.allclose(seen[0], by_hand, atol=1e-6)
+
+
+def test_frozen_norms_stay_in_the_precision_of_their_input():
+    body = body_of("resnet18")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert {feature.dtype for feature in body.stages(torch.randn(1, 3, 64, 64))} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("ids", [(0, 1, 2), (1, 10**9)])
+def test_category_ids_that_torchvision_cannot_have_are_refused(ids):
+    built = Detector(parse_variant("faster_rcnn_resnet18_fpn"), ModelOptions(), ids, IMAGENET_RGB)
+    with pytest.raises(UserError, match=f"category ids go from {ids[0]} to {ids[-1]}; .* or use --engine detectron2"):
+        find_engine("torchvision").build(built)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -5,19 +5,25 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
 from detection_engines import ENGINES, needs_detectron2
 
+import awbench
 from awbench.data.coco import open_detection_split
+from awbench.data.pixels import IMAGENET_RGB
 from awbench.data.shapes import write_shapes
-from awbench.detection.engine import find_engine
+from awbench.detection.engine import Detector, find_engine
 from awbench.detection.job import DetectionJob, evaluate_detector, train_detector
 from awbench.detection.recipe import load_detection_recipe
+from awbench.detection.weights import load_detector_weights
 from awbench.errors import Preempted, UserError
-from awbench.records import RecordStore
+from awbench.models.weights import save_weights
+from awbench.records import RecordStore, measurement_key
 from awbench.training.checkpoint import Checkpoints
 from awbench.variants import ModelOptions, parse_variant
 
@@ -93,14 +99,15 @@ def test_another_seed_gives_another_network(shapes, tmp_path):
     assert tensors[0] == tensors[1] != tensors[2]
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_checkpoint(shapes, tmp_path):
-    run = job("torchvision", shapes, "optimizer.lr=1e30")
-    with pytest.raises(UserError, match=r"not finite (at|after) step \d+; .*a lower learning rate"):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_checkpoint(engine, shapes, tmp_path):
+    run = job(engine, shapes, "optimizer.lr=1e30")
+    with pytest.raises(UserError, match=r"step \d+(;|: Predicted boxes) .*a lower learning rate") as error:
         train_detector(run, RecordStore(tmp_path), tmp_path / "run", checkpoint_seconds=0)
     for path in Checkpoints(tmp_path / "run" / "checkpoints").paths():
         state = torch.load(io.BytesIO(path.read_bytes().split(b"\n", 2)[2]), weights_only=True)
         assert all(tensor.isfinite().all() for tensor in state["model"].values())
-    assert not list(tmp_path.glob("detection/*.json"))
+    assert "\n" not in str(error.value) and not list(tmp_path.glob("**/detection/*.json"))
 
 
 def test_a_run_of_other_settings_is_not_resumed(shapes, tmp_path):
@@ -128,11 +135,16 @@ def test_an_image_that_cannot_be_decoded_stops_or_is_listed(tmp_path):
     broken = next(image for image in split.images if len(image.boxes)).path
     broken.write_bytes(broken.read_bytes()[:200])
     run = job("torchvision", tmp_path / "set")
-    with pytest.raises(UserError, match=f"{broken.name} cannot be decoded .*--skip-bad-images"):
-        train_detector(run, RecordStore(tmp_path), tmp_path / "run")
+    for workers in (0, 1):
+        with pytest.raises(UserError, match=f"^[^\n]*{broken.name} cannot be decoded .*--skip-bad-images$"):
+            train_detector(run, RecordStore(tmp_path), tmp_path / f"run{workers}", workers=workers)
+    unseen = open_detection_split("shapes", tmp_path / "set", "val").images[0].path
+    unseen.write_bytes(b"")
     run = job("torchvision", tmp_path / "set", "batch_size=4", "images_per_part=4", skip_bad_images=True)
     record, _ = train_detector(run, RecordStore(tmp_path), tmp_path / "skipping")
-    assert [note for note in record.notes if note.startswith("left out: ") and broken.name in note]
+    left_out = [note for note in record.notes if note.startswith("left out: ")]
+    assert len(left_out) == 2 and broken.name in left_out[0] and str(unseen) in left_out[1]
+    assert (record.value("images"), record.value("images_left_out")) == (2, 1)
 
 
 @needs_detectron2
@@ -140,6 +152,53 @@ def test_weights_of_the_other_engine_are_refused_with_its_name(shapes, tmp_path)
     train_detector(job("torchvision", shapes, "iterations=1"), RecordStore(tmp_path), tmp_path / "run")
     with pytest.raises(UserError, match="was made with engine torchvision; this detector is detectron2's, use --eng"):
         evaluate_detector(job("detectron2", shapes), tmp_path / "run" / "weights.safetensors", RecordStore(tmp_path))
+
+
+def test_torchvisions_names_of_before_its_0_13_are_read(tmp_path):
+    built = Detector(parse_variant("faster_rcnn_resnet18_fpn"), ModelOptions(), (1, 2), IMAGENET_RGB)
+    theirs, _ = find_engine("torchvision").build(built)
+    old = {
+        re.sub(r"blocks\.(\d)\.0\.|conv\.0\.0\.", lambda m: f"blocks.{m[1]}." if m[1] else "conv.", name): tensor
+        for name, tensor in theirs.state_dict().items()
+    }
+    assert {"backbone.fpn.inner_blocks.0.weight", "rpn.head.conv.bias"} <= old.keys()
+    torch.save(old, tmp_path / "old.pth")
+    ours, body = find_engine("torchvision").build(built)
+    load_detector_weights(ours, body, tmp_path / "old.pth")
+    assert all(torch.equal(tensor, ours.state_dict()[name]) for name, tensor in theirs.state_dict().items())
+
+
+def test_a_precision_that_would_round_boxes_is_refused(shapes, tmp_path):
+    with pytest.raises(UserError, match="precision bfloat16 with engine torchvision would round boxes"):
+        train_detector(job("torchvision", shapes, "precision=bfloat16"), RecordStore(tmp_path), tmp_path / "run")
+
+
+@needs_detectron2
+def test_detectron2_trains_in_bfloat16(shapes, tmp_path):
+    run = job("detectron2", shapes, "precision=bfloat16", "iterations=2", "norm=frozen")
+    run = replace(
+        run, backbone_weights=tmp_path / "resnet18.safetensors", variant=parse_variant("faster_rcnn_resnet18_fpn")
+    )
+    save_weights(awbench.build("resnet18"), tmp_path / "resnet18.safetensors")
+    record, _ = train_detector(run, RecordStore(tmp_path), tmp_path / "run")
+    assert record.value("iterations") == 2 and "backbone from resnet18.safetensors, layout awbench" in record.notes
+
+
+def test_a_frozen_backbone_of_random_weights_is_refused(shapes, tmp_path):
+    with pytest.raises(UserError, match="freezes parts of the backbone, .*ImageNet weights of aw_resnet18 with --init"):
+        train_detector(job("torchvision", shapes, "freeze_at=1"), RecordStore(tmp_path), tmp_path / "run")
+
+
+def test_what_only_describes_a_recipe_does_not_change_what_was_measured(shapes):
+    splits = job("torchvision", shapes).splits()
+    engine = find_engine("torchvision")
+    keys = {
+        measurement_key(**job("torchvision", shapes, *change).identity(engine, *splits))
+        for change in ((), ("title=another",), ("note=another",), ("evaluate_every=2",))
+    }
+    assert len(keys) == 1
+    other = job("torchvision", shapes, "freeze_at=1")
+    assert measurement_key(**other.identity(engine, *splits)) not in keys
 
 
 def test_an_unknown_engine_is_named():

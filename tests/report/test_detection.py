@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 from sample_records import make_record
 
+from awbench.data.shapes import DEFAULT_VAL_SHA256
 from awbench.detection.job import PROTOCOL
 from awbench.detection.recipe import load_detection_recipe
 from awbench.records import Quantity, RecordStore
 from awbench.reference.load import load_references
 from awbench.report.tables import TABLES
+from awbench.variants import ModelOptions, describe_options, parse_variant
+
+FULL_SIZE = {"test": 800, "test_max": 1333}
 
 
 @pytest.fixture
@@ -17,7 +21,9 @@ def store(tmp_path) -> RecordStore:
     return RecordStore(tmp_path)
 
 
-def detection_record(variant: str, ap: float, *, engine="torchvision", recipe="shapes-quick", seed=0, **settings):
+def detection_record(
+    variant: str, ap: float, *, engine="torchvision", recipe="shapes-quick", seed=0, backbone="random", **settings
+):
     return make_record(
         kind="detection",
         variant=variant,
@@ -25,11 +31,14 @@ def detection_record(variant: str, ap: float, *, engine="torchvision", recipe="s
             "origin": "trained",
             "engine": engine,
             "dataset": "shapes",
-            "recipe": load_detection_recipe(recipe).model_dump(mode="json"),
+            "complete": True,
+            "recipe": load_detection_recipe(recipe).identity(),
             "seed": seed,
             "protocol": PROTOCOL,
             **settings,
         },
+        options=describe_options(parse_variant(variant), ModelOptions(num_classes=6)),
+        inputs={"val_sha256": DEFAULT_VAL_SHA256, "backbone_weights_sha256": backbone, "weights_sha256": "0" * 64},
         values={
             "box_ap": Quantity(value=ap, unit="AP points"),
             "ap50": Quantity(value=2 * ap, unit="AP points"),
@@ -63,27 +72,39 @@ def test_the_shapes_table_says_what_aw_adds_within_an_engine(store):
 
 
 def test_coco_records_stand_beside_the_number_of_their_engine_and_schedule(store):
-    coco = {"dataset": "coco"}
+    coco = {"dataset": "coco", "backbone": "1" * 64}
     store.add(detection_record("faster_rcnn_resnet50_fpn", 38.0, engine="detectron2", recipe="detectron2-1x", **coco))
-    store.add(detection_record("faster_rcnn_resnet50_fpn", 36.9, recipe="detectron2-1x", **coco))
+    for changes in (  # none of these is the published setting
+        {"complete": False}, {"backbone": "random"}, {"protocol": 0},
+        {"recipe": "detectron2-3x", "engine": "torchvision"},
+        {"origin": "weights", "weights": "mine.safetensors", "input": FULL_SIZE},
+    ):  # fmt: skip
+        wrong = {"engine": "detectron2", "recipe": "detectron2-1x", "seed": 7, **coco, **changes}
+        store.add(detection_record("faster_rcnn_resnet50_fpn", 3.0, **wrong))
     store.add(
         detection_record(
-            "faster_rcnn_resnet101_fpn", 42.03, engine="detectron2", origin="weights", weights="model_final.pkl", **coco
+            "faster_rcnn_resnet101_fpn",
+            42.03,
+            engine="detectron2",
+            origin="weights",
+            input=FULL_SIZE,
+            weights="model_final_f6e8b1.pkl",
+            **coco,
         )
     )
     table = TABLES["detection"](store, load_references())
     measured = {
-        (row["source"], row["variant"], row["weights"]): row["measured"]
+        (row["source"], row["variant"], row["published"]): row["measured"]
         for row in table.objects
         if row["metric"] == "box_ap"
     }
     zoo = "detectron2_model_zoo"
-    assert measured[zoo, "faster_rcnn_resnet50_fpn", "1x"] == "38.00 AP points, 1 trained here, spread unknown"
-    assert measured[zoo, "faster_rcnn_resnet50_fpn", "3x"].startswith(
+    assert measured[zoo, "faster_rcnn_resnet50_fpn", 37.9] == "38.00 AP points, 1 trained here, spread unknown"
+    assert measured[zoo, "faster_rcnn_resnet50_fpn", 40.2].startswith(
         "not measured: needs Detectron2 (make detectron2)"
     )
-    assert measured[zoo, "faster_rcnn_resnet101_fpn", "3x"].startswith("42.03 AP points, model_final.pkl, COCO val2017")
-    assert measured["torchvision", "faster_rcnn_resnet50_fpn", "COCO_V1"].startswith("36.90 AP points, 1 trained here")
+    assert measured[zoo, "faster_rcnn_resnet101_fpn", 42.0].startswith("42.03 AP points, these weights, COCO val2017")
+    assert measured["torchvision", "faster_rcnn_resnet50_fpn", 37.0].startswith("not measured: needs COCO")
 
 
 def test_the_detectors_table_shows_counts_of_either_engine(store):

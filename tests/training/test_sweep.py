@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from sample_records import make_record
 
 from awbench.records import RecordStore
+from awbench.training.sweep import SweepJob, _reason, run_sweep
 
 QUICK = ("--set", "epochs=1", "--set", "batch_size=256", "--set", "norm_batch_size=256")
 
@@ -76,3 +78,28 @@ def test_bad_input(words, message, awbench):
     assert (code, out) == (2, "")
     assert message in err
     assert "Traceback" not in err
+
+
+def test_the_reason_of_a_failed_run_is_our_line_and_not_torchruns_report():
+    report = "awbench: no such thing\n=====\n  exitcode  : 2 (pid: 7)\n=====\n"
+    assert _reason(report) == "awbench: no such thing"
+    assert _reason("") == "no output"
+
+
+def test_a_run_that_torchrun_says_was_preempted_is_started_again(tmp_path):
+    """A launcher that fails once as torchrun reports a worker's exit code 75, and then records."""
+    store = RecordStore(tmp_path)
+    record = make_record()
+    launcher = tmp_path / "launcher.py"
+    launcher.write_text(
+        "import pathlib, sys\n"
+        f"seen = pathlib.Path({str(tmp_path / 'seen')!r})\n"
+        "if not seen.exists():\n"
+        "    seen.touch(); print('  exitcode  : 75 (pid: 7)'); sys.exit(1)\n"
+        "from awbench.records import RecordStore\n"
+        "from sample_records import make_record\n"
+        f"RecordStore(pathlib.Path({str(tmp_path)!r})).add(make_record()); print('trained and recorded')\n"
+    )
+    job = SweepJob("a run", record.kind, record.variant, record.key, (), tmp_path / "run")
+    result = run_sweep([job], store, launcher=[sys.executable, str(launcher)])
+    assert (result.trained, result.failed) == (["a run"], {})

@@ -19,7 +19,7 @@ from awbench.training.checkpoint import KEPT, Checkpoints
 from awbench.training.distributed import World
 from awbench.training.loop import seed_weights
 from awbench.training.recipe import load_recipe
-from awbench.training.trainer import Run, learning_rate, train
+from awbench.training.trainer import Classification, Run, learning_rate, train
 
 ALONE = World(0, 1, torch.device("cpu"))
 STEPS = 12  # 3 epochs of 4
@@ -225,6 +225,23 @@ def test_the_learning_rate_follows_the_recipe(changes, step, expected):
 def test_mixed_precision_trains(tmp_path):
     finished = train(make_run(tmp_path, "precision=bfloat16", "epochs=1"), model("resnet20"), ALONE)
     assert finished.result.images == 30
+
+
+def test_a_kill_during_an_evaluation_loses_no_training(tmp_path, uninterrupted, monkeypatch):
+    """The network is saved before it is evaluated; the resumed run begins with that evaluation."""
+    run = make_run(tmp_path, checkpoint_seconds=1e9)
+
+    def killed(self):
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Classification, "evaluate", killed)
+        train(run, model(), ALONE)
+    assert [path.name for path in Checkpoints(tmp_path / "checkpoints").paths()] == ["step-000000004.pt"]
+    network = model()
+    finished = train(run, network, ALONE, resume=True)
+    expected, whole = uninterrupted
+    assert digest(network) == expected and finished.state.history == whole.state.history
 
 
 def test_adamw_trains_and_resumes_with_the_same_bits(tmp_path):
