@@ -86,7 +86,7 @@ def test_the_reason_of_a_failed_run_is_our_line_and_not_torchruns_report():
     assert _reason("") == "no output"
 
 
-def test_a_run_that_torchrun_says_was_preempted_is_started_again(tmp_path):
+def test_a_run_that_torchrun_says_was_preempted_is_started_again(tmp_path, root):
     """A launcher that fails once as torchrun reports a worker's exit code 75, and then records."""
     store = RecordStore(tmp_path)
     record = make_record()
@@ -97,6 +97,7 @@ def test_a_run_that_torchrun_says_was_preempted_is_started_again(tmp_path):
         "if not seen.exists():\n"
         "    seen.touch(); print('  exitcode  : 75 (pid: 7)'); sys.exit(1)\n"
         "from awbench.records import RecordStore\n"
+        f"sys.path.insert(0, {str(root / 'tests')!r})\n"
         "from sample_records import make_record\n"
         f"RecordStore(pathlib.Path({str(tmp_path)!r})).add(make_record()); print('trained and recorded')\n"
     )
