@@ -39,7 +39,8 @@ def test_a_changed_batch_scales_the_learning_rate_unless_it_is_given():
     [
         (["epoch=4"], r"unknown key 'epoch'; did you mean epochs\?"),
         (["optimizer.learning_rate=1"], "unknown key 'learning_rate'"),
-        (["optimiser.lr=1"], "'optimiser' is not a section; did you mean optimizer"),
+        (["optimiser.lr=1"], r"unknown key 'optimiser'; did you mean optimizer\?"),
+        (["epochs.lr=1"], "'epochs' is not a section"),
         (["epochs=0"], "epochs: .*greater than or equal to 1"),
         (["epochs=many"], "epochs"),
         (["optimizer.lr=-1"], "optimizer.lr"),
