@@ -15,6 +15,7 @@ from awbench.detection.complexity import COCO_IDS, DetectorInput, measure_detect
 from awbench.detection.engine import Detector, find_engine
 from awbench.errors import UserError
 from awbench.models import build
+from awbench.reference.locked import LOCKED_VALUES, load_locked
 from awbench.variants import ModelOptions, list_variants, parse_variant
 
 
@@ -132,6 +133,29 @@ def test_parameter_counts_are_the_published_ones(engine, name, params, trainable
     measured = measure_detector_complexity(parse_variant(name), ModelOptions(), find_engine(engine), at)
     assert measured.complexity.params == params
     assert trainable in (None, measured.trainable_params)
+
+
+def test_the_locked_file_covers_every_detector_with_both_engines():
+    locked = {(row.variant, row.engine, row.stride_placement) for row in load_locked() if row.engine}
+    assert locked == {
+        (variant.name, engine, placement)
+        for variant in list_variants("detection")
+        for engine in ("detectron2", "torchvision")
+        for placement in ("v1.5", *(["v1"] if variant.architecture.block == "bottleneck" else []))
+    }
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", [v.name for v in list_variants("detection") if v.depth in (18, 50)])
+def test_the_code_is_held_to_the_locked_counts(engine, name):
+    (row,) = (r for r in load_locked() if (r.variant, r.engine, r.stride_placement) == (name, engine, "v1.5"))
+    height, width = (int(side) for side in str(row.image_size).split("x"))
+    measured = measure_detector_complexity(
+        parse_variant(name), ModelOptions(), find_engine(engine), DetectorInput(height, width, row.proposals)
+    )
+    counted = {value: getattr(measured.complexity, value) for value in LOCKED_VALUES}
+    assert counted == {value: getattr(row, value) for value in LOCKED_VALUES}
+    assert measured.trainable_params == row.trainable_params
 
 
 @pytest.mark.parametrize("engine", ENGINES)

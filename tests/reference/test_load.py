@@ -54,7 +54,7 @@ def test_the_projects_own_references_are_valid_and_complete():
 def test_the_facts_that_were_handed_over_are_there():
     """A few of each source, as the facts file printed them."""
     numbers = {
-        (n.source, n.variant, n.metric, n.weights or n.schedule): (str(n.value), n.standing)
+        (n.source, n.variant, n.metric, n.schedule or n.weights): (str(n.value), n.standing)
         for n in load_references().numbers
     }
     assert numbers["torchvision", "resnet101", "top1", "IMAGENET1K_V2"] == ("81.886", "primary")
