@@ -121,6 +121,8 @@ def test_ten_kills_at_random_moments_end_with_the_same_bits(processes, workers, 
             process.wait(timeout=random.uniform(4.0, 9.0))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+            # torchrun's processes are in sessions of their own; a machine that crashes spares none of them
+            subprocess.run(["pkill", "-9", "-f", str(tmp_path / "killed")])
             process.wait()
             killed += 1
         process.communicate()
