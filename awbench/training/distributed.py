@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,12 +93,34 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
+def _die_with_the_launcher() -> None:
+    """Let no process outlive the torchrun that started it, if that is killed.
+
+    torchrun's processes are in sessions of their own: a SIGKILL on its group spares them, and they would wait for
+    each other, and hold the run's lock, for as long as a collective may take.
+
+    Raises:
+        UserError: torchrun is gone already.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    # from here on its death is ours; torchrun has listened since before it started us, so silence means that it is dead
+    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:
+        socket.create_connection(address, timeout=60).close()
+    except OSError as error:
+        raise UserError(f"torchrun, which started this process, does not answer at {address}: {error}") from None
+
+
 @contextmanager
 def join_world(device_name: str) -> Iterator[World]:
     """Join the processes that torchrun started, or be alone.
 
     Raises:
-        UserError: as `choose_device`.
+        UserError: as `choose_device`; the torchrun that started this process is gone.
     """
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(device_name, int(os.environ.get("LOCAL_RANK", 0)))
@@ -103,6 +129,7 @@ def join_world(device_name: str) -> Iterator[World]:
     if size == 1:
         yield World(rank, size, device)
         return
+    _die_with_the_launcher()
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timedelta(minutes=30))
     try:

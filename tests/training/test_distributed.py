@@ -108,6 +108,34 @@ def test_sigterm_saves_and_exits_with_resume_me(processes, tmp_path, alone):
         assert all(torch.equal(resumed["weights"][name], tensor) for name, tensor in alone["weights"].items())
 
 
+def running(word: str) -> list[int]:
+    """Processes with the word on their command line."""
+    return [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if word.encode() in read(p)]
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it ended meanwhile
+        return b""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a parent's death is signalled on Linux only")
+@pytest.mark.parametrize("seconds", [pytest.param(0.0, marks=pytest.mark.slow), None])
+def test_no_process_outlives_a_killed_torchrun(seconds, tmp_path):
+    """Killed while its processes import torch, or (None) while they train."""
+    process = start(2, tmp_path, "--set", "epochs=100")
+    while len(running(str(tmp_path))) < 3:
+        time.sleep(0.1)
+        assert process.poll() is None, process.stderr.read()
+    while seconds is None and not list(tmp_path.glob("checkpoints/step-*.pt")):
+        time.sleep(0.1)
+        assert process.poll() is None, process.stderr.read()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)  # its processes hold the other end of the pipe: this returns when all are gone
+    assert not running(str(tmp_path))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("processes", "workers"), [(1, 0), (1, 2), (2, 0)])
 def test_ten_kills_at_random_moments_end_with_the_same_bits(processes, workers, tmp_path):
@@ -121,8 +149,6 @@ def test_ten_kills_at_random_moments_end_with_the_same_bits(processes, workers, 
             process.wait(timeout=random.uniform(4.0, 9.0))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            # torchrun's processes are in sessions of their own; a machine that crashes spares none of them
-            subprocess.run(["pkill", "-9", "-f", str(tmp_path / "killed")])
             process.wait()
             killed += 1
         process.communicate()
