@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from awbench.errors import UserError
+from awbench.measure.intervals import Interval
 from awbench.records import Quantity, Record, RecordStore, measurement_key
-from awbench.records.environment import complexity_source_digest, environment, package_version
+from awbench.records.environment import (
+    complexity_source_digest,
+    cpu_name,
+    environment,
+    latency_source_digest,
+    package_version,
+)
 from awbench.variants import ModelOptions, Variant, describe_options
 
 if TYPE_CHECKING:
     from awbench.detection.complexity import DetectorInput
     from awbench.measure.complexity import Complexity
+    from awbench.measure.latency import Latency, LatencyRun, LatencySettings
+    from awbench.measure.timing import Goal
 
 
 def record_complexity(
@@ -116,6 +126,127 @@ def record_detector_complexity(
         measure=measure,
         force=force,
     )
+
+
+def record_latency(
+    store: RecordStore,
+    variants: Sequence[Variant],
+    options: ModelOptions,
+    settings: LatencySettings,
+    goal: Goal,
+    engine_name: str | None = None,
+    force: bool = True,
+    tell: Callable[[int, float], None] = lambda rounds, width: None,
+) -> tuple[list[Record], bool]:
+    """Time networks side by side, a record each; or find the records of one earlier run of all of them.
+
+    Args:
+        variants: all classifiers, or all detectors; plain networks are added.
+        engine_name: of detectors.
+        force: measure even if there is such a run.
+        tell: see `awbench.measure.timing.interleave`.
+
+    Returns:
+        (the records, whether they were measured now). Records of one run have the same `environment["run"]`.
+
+    Raises:
+        UserError: as `awbench.measure.latency.measure_latency`.
+    """
+    from awbench.detection.engine import find_engine
+    from awbench.measure.latency import measure_latency, with_plain
+
+    together = with_plain(variants)
+    detection = together[0].task == "detection"
+    engine = find_engine(engine_name) if detection else None
+    inputs = {"source_sha256": latency_source_digest(), "torch": package_version("torch")}
+    if engine:
+        inputs["engine_version"] = engine.version()
+
+    def identity(variant: Variant, in_force: LatencySettings) -> dict[str, Any]:
+        classes = replace(options, num_classes=80) if detection else options
+        return {
+            "kind": "latency",
+            "variant": variant.name,
+            "options": describe_options(variant, classes),
+            "settings": _latency_settings(variant, in_force, engine.name if engine else None),
+            "inputs": inputs,
+        }
+
+    if not force:
+        found = _records_of_one_run(store, [identity(variant, settings) for variant in together])
+        if found:
+            return found, False
+    started, where, run = now(), environment(), secrets.token_hex(6)
+    if engine:
+        from awbench.detection.latency import measure_detector_latency
+
+        measured = measure_detector_latency(together, options, engine, settings, goal, tell)
+    else:
+        measured = measure_latency(together, options, settings, goal, tell)
+    finished = now()
+    records = [
+        Record(
+            **identity(variant, measured.settings),
+            values=_latency_values(latency, measured),
+            notes=list(measured.notes),
+            environment={**where, "run": run},
+            started=started,
+            finished=finished,
+        )
+        for variant, latency in zip(together, measured.latencies, strict=True)
+    ]
+    for record in records:
+        store.add(record)
+    return records, True
+
+
+def _records_of_one_run(store: RecordStore, identities: list[dict[str, Any]]) -> list[Record]:
+    """The newest record of each, if all are of one run; else none."""
+    found = [store.find("latency", one["variant"], measurement_key(**one)) for one in identities]
+    records = [record for record in found if record is not None]
+    runs = {record.environment["run"] for record in records}
+    return records if len(records) == len(identities) and len(runs) == 1 else []
+
+
+def _latency_settings(variant: Variant, settings: LatencySettings, engine: str | None) -> dict[str, Any]:
+    import torch
+
+    cuda = settings.device == "cuda"
+    described: dict[str, Any] = {
+        **asdict(settings),
+        "device_name": torch.cuda.get_device_name() if cuda else cpu_name(),
+        "over": variant.plain,
+    }
+    if engine:
+        described |= {"engine": engine, "image_size": "640x480"}
+    else:
+        described["image_size"] = settings.image_size or variant.architecture.image_size
+    if cuda:
+        described["tf32"] = bool(torch.backends.cudnn.allow_tf32)
+    else:
+        described["threads"] = torch.get_num_threads()
+    return described
+
+
+def _latency_values(latency: Latency, run: LatencyRun) -> dict[str, Quantity]:
+    from awbench.measure.latency import NETWORK
+
+    timing, batch = latency.timing, run.settings.batch_size
+    values = {}
+    for stage, interval in timing.stages.items():
+        name = "latency_ms" if stage == NETWORK else f"{stage}_ms"
+        for part, seconds in (("", interval.value), ("_low", interval.low), ("_high", interval.high)):
+            values[name + part] = Quantity(value=seconds * 1e3, unit="ms")
+    values["images_per_s"] = Quantity(value=batch / timing.stages[NETWORK].value, unit="images/s")
+    values["spread"] = Quantity(value=timing.spread, unit="interquartile range / median")
+    values["rounds"] = Quantity(value=timing.rounds, unit="calls")
+    values["harness_overhead_ms"] = Quantity(value=run.overhead * 1e3, unit="ms")
+    if latency.peak_memory_bytes is not None:
+        values["peak_memory_bytes"] = Quantity(value=latency.peak_memory_bytes, unit="bytes")
+    ratio = timing.ratio or Interval(1.0, 1.0, 1.0)  # a plain network over itself
+    for part, value in (("", ratio.value), ("_low", ratio.low), ("_high", ratio.high)):
+        values[f"ratio_to_plain{part}"] = Quantity(value=value, unit="of the plain network's latency")
+    return values
 
 
 def _complexity_values(complexity: Complexity) -> dict[str, Quantity]:

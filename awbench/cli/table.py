@@ -8,7 +8,7 @@ from typing import Any
 from awbench.cli.common import add_references, add_results
 from awbench.records import RecordStore
 
-_KINDS = ("complexity", "grid", "accuracy", "proxy", "detectors", "shapes", "detection", "latency", "claims")
+_KINDS = ("complexity", "grid", "accuracy", "proxy", "detectors", "shapes", "detection", "latency", "speed", "claims")
 _FORMATS = ("github", "latex", "csv", "html", "json")
 
 

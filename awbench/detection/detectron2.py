@@ -28,6 +28,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone, build_model
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
@@ -176,18 +177,29 @@ class Detectron2:
             losses: dict[str, Tensor] = model([self._input(sample, detector, device) for sample in samples])
         return losses
 
-    def detect(self, model: nn.Module, detector: Detector, samples: Sequence[DetectionSample]) -> list[Detections]:
+    def infer(self, model: nn.Module, detector: Detector, samples: Sequence[DetectionSample]) -> Any:
+        network: Any = model
         device = next(model.parameters()).device
-        found = [result["instances"] for result in model([self._input(s, detector, device) for s in samples])]
+        return network.inference([self._input(s, detector, device) for s in samples], do_postprocess=False)
+
+    def post_process(self, found: Any, detector: Detector, samples: Sequence[DetectionSample]) -> list[Detections]:
         category_ids = torch.tensor(detector.category_ids)
+        rescaled = [
+            detector_postprocess(instances, *sample.original_size)
+            for instances, sample in zip(found, samples, strict=True)
+        ]
         return [
             Detections(
                 instances.pred_boxes.tensor.float().cpu(),
                 instances.scores.float().cpu(),
                 category_ids[instances.pred_classes.cpu()],
             )
-            for instances in found
+            for instances in rescaled
         ]
+
+    def proposal_layers(self, model: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
+        generator: Any = model.proposal_generator
+        return generator, [generator.rpn_head.objectness_logits, generator.rpn_head.anchor_deltas]
 
     def counted(self, model: nn.Module) -> CountedDetector:
         inner: Any = model

@@ -74,8 +74,17 @@ class Engine(Protocol):
     def losses(self, model: nn.Module, detector: Detector, samples: Sequence[DetectionSample]) -> dict[str, Tensor]:
         """The terms of the loss, by the library's names. The model is in training mode, maybe wrapped by DDP."""
 
-    def detect(self, model: nn.Module, detector: Detector, samples: Sequence[DetectionSample]) -> list[Detections]:
-        """At most 100 objects an image. The model is in evaluation mode."""
+    def infer(self, model: nn.Module, detector: Detector, samples: Sequence[DetectionSample]) -> Any:
+        """What the network finds, at most 100 objects an image, on its device and in its image's pixels.
+
+        The model is in evaluation mode.
+        """
+
+    def post_process(self, found: Any, detector: Detector, samples: Sequence[DetectionSample]) -> list[Detections]:
+        """What `infer` returned, in pixels of the file's image, on the CPU."""
+
+    def proposal_layers(self, model: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
+        """(the module with `nms_thresh`, the last layers of its head)."""
 
     def counted(self, model: nn.Module) -> CountedDetector:
         """The parts of a detector that do multiply-accumulates."""
@@ -106,6 +115,22 @@ class CountedDetector(nn.Module):
 
 def _tensors(outputs: Any) -> list[Tensor]:
     return [outputs] if isinstance(outputs, Tensor) else [tensor for part in outputs for tensor in _tensors(part)]
+
+
+def detect(
+    engine: Engine, model: nn.Module, detector: Detector, samples: Sequence[DetectionSample]
+) -> list[Detections]:
+    """At most 100 objects an image. The model is in evaluation mode."""
+    return engine.post_process(engine.infer(model, detector, samples), detector, samples)
+
+
+def fix_proposals(engine: Engine, model: nn.Module) -> None:
+    """Give every network the same regions, as many as there may be: anchors as they are, none suppressed."""
+    proposals, last_layers = engine.proposal_layers(model)
+    proposals.nms_thresh = 1.0  # type: ignore[assignment]  # a number there
+    for layer in last_layers:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
 
 
 def find_engine(name: str | None = None) -> Engine:

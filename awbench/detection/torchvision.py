@@ -80,9 +80,11 @@ class Torchvision:
         losses: dict[str, Tensor] = model(images, targets)
         return losses
 
-    def detect(self, model: nn.Module, detector: Detector, samples: Sequence[DetectionSample]) -> list[Detections]:
+    def infer(self, model: nn.Module, detector: Detector, samples: Sequence[DetectionSample]) -> Any:
         device = next(model.parameters()).device
-        found = model([network_input(sample, detector.pixels, device) for sample in samples])
+        return model([network_input(sample, detector.pixels, device) for sample in samples])
+
+    def post_process(self, found: Any, detector: Detector, samples: Sequence[DetectionSample]) -> list[Detections]:
         return [
             Detections(
                 resize_boxes(result["boxes"], list(sample.image.shape[-2:]), list(sample.original_size)).float().cpu(),
@@ -91,6 +93,10 @@ class Torchvision:
             )
             for sample, result in zip(samples, found, strict=True)
         ]
+
+    def proposal_layers(self, model: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
+        rpn: Any = model.rpn
+        return rpn, [rpn.head.cls_logits, rpn.head.bbox_pred]
 
     def counted(self, model: nn.Module) -> CountedDetector:
         assert isinstance(model, FasterRCNN) and isinstance(model.roi_heads, RoIHeads)

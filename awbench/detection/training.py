@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from awbench.data.coco import DetectionSplit
 from awbench.data.detection_views import DetectionBatch, DetectionOrder, DetectionView, collate
 from awbench.data.views import EvaluationOrder, make_loader
-from awbench.detection.engine import Detector, Engine
+from awbench.detection.engine import Detector, Engine, detect
 from awbench.detection.recipe import DetectionRecipe
 from awbench.errors import UserError
 from awbench.measure.average_precision import AveragePrecision, Detection, measure_average_precision
@@ -173,7 +173,7 @@ def _detect_all(
             bad += batch.bad
             if not batch.samples:
                 continue
-            for sample, detections in zip(batch.samples, engine.detect(model, detector, batch.samples), strict=True):
+            for sample, detections in zip(batch.samples, detect(engine, model, detector, batch.samples), strict=True):
                 corners = detections.boxes.double()
                 boxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1).tolist()
                 scores, categories = detections.scores.tolist(), detections.categories.tolist()

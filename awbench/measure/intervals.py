@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,9 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 @functools.cache
 def _rank_below_median(count: int, level: float) -> int | None:
     """The largest r with P(Binomial(count, 1/2) <= r) <= (1 - level) / 2, or None."""
-    rank, below = -1, 0.0
-    for r in range(count // 2):
-        below += math.comb(count, r) * 0.5**count
-        if below > (1 - level) / 2:
-            break
-        rank = r
+    from scipy.stats import binom
+
+    rank = int(binom.ppf((1 - level) / 2, count, 0.5)) - 1
     return rank if rank >= 0 else None
 
 
@@ -77,10 +75,10 @@ def _signed_rank(count: int, level: float) -> int | None:
             (ways[w] if w < len(ways) else 0) + (ways[w - rank] if 0 <= w - rank < len(ways) else 0)
             for w in range(len(ways) + rank)
         ]
-    found, below = -1, 0
+    found, below, limit = -1, 0, Fraction((1 - level) / 2) * 2**count
     for w, patterns in enumerate(ways):
         below += patterns
-        if below > (1 - level) / 2 * 2**count:
+        if below > limit:
             break
         found = w
     return found if found >= 0 else None

@@ -93,6 +93,14 @@ def complexity_source_digest() -> str:
     )  # fmt: skip
 
 
+def latency_source_digest() -> str:
+    """Of the source whose change can change a latency."""
+    return source_digest(
+        "variants.py", "attention", "kernels", "models/resnet.py", "measure/latency.py", "measure/timing.py",
+        *(f"detection/{name}.py" for name in ("backbone", "detectron2", "engine", "latency", "torchvision")),
+    )  # fmt: skip
+
+
 def _source_files(parts: Iterable[str]) -> list[Path]:
     files: list[Path] = []
     for part in parts:

@@ -11,6 +11,7 @@ from awbench.reference.source import METRICS, ComplexityConvention
 from awbench.report.accuracy import measured_top, proxy_table
 from awbench.report.detection import detectors_table, measured_ap, needs, shapes_table
 from awbench.report.formats import Table
+from awbench.report.latency import speed_table
 from awbench.variants import STRIDE_PLACEMENTS, list_variants
 
 NEEDS = {
@@ -257,5 +258,6 @@ TABLES: dict[str, Callable[[RecordStore, References], Table]] = {
     "shapes": shapes_table,
     "detection": _published_table("detection", "Published detection results"),
     "latency": _published_table("latency", "Published speed and memory"),
+    "speed": speed_table,
     "claims": claims_table,
 }

@@ -20,7 +20,7 @@ from awbench.data.coco import COCO_CATEGORY_IDS, open_detection_split
 from awbench.data.detection_views import DetectionSample
 from awbench.data.pixels import CAFFE_BGR
 from awbench.detection.detectron2 import ENGINE, add_awbench_config, configuration
-from awbench.detection.engine import Detector
+from awbench.detection.engine import Detector, detect
 from awbench.detection.weights import load_detector_weights
 from awbench.errors import UserError
 from awbench.measure.average_precision import measure_average_precision
@@ -67,7 +67,7 @@ def test_detectron2s_own_weights_in_our_detector_give_its_features_and_detection
         for name, feature in theirs.backbone.bottom_up(image).items():
             torch.testing.assert_close(ours.backbone.bottom_up(image)[name], feature, rtol=1e-4, atol=1e-4)
         (expected,) = theirs([{"image": picture.image.flip(0).float(), "height": 192, "width": 256}])
-        (found,) = ENGINE.detect(ours, built, [picture])
+        (found,) = detect(ENGINE, ours, built, [picture])
     instances = expected["instances"]
     assert len(found.scores) == len(instances) > 20  # or there would be nothing to compare
     torch.testing.assert_close(found.boxes, instances.pred_boxes.tensor, rtol=1e-3, atol=1e-2)

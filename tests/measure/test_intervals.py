@@ -39,3 +39,8 @@ def test_too_few_values_have_no_interval(interval):
     found = interval([1.0, 2.0, 3.0], 0.95)
     assert (found.value, found.low, found.high) == (2.0, -math.inf, math.inf)
     assert interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 0.95).high == 6.0
+
+
+def test_many_values():
+    found = median_interval([float(i) for i in range(100_001)])
+    assert found.value == 50_000 and found.high - 50_000 == 50_000 - found.low == pytest.approx(310, abs=2)

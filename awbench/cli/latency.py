@@ -1,0 +1,153 @@
+"""`awbench latency`: networks timed side by side."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from awbench.cli.common import (
+    add_json,
+    add_model_options,
+    add_results,
+    aw_options_help,
+    model_options,
+    print_json,
+    say,
+)
+from awbench.cli.training_options import add_detection
+from awbench.errors import UserError
+from awbench.records import Record, RecordStore
+from awbench.variants import Variant, list_variants, parse_variant
+
+DEFAULT_DEPTH = 50
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "latency",
+        help="time networks side by side, as ratios to the plain network with intervals",
+        description="Time networks in turns (A B C, B A C, ...), so that whatever else the machine does hits all of\n"
+        "them, until every ratio to the plain network is known well enough or the time is up. A ratio is worth more\n"
+        "than a time: it was measured in one run, and other load divides out of it.\n\n"
+        "  awbench latency                                          ResNet-50 with every attention\n"
+        "  awbench latency aw_resnet50 --batch-size 1 8 --dtype bfloat16 --layout channels_last\n"
+        "  awbench latency aw_resnet101 se_resnet101 --device cuda --batch-size 64 --cuda-graph\n"
+        "  awbench latency faster_rcnn_aw_resnet50_fpn --engine torchvision\n\n"
+        "Detectors are timed per image: data, network and post-processing apart; the ratio is the network's.",
+        epilog=aw_options_help(),
+    )
+    parser.add_argument("variant", nargs="*", help="names from 'awbench list' (default: all of ResNet-50)")
+    parser.add_argument("--device", default="auto", metavar="{auto,cpu,cuda}", help="default: cuda where there is one")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        nargs="+",
+        default=[1],
+        metavar="N",
+        help="images a call, a run for each (default: 1)",
+    )
+    parser.add_argument("--dtype", default="float32", help="of weights and images (default: float32)")
+    parser.add_argument(
+        "--layout", default="contiguous", metavar="{contiguous,channels_last}", help="default: contiguous"
+    )
+    parser.add_argument("--compile", action="store_true", help="through torch.compile")
+    parser.add_argument("--cuda-graph", action="store_true", help="captured once and replayed")
+    parser.add_argument("--image-size", type=int, metavar="N", help="pixels a side (default: 224, CIFAR-style 32)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of a CPU (default: torch's own)")
+    parser.add_argument(
+        "--width", type=float, default=2.0, metavar="PERCENT", help="stop when every ratio's interval is so narrow (2)"
+    )
+    parser.add_argument("--budget", type=float, default=120.0, metavar="SECONDS", help="stop after this time (120)")
+    add_detection(parser)
+    add_model_options(parser)
+    add_results(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    variants = [parse_variant(name) for name in args.variant] or [
+        variant for variant in list_variants("classification") if variant.depth == DEFAULT_DEPTH
+    ]
+    options = model_options(args, variants)
+    if args.width <= 0 or args.budget <= 0:
+        raise UserError(f"--width {args.width:g} and --budget {args.budget:g} must be more than 0")
+    if args.threads is not None and args.threads < 1:
+        raise UserError(f"--threads {args.threads} is not a number of threads; use 1 or more")
+    by_task = [[v for v in variants if v.task == task] for task in ("classification", "detection")]
+    if args.engine and not by_task[1]:
+        raise UserError("--engine concerns no variant named: none is a detector")
+
+    from awbench.measure.latency import LatencySettings, check_settings
+    from awbench.measure.timing import Goal
+    from awbench.recording import record_latency
+    from awbench.report.formats import render
+    from awbench.report.latency import latency_table
+    from awbench.training.distributed import choose_device
+
+    base = LatencySettings(
+        choose_device(args.device).type, 1, args.dtype, args.layout, args.compile, args.cuda_graph, args.image_size
+    )
+    jobs = [(group, replace(base, batch_size=size)) for group in by_task if group for size in args.batch_size]
+    for _, settings in jobs:
+        check_settings(settings)  # all of them, before the first minute is spent
+    store, goal = RecordStore(args.results), Goal(args.width / 100, args.budget)
+    records: list[Record] = []
+    with _threads(args.threads):
+        for group, settings in jobs:
+            with watching(group, goal.budget, goal.width) as tell:
+                records += record_latency(store, group, options, settings, goal, args.engine, tell=tell)[0]
+    for note in dict.fromkeys(note for record in records for note in record.notes):
+        say(f"note: {note}")
+    table = latency_table(records)
+    if args.json:
+        print_json(table.objects)
+    else:
+        print(render(table, "github"), end="")
+    return 0
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """With so many threads on a CPU."""
+    import torch
+
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def watching(variants: list[Variant], budget: float, goal: float) -> Iterator[Callable[[int, float], None]]:
+    """A bar of the time on a terminal, or a line now and then: rounds, and how well the worst ratio is known."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        started = time.monotonic()
+        form = "{desc}: {percentage:3.0f}% of the time |{bar}| {postfix}"
+        with tqdm(total=budget, bar_format=form, dynamic_ncols=True, leave=False) as bar:
+            bar.set_description("timing")
+
+            def show(rounds: int, width: float) -> None:
+                bar.n = min(budget, time.monotonic() - started)
+                bar.set_postfix_str(f"{rounds} rounds, intervals {width:.1%} wide, asked {goal:.1%}")
+
+            yield show
+        return
+    last = [time.monotonic()]
+
+    def tell(rounds: int, width: float) -> None:
+        if time.monotonic() - last[0] > 10:
+            last[0] = time.monotonic()
+            say(f"timing {len(variants)} networks: {rounds} rounds, intervals {width:.1%} wide, asked {goal:.1%}")
+
+    yield tell

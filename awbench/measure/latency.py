@@ -1,0 +1,302 @@
+"""Latency of networks on one device: interleaved, in one run, as ratios to the plain network."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from awbench.errors import UserError
+from awbench.measure.complexity import check_image_size
+from awbench.measure.timing import Case, Goal, Timing, Timings, interleave, timer_for
+from awbench.models import build_variant
+from awbench.variants import ModelOptions, Variant, parse_variant
+
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+NETWORK = "network"
+_USUAL_DTYPES = "float32, bfloat16, float16 or float64"
+_POOL_BYTES = 64 * 2**20  # of inputs: more than most last-level caches hold
+_LARGEST_POOL = 64
+
+Tell = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class LatencySettings:
+    """How networks run.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        batch_size: images of a call.
+        dtype: of weights and images, a name such as "float32" or "bfloat16".
+        layout: key of LAYOUTS.
+        compile: through torch.compile.
+        cuda_graph: captured once and replayed.
+        image_size: pixels a side; None for the architecture's own.
+    """
+
+    device: str = "cpu"
+    batch_size: int = 1
+    dtype: str = "float32"
+    layout: str = "contiguous"
+    compile: bool = False
+    cuda_graph: bool = False
+    image_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """What was measured of one network.
+
+    Attributes:
+        variant: its name.
+        plain: the name of the network it is compared with.
+        timing: in seconds.
+        peak_memory_bytes: the most that this network alone needs at once: weights, input, all that lies between;
+            as torch's allocators see it. None where it could not be found out.
+    """
+
+    variant: str
+    plain: str
+    timing: Timing
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class LatencyRun:
+    """Networks measured together.
+
+    Attributes:
+        settings: in force; the batch may be smaller than asked for.
+        overhead: what timing itself adds to a call, in seconds.
+        notes: what a reader must know, in words.
+    """
+
+    settings: LatencySettings
+    latencies: tuple[Latency, ...]
+    overhead: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network that is ready to be timed, and its peak memory in bytes, if known."""
+
+    case: Case
+    peak_memory_bytes: int | None
+
+
+def with_plain(variants: Iterable[Variant]) -> list[Variant]:
+    """The variants in their order, each plain network before the first that is compared with it."""
+    names = dict.fromkeys(name for variant in variants for name in (variant.plain, variant.name))
+    return [parse_variant(name) for name in names]
+
+
+def check_settings(settings: LatencySettings) -> torch.dtype:
+    """The dtype, if networks can run so.
+
+    Raises:
+        UserError: naming the setting, its value and what would be right.
+    """
+    if settings.batch_size < 1:
+        raise UserError(f"batch size {settings.batch_size} is not a number of images; use 1 or more")
+    if settings.layout not in LAYOUTS:
+        raise UserError(f"layout {settings.layout!r} is not known; use {' or '.join(LAYOUTS)}")
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda is not available on this machine; use --device cpu")
+    if settings.cuda_graph and settings.device != "cuda":
+        raise UserError(f"a CUDA graph needs a CUDA device; the device is {settings.device}")
+    dtype = getattr(torch, settings.dtype, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise UserError(f"dtype {settings.dtype!r} is not a floating-point dtype; use {_USUAL_DTYPES}")
+    try:
+        image = torch.zeros(1, 2, 4, 4, device=settings.device, dtype=dtype)
+        nn.functional.conv2d(image, image[:, :, :3, :3]) @ image.new_ones(2, 1)
+    except RuntimeError as error:
+        raise UserError(
+            f"dtype {settings.dtype} does not work on {settings.device} ({str(error).splitlines()[0]}); "
+            f"use {_USUAL_DTYPES}"
+        ) from None
+    return dtype
+
+
+def measure_latency(
+    variants: Sequence[Variant],
+    options: ModelOptions,
+    settings: LatencySettings,
+    goal: Goal,
+    tell: Tell = lambda rounds, width: None,
+) -> LatencyRun:
+    """Time classification networks side by side, with random weights, in evaluation mode.
+
+    Args:
+        variants: plain networks are added where they are missing.
+        tell: see `awbench.measure.timing.interleave`.
+
+    Raises:
+        UserError: as `check_settings`; a single image does not fit in memory; torch.compile cannot compile.
+    """
+    check_settings(settings)
+    for variant in variants:
+        check_image_size(variant, settings.image_size)
+    return side_by_side(variants, settings, goal, lambda variant, now: _prepare_classifier(variant, options, now), tell)
+
+
+def side_by_side(
+    variants: Sequence[Variant],
+    settings: LatencySettings,
+    goal: Goal,
+    prepare: Callable[[Variant, LatencySettings], Prepared],
+    tell: Tell,
+) -> LatencyRun:
+    """Time networks in one interleaved run. A batch that does not fit in memory is halved, for all of them.
+
+    Args:
+        prepare: makes a network under the settings in force.
+
+    Raises:
+        UserError: a single image does not fit.
+    """
+    together, asked = with_plain(variants), settings.batch_size
+    while (measured := _measure_or_none(together, settings, goal, prepare, tell)) is None:
+        if settings.batch_size == 1:
+            names = ", ".join(variant.name for variant in together)
+            raise UserError(f"one image does not fit in the memory of {settings.device} with {names}")
+        settings = replace(settings, batch_size=settings.batch_size // 2)
+    memory, run = measured
+    notes = list(run.notes)
+    if settings.batch_size < asked:
+        notes.append(f"batch size {asked} did not fit in memory; it was halved to {settings.batch_size}")
+    if not run.reached:
+        notes.append(f"the time was up before every interval was as narrow as {goal.width:.1%}")
+    latencies = [
+        Latency(variant.name, variant.plain, timing, peak)
+        for variant, timing, peak in zip(together, run.cases, memory, strict=True)
+    ]
+    return LatencyRun(settings, tuple(latencies), run.overhead, tuple(notes))
+
+
+def _measure_or_none(
+    variants: Sequence[Variant],
+    settings: LatencySettings,
+    goal: Goal,
+    prepare: Callable[[Variant, LatencySettings], Prepared],
+    tell: Tell,
+) -> tuple[list[int | None], Timings] | None:
+    """(peak memory of each, the timings), or None where memory ends; all that it held is free when it returns."""
+    device = torch.device(settings.device)
+    try:
+        with torch.inference_mode(), _fastest_algorithms(device):
+            prepared = [prepare(variant, settings) for variant in variants]
+            timings = interleave([network.case for network in prepared], timer_for(device), goal, tell)
+            return [network.peak_memory_bytes for network in prepared], timings
+    except (torch.OutOfMemoryError, MemoryError):
+        pass
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # the CPU's allocator has no exception of its own
+            raise
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return None
+
+
+def _prepare_classifier(variant: Variant, options: ModelOptions, settings: LatencySettings) -> Prepared:
+    dtype, layout, device = check_settings(settings), LAYOUTS[settings.layout], torch.device(settings.device)
+    size = check_image_size(variant, settings.image_size)
+    shape = (settings.batch_size, 3, size, size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_variant(variant.name, options).eval().to(device, dtype).to(memory_format=layout)
+        pool = _pool_size(torch.Size(shape).numel() * dtype.itemsize)
+        images = [torch.randn(shape).to(device, dtype, memory_format=layout) for _ in range(pool)]
+    peak = peak_memory(model, images[0], lambda: model(images[0]))
+    run: Callable[[Tensor], Any] = _compiled(model, variant.name, images[0]) if settings.compile else model
+    inputs = itertools.cycle(images)
+    next_input: Callable[[], Tensor] = inputs.__next__
+    if settings.cuda_graph:
+        next_input, run = _captured(run, inputs)
+    return Prepared(Case(variant.name, next_input, {NETWORK: run}, NETWORK, variant.plain), peak)
+
+
+def _pool_size(image_bytes: int) -> int:
+    """Enough different inputs that none is still in a cache when its turn comes again."""
+    return min(_LARGEST_POOL, max(2, -(-_POOL_BYTES // image_bytes)))
+
+
+def _compiled(model: nn.Module, name: str, image: Tensor) -> Callable[[Tensor], Any]:
+    compiled: Any = torch.compile(model)
+    try:
+        compiled(image)
+    except torch._dynamo.exc.TorchDynamoException as error:
+        raise UserError(f"torch.compile cannot compile {name} here: {str(error).strip().splitlines()[0]}") from None
+    run: Callable[[Tensor], Any] = compiled
+    return run
+
+
+def _captured(
+    run: Callable[[Tensor], Any], inputs: Iterator[Tensor]
+) -> tuple[Callable[[], Tensor], Callable[[Tensor], Any]]:
+    """(next input, replay): each input is copied into the graph's own before the timed region."""
+    place = next(inputs).clone()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run(place)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run(place)
+    return lambda: place.copy_(next(inputs)), lambda _: graph.replay()
+
+
+@contextmanager
+def _fastest_algorithms(device: torch.device) -> Iterator[None]:
+    """cuDNN tries its algorithms, as everybody does who times fixed shapes."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def peak_memory(model: nn.Module, image: Tensor, run: Callable[[], Any]) -> int | None:
+    """Bytes that a call of this network alone holds at most: weights, the input, and what torch allocates meanwhile.
+
+    Args:
+        image: the input of `run`.
+        run: calls the network once.
+    """
+    own = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers(), image))
+    run()  # libraries allocate more the first time
+    if image.device.type != "cuda":
+        allocated = _peak_of_cpu_allocations(run)
+        return None if allocated is None else own + allocated
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    torch.cuda.synchronize()
+    return own + torch.cuda.max_memory_allocated() - before
+
+
+def _peak_of_cpu_allocations(run: Callable[[], Any]) -> int | None:
+    """The highest sum of bytes that torch's CPU allocator hands out during `run`; None where the profiler is silent."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's library reports to stderr that there is no GPU
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+        run()
+    results = getattr(profiler.profiler, "kineto_results", None)
+    if results is None:
+        return None
+    events = [event for event in results.events() if event.name() == "[memory]"]
+    held = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    return max(held, default=None)
