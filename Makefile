@@ -6,13 +6,14 @@ VENV ?= .venv
 PIP_ARGS ?=
 RESULTS ?= results
 DETECTRON2 ?=
+CHECK_ARGS ?=
 
 BIN := $(VENV)/bin
 KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables test test-slow bench lint format lock readme detectron2 clean
+.PHONY: help install reproduce tables check test test-slow bench lint format lock readme detectron2 clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -33,6 +34,10 @@ reproduce: $(INSTALLED)  ## measure what this machine can, compare, write tables
 tables: $(INSTALLED)  ## print the tables again, from records alone
 	$(BIN)/awbench table grid --results $(RESULTS)
 	$(BIN)/awbench table complexity --results $(RESULTS)
+	$(BIN)/awbench table speed --results $(RESULTS)
+
+check: $(INSTALLED)  ## the gate: counts, records and latency ratios; exit code 1 where something is off (CHECK_ARGS)
+	$(BIN)/awbench check --results $(RESULTS) --measure --junit $(RESULTS)/check.xml --markdown $(RESULTS)/check.md $(CHECK_ARGS)
 
 test: $(INSTALLED)  ## the tests, under 10 minutes on two cores
 	$(BIN)/python -m pytest

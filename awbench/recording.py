@@ -52,6 +52,12 @@ def record_complexity(
     from awbench.measure.complexity import check_image_size, measure_complexity
 
     size = check_image_size(variant, image_size)
+    if not cross_check and not force:  # a cross-checked record of the same network says the same, and more
+        described = describe_options(variant, options)
+        key = measurement_key("complexity", variant.name, described, **_counting(size, cross_check=True))
+        found = store.find("complexity", variant.name, key)
+        if found is not None:
+            return found, False
 
     def measure() -> dict[str, Quantity]:
         return _complexity_values(measure_complexity(variant.name, options, size, cross_check))
@@ -61,15 +67,22 @@ def record_complexity(
         kind="complexity",
         variant=variant,
         options=describe_options(variant, options),
-        settings={"image_size": size, "cross_check": cross_check},
-        inputs={
+        **_counting(size, cross_check),
+        measure=measure,
+        force=force,
+    )
+
+
+def _counting(size: int, cross_check: bool) -> dict[str, Any]:
+    """Settings and inputs of a classifier's count."""
+    return {
+        "settings": {"image_size": size, "cross_check": cross_check},
+        "inputs": {
             "source_sha256": complexity_source_digest(),
             "torch": package_version("torch"),
             "fvcore": package_version("fvcore") if cross_check else "not used",
         },
-        measure=measure,
-        force=force,
-    )
+    }
 
 
 def record_detector_complexity(

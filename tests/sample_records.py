@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from awbench.records import Quantity, Record
+from awbench.variants import ModelOptions, describe_options, parse_variant
 
 
 def make_record(**changes) -> Record:
@@ -28,3 +29,31 @@ def make_record(**changes) -> Record:
         "finished": "2026-01-01T00:00:01.000000Z",
     }
     return Record(**{**fields, **changes})
+
+
+def latency_record(variant: str, ratio: tuple[float, float, float], finished: str = "", **settings) -> Record:
+    """A latency record of a network on a CPU; `ratio` is (value, low, high), the plain network takes 10 ms."""
+    of = parse_variant(variant)
+    values = {f"ratio_to_plain{part}": Quantity(value=r, unit="of the plain network's latency")
+              for part, r in zip(("", "_low", "_high"), ratio, strict=True)}  # fmt: skip
+    values |= {f"latency_ms{part}": Quantity(value=10 * r, unit="ms")
+               for part, r in zip(("", "_low", "_high"), ratio, strict=True)}  # fmt: skip
+    values |= {
+        "images_per_s": Quantity(value=100 / ratio[0], unit="images/s"),
+        "spread": Quantity(value=0.02, unit="interquartile range / median"),
+        "rounds": Quantity(value=50, unit="calls"),
+        "harness_overhead_ms": Quantity(value=0.0001, unit="ms"),
+    }
+    return make_record(
+        kind="latency",
+        variant=variant,
+        options=describe_options(of, ModelOptions()),
+        settings={
+            "device": "cpu", "batch_size": 1, "dtype": "float32", "layout": "contiguous", "compile": False,
+            "cuda_graph": False, "image_size": of.architecture.image_size, "device_name": "a CPU", "over": of.plain,
+            "threads": 2, **settings,
+        },
+        values=values,
+        environment={"run": "1"},
+        finished=finished or "2026-01-01T00:00:01.000000Z",
+    )  # fmt: skip

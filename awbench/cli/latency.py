@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import (
     add_json,
@@ -23,6 +23,9 @@ from awbench.cli.training_options import add_detection
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
 from awbench.variants import Variant, list_variants, parse_variant
+
+if TYPE_CHECKING:
+    from awbench.measure.timing import Goal
 
 DEFAULT_DEPTH = 50
 
@@ -75,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         variant for variant in list_variants("classification") if variant.depth == DEFAULT_DEPTH
     ]
     options = model_options(args, variants)
-    if args.width <= 0 or args.budget <= 0:
+    if not (args.width > 0 and args.budget > 0):  # nan is neither
         raise UserError(f"--width {args.width:g} and --budget {args.budget:g} must be more than 0")
     if args.threads is not None and args.threads < 1:
         raise UserError(f"--threads {args.threads} is not a number of threads; use 1 or more")
@@ -100,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     records: list[Record] = []
     with _threads(args.threads):
         for group, settings in jobs:
-            with watching(group, goal.budget, goal.width) as tell:
+            with watching(group, goal) as tell:
                 records += record_latency(store, group, options, settings, goal, args.engine, tell=tell)[0]
     for note in dict.fromkeys(note for record in records for note in record.notes):
         say(f"note: {note}")
@@ -127,19 +130,19 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def watching(variants: list[Variant], budget: float, goal: float) -> Iterator[Callable[[int, float], None]]:
+def watching(variants: list[Variant], goal: Goal) -> Iterator[Callable[[int, float], None]]:
     """A bar of the time on a terminal, or a line now and then: rounds, and how well the worst ratio is known."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 
         started = time.monotonic()
         form = "{desc}: {percentage:3.0f}% of the time |{bar}| {postfix}"
-        with tqdm(total=budget, bar_format=form, dynamic_ncols=True, leave=False) as bar:
+        with tqdm(total=goal.budget, bar_format=form, dynamic_ncols=True, leave=False) as bar:
             bar.set_description("timing")
 
             def show(rounds: int, width: float) -> None:
-                bar.n = min(budget, time.monotonic() - started)
-                bar.set_postfix_str(f"{rounds} rounds, intervals {width:.1%} wide, asked {goal:.1%}")
+                bar.n = min(goal.budget, time.monotonic() - started)
+                bar.set_postfix_str(f"{rounds} rounds, intervals {width:.1%} wide, asked {goal.width:.1%}")
 
             yield show
         return
@@ -148,6 +151,6 @@ def watching(variants: list[Variant], budget: float, goal: float) -> Iterator[Ca
     def tell(rounds: int, width: float) -> None:
         if time.monotonic() - last[0] > 10:
             last[0] = time.monotonic()
-            say(f"timing {len(variants)} networks: {rounds} rounds, intervals {width:.1%} wide, asked {goal:.1%}")
+            say(f"timing {len(variants)} networks: {rounds} rounds, intervals {width:.1%} wide, asked {goal.width:.1%}")
 
     yield tell

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from awbench.cli.common import add_results, say
-from awbench.cli.reproduce import count_detectors, count_grid
+from awbench.cli.grid import count_detectors, count_grid
 from awbench.errors import UserError
 from awbench.records import RecordStore
 
@@ -16,7 +16,8 @@ def add_parser(commands: Any) -> None:
         "lock",
         help="for maintainers: write the locked counts of the grid",
         description="Count the grid with a cross-check, and the detectors with both engines, and write\n"
-        "reference_results/locked/complexity.yaml, the "
+        "reference_results/locked/complexity.yaml; and, where there are proxy runs among the records, proxy.yaml\n"
+        "beside it. These are the "
         "values that tests hold the code to. A change there is a change of what the suite claims.",
     )
     add_results(parser)
@@ -27,13 +28,21 @@ def run(args: argparse.Namespace) -> int:
     from awbench.detection.engine import has_detectron2
     from awbench.records.atomic import write_text
     from awbench.reference.locked import locked_path, to_yaml
+    from awbench.reference.proxies import proxy_runs, runs_path
+    from awbench.reference.proxies import to_yaml as to_yaml_of_runs
 
     if not has_detectron2():
         raise UserError(
             "the locked counts include Detectron2's detectors, and it is not installed: run 'make detectron2'"
         )
     store = RecordStore(args.results)
+    proxies = proxy_runs(store)
     records = [*count_grid(store), *count_detectors(store)]
     write_text(locked_path(), to_yaml(records))
     say(f"{len(records)} rows written to {locked_path()}")
+    if proxies:
+        write_text(runs_path(), to_yaml_of_runs(proxies))
+        say(f"proxy runs of {len(proxies)} networks written to {runs_path()}")
+    else:
+        say(f"{args.results} has no proxy runs: {runs_path()} stays as it is; 'awbench reproduce' makes them")
     return 0

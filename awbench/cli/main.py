@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 
 import awbench
-from awbench.cli import complexity, eval, latency, list_command, lock, reproduce, sweep, table, train
+from awbench.cli import check, complexity, eval, latency, list_command, lock, regress, reproduce, sweep, table, train
 from awbench.cli.common import Parser, say
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, UserError
 
-COMMANDS = (list_command, complexity, latency, train, eval, sweep, table, reproduce, lock)
+COMMANDS = (list_command, complexity, latency, train, eval, sweep, table, reproduce, check, regress, lock)
 
 _DESCRIPTION = """\
 Benchmark and reproducibility suite for AW-convolution (arXiv 2108.08205): attention on the

@@ -8,11 +8,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import add_json, add_references, add_results, print_json, progress, say
+from awbench.cli.common import add_json, add_references, add_results, print_json, say
+from awbench.cli.grid import count_detectors, count_grid, time_grid
 from awbench.cli.sweep import backbones_in, torchrun
 from awbench.errors import UserError
-from awbench.records import Record, RecordStore
-from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, describe_options, list_variants, parse_variant
+from awbench.records import RecordStore
+from awbench.variants import ModelOptions, describe_options, parse_variant
 
 # The CIFAR-style grid that trains where there is nothing: every combination of the paper at one depth.
 PROXY_VARIANTS = ("resnet20", "aw_resnet20", "se_resnet20", "aw_se_resnet20", "cbam_resnet20", "aw_cbam_resnet20")
@@ -43,10 +44,10 @@ def add_parser(commands: Any) -> None:
         "reproduce",
         help="measure what this machine can, compare with published numbers, write tables",
         description="Count the whole classification grid under both stride placements with two independent\n"
-        "counters, and the detectors; train the CIFAR-style grid on digits with several seeds, and a pair of\n"
-        "detectors on procedural shapes; compare with every published number, and write tables and a figure\n"
-        "below the results folder. Stop it any time: what is recorded is not measured again, and a run that\n"
-        "was stopped is resumed.\n\n"
+        "counters, and the detectors; time the ImageNet grid; train the CIFAR-style grid on digits with several\n"
+        "seeds, and a pair of detectors on procedural shapes; compare with every published number, and write\n"
+        "tables and a figure below the results folder. Stop it any time: what is recorded is not measured\n"
+        "again, and a run that was stopped is resumed.\n\n"
         "With CUDA and AWBENCH_IMAGENET=DIR, train the ImageNet rows too; with AWBENCH_COCO=DIR the COCO rows,\n"
         "each from the ImageNet weights of its backbone: those trained here, or a file of AWBENCH_BACKBONES=DIR\n"
         "that is named after the backbone, e.g. aw_resnet101.safetensors or resnet101.pth.\n\n"
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     off = off_from_locked([*count_grid(store), *count_detectors(store)], locked)
     for problem in off:
         say(f"awbench: {problem}")
+    time_grid(store)
     failed: dict[str, str] = {}
     for train in (train_proxy, train_shapes, train_imagenet, train_coco):
         try:
@@ -83,21 +85,6 @@ def run(args: argparse.Namespace) -> int:
     return 1 if off else 2 if failed else 0
 
 
-def count_grid(store: RecordStore) -> list[Record]:
-    """Records of the whole classification grid under both stride placements, cross-checked."""
-    from awbench.recording import record_complexity
-
-    jobs = [(variant, placement) for placement in STRIDE_PLACEMENTS for variant in list_variants("classification")]
-    records, measured = [], 0
-    for variant, placement in progress(jobs, "complexity, counted twice", "network"):
-        options = ModelOptions(stride_placement=placement)
-        record, new = record_complexity(store, variant, options, cross_check=True)
-        records.append(record)
-        measured += new
-    say(f"complexity: {measured} counted, {len(records) - measured} found in {store.results}")
-    return records
-
-
 def demand_folders() -> None:
     """Refuse what is given by the environment and is no folder before anything is trained.
 
@@ -108,30 +95,6 @@ def demand_folders() -> None:
         given = os.environ.get(name)
         if given and not Path(given).is_dir():
             raise UserError(f"{name}={given} is not a folder; give the one that holds {holds}")
-
-
-def count_detectors(store: RecordStore) -> list[Record]:
-    """Records of every detector with each engine that is installed, under both stride placements where they differ."""
-    from awbench.detection.complexity import DetectorInput
-    from awbench.detection.engine import ENGINES, has_detectron2
-    from awbench.recording import record_detector_complexity
-
-    engines = [engine for engine in ENGINES if engine != "detectron2" or has_detectron2()]
-    jobs = [
-        (engine, variant, placement)
-        for engine in engines
-        for placement in STRIDE_PLACEMENTS
-        for variant in list_variants("detection")
-        if placement == "v1.5" or variant.architecture.block == "bottleneck"
-    ]
-    records, measured = [], 0
-    for engine, variant, placement in progress(jobs, "complexity of detectors", "network"):
-        options = ModelOptions(stride_placement=placement)
-        record, new = record_detector_complexity(store, variant, options, engine, DetectorInput())
-        records.append(record)
-        measured += new
-    say(f"detectors ({', '.join(engines)}): {measured} counted, {len(records) - measured} found in {store.results}")
-    return records
 
 
 def train_proxy(store: RecordStore) -> dict[str, str]:
@@ -294,8 +257,15 @@ def _summary(store: RecordStore, references: Any) -> dict[str, Any]:
         f"{row[0]:29} {row[1]}: AP {row[3]}, AP50 {row[4]} over {row[2]} runs  {row[10]}"
         for row in TABLES["shapes"](store, references).rows
     ]
+    speed = [
+        f"{row['variant']:14} {row['latency_ms']:8.2f} ms, {row['ratio_to_plain']:.3f} of {row['over']} "
+        f"({row['ratio_ci'][0]:.3f} to {row['ratio_ci'][1]:.3f}), batch {row['batch_size']}, {row['device_name']}"
+        for row in TABLES["speed"](store, references).objects
+        if str(row["variant"]).startswith("aw_resnet")
+    ]
     return {
         "complexity": dict(verdicts),
+        "speed": speed,
         "differing": differing,
         "proxy": proxy,
         "shapes": shapes,
@@ -309,6 +279,7 @@ def _describe(summary: dict[str, Any], results: Path) -> str:
     for row in summary["differing"]:
         published = f"{row['published_as_printed']} {row['unit']}"
         lines.append(f"       {row['variant']}, {row['source']} prints {published}: {row['verdict']}; {row['note']}")
+    lines += ["latency beside the plain network (95 % interval):", *(f"  {line}" for line in summary["speed"])]
     lines += ["digits, a proxy, top-1 over seeds:", *(f"  {line}" for line in summary["proxy"])]
     lines += ["procedural shapes, a proxy:", *(f"  {line}" for line in summary["shapes"])]
     lines += [f"failed: {name}: {why}" for name, why in summary["failed"].items()]

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from awbench.errors import UserError
 from awbench.reference.source import METRICS, Claim, Scatter, Source
-from awbench.validation import first_error
+from awbench.validation import Strict, first_error
+
+StrictT = TypeVar("StrictT", bound=Strict)
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -40,6 +42,7 @@ class ReferenceNumber:
     schedule: str = ""
     note: str = ""
     network: str = ""
+    recipe_here: str = ""
 
     @property
     def kind(self) -> str:
@@ -111,11 +114,20 @@ def load_source(path: Path) -> Source:
     Raises:
         UserError: it cannot be read, is not YAML, or breaks the schema.
     """
+    return load_validated(path, Source)
+
+
+def load_validated(path: Path, schema: type[StrictT]) -> StrictT:
+    """Read and validate a YAML file.
+
+    Raises:
+        UserError: it cannot be read, is not YAML, or breaks the schema.
+    """
     data = read_yaml(path)
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected keys and values at the top level, found {type(data).__name__}")
     try:
-        return Source.model_validate(data)
+        return schema.model_validate(data)
     except ValidationError as error:
         raise UserError(f"{path}: {first_error(error)}") from None
 
@@ -187,6 +199,7 @@ def _resolve(source: Source) -> list[ReferenceNumber]:
                 schedule=number.schedule,
                 note=number.note,
                 network=number.network,
+                recipe_here=source.recipes_here.get(number.weights, ""),
             )
         )
     return resolved

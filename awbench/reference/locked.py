@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
-from awbench.errors import UserError
 from awbench.records import Record
-from awbench.reference.load import default_directory, read_yaml
-from awbench.validation import Strict, first_error
+from awbench.reference.load import default_directory, load_validated
+from awbench.validation import Strict
 from awbench.variants import StridePlacement
 
 LOCKED_VALUES = ("params", "macs", "aw_kernel_forming", "activations")
@@ -41,8 +40,12 @@ class _LockedFile(Strict):
     counts: list[LockedCounts]
 
 
+def locked_folder() -> Path:
+    return default_directory() / "locked"
+
+
 def locked_path() -> Path:
-    return default_directory() / "locked" / "complexity.yaml"
+    return locked_folder() / "complexity.yaml"
 
 
 def load_locked(path: Path | None = None) -> list[LockedCounts]:
@@ -51,11 +54,7 @@ def load_locked(path: Path | None = None) -> list[LockedCounts]:
     Raises:
         UserError: the file cannot be read or breaks its schema.
     """
-    path = path or locked_path()
-    try:
-        return _LockedFile.model_validate(read_yaml(path)).counts
-    except ValidationError as error:
-        raise UserError(f"{path}: {first_error(error)}") from None
+    return load_validated(path or locked_path(), _LockedFile).counts
 
 
 def to_yaml(records: list[Record]) -> str:
@@ -90,26 +89,45 @@ def _locked_values(record: Record) -> list[str]:
     return [name for name in ("params", "trainable_params", *LOCKED_VALUES[1:]) if name in record.values]
 
 
+class LockedIndex:
+    """Locked rows by what they count, and which of them were met."""
+
+    def __init__(self, locked: list[LockedCounts]) -> None:
+        self._rows = {
+            (row.variant, row.engine, row.stride_placement, row.image_size, row.proposals): row for row in locked
+        }
+        self._met: set[Any] = set()
+
+    def name(self, record: Record) -> str:
+        """What a record counts, e.g. "aw_resnet50 (v1.5, 224)"."""
+        setting = _setting(record)
+        return f"{record.variant} ({', '.join(str(value) for key, value in setting.items() if key != 'variant')})"
+
+    def off(self, record: Record) -> list[str]:
+        """One line for each count of the record that is not the locked one; empty when all are equal."""
+        setting = _setting(record)
+        key = tuple(
+            setting.get(name, default)
+            for name, default in (
+                ("variant", ""), ("engine", ""), ("stride_placement", ""), ("image_size", 0), ("proposals", 0),
+            )
+        )  # fmt: skip
+        row = self._rows.get(key)  # type: ignore[arg-type]  # its five parts
+        if row is None:
+            return ["has no locked counts; see 'awbench lock'"]
+        self._met.add(key)
+        return [
+            f"{value} is {record.value(value):,}, locked {getattr(row, value):,}"
+            for value in _locked_values(record)
+            if record.value(value) != getattr(row, value)
+        ]
+
+    def unmet(self) -> list[LockedCounts]:
+        """Rows that no record was held to."""
+        return [row for key, row in self._rows.items() if key not in self._met]
+
+
 def off_from_locked(records: list[Record], locked: list[LockedCounts]) -> list[str]:
     """One line for each count of `records` that is not the locked one; empty when all are equal."""
-    by_setting = {(row.variant, row.engine, row.stride_placement, row.image_size, row.proposals): row for row in locked}
-    problems = []
-    for record in records:
-        setting = _setting(record)
-        row = by_setting.get(
-            (
-                record.variant,
-                str(setting.get("engine", "")),
-                record.options["stride_placement"],
-                setting["image_size"],
-                int(setting.get("proposals", 0)),
-            )
-        )
-        name = f"{record.variant} ({', '.join(str(value) for key, value in setting.items() if key != 'variant')})"
-        if row is None:
-            problems.append(f"{name}: has no locked counts; see 'awbench lock'")
-            continue
-        for value in _locked_values(record):
-            if record.value(value) != getattr(row, value):
-                problems.append(f"{name}: {value} is {record.value(value):,}, locked {getattr(row, value):,}")
-    return problems
+    index = LockedIndex(locked)
+    return [f"{index.name(record)}: {problem}" for record in records for problem in index.off(record)]

@@ -209,9 +209,14 @@ class Statement(Strict):
 
 
 class Scatter(Strict):
-    """How far runs of one recipe lie apart, or what difference a source tolerates."""
+    """How far runs of one recipe lie apart, or what difference a source tolerates.
+
+    Attributes:
+        of: what is repeated: the evaluation of the same weights, or the training.
+    """
 
     what: str
+    of: Literal["evaluation", "training"]
     metric: str
     unit: str
     published: Decimal | None = None
@@ -235,6 +240,7 @@ class Source(Strict):
         standing: holds for every number and claim that does not state its own.
         unknown: what of it nobody here could read; to be removed when its numbers are entered.
         recipe: the training recipe the source states, as it states it.
+        recipes_here: its weights, or "" for all its numbers -> the recipe of ours that trains so.
     """
 
     schema_version: Literal[1]
@@ -252,6 +258,7 @@ class Source(Strict):
     statements: list[Statement] = []
     scatter: list[Scatter] = []
     recipe: dict[str, Any] = {}
+    recipes_here: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _check(self) -> Source:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from awbench.records import Record, RecordStore
 from awbench.reference.load import References
+from awbench.reference.measured import by_seed, digits_runs
 from awbench.reference.statistics import Difference, mean_and_spread, welch_difference
 from awbench.report.formats import Table
 from awbench.variants import Variant, classification_name, list_variants
@@ -18,25 +18,16 @@ PROXY_NOTE = (
 )
 
 
-def by_seed(records: Iterable[Record], variant: str) -> dict[int, float]:
-    """seed -> final top-1 in percent of the newest run of that seed."""
-    found = {}
-    for record in sorted(records, key=lambda record: record.finished):
-        if record.variant == variant and record.settings["origin"] == "trained":
-            found[int(record.settings["seed"])] = float(record.value("top1"))
-    return found
-
-
 def proxy_table(store: RecordStore, references: References) -> Table:
     """Digits: mean and spread over seeds, and what AW adds to the same network without it."""
-    records = _default_runs(store.load("accuracy"))
+    records = digits_runs(store)
     rows, objects = [], []
     for variant in list_variants("classification"):
-        runs = by_seed(records, variant.name)
+        runs = _top1(records, variant.name)
         if not runs:
             continue
         mean, spread = mean_and_spread(list(runs.values()))
-        baseline = by_seed(records, _without_aw(variant)) if variant.aw else {}
+        baseline = _top1(records, _without_aw(variant)) if variant.aw else {}
         difference = welch_difference(list(runs.values()), list(baseline.values())) if baseline else None
         rows.append(
             (
@@ -61,24 +52,10 @@ def proxy_table(store: RecordStore, references: References) -> Table:
     return Table("Digits, a proxy", columns, rows, objects, notes, frozenset(columns[1:5]))
 
 
-def _default_runs(records: Iterable[Record]) -> list[Record]:
-    """Runs on digits by the proxy's recipe as it stands, of networks with default options."""
-    from awbench.training.job import PROTOCOL
-    from awbench.training.recipe import load_recipe
-    from awbench.variants import ModelOptions, describe_options, parse_variant
-
-    known = {variant.name for variant in list_variants("classification")}
-    recipe = load_recipe("digits-quick").identity()
-    return [
-        record
-        for record in records
-        if record.variant in known
-        and record.settings.get("origin") == "trained"
-        and record.settings["dataset"] == "digits"
-        and record.settings["recipe"] == recipe
-        and record.settings["protocol"] == PROTOCOL
-        and record.options == describe_options(parse_variant(record.variant), ModelOptions(num_classes=10))
-    ]
+def _top1(records: list[Record], variant: str) -> dict[int, float]:
+    """seed -> final top-1 in percent."""
+    runs = by_seed(record for record in records if record.variant == variant)
+    return {seed: float(record.value("top1")) for seed, record in runs.items()}
 
 
 def _without_aw(variant: Variant) -> str:
@@ -112,28 +89,3 @@ def _object(
         "interval": [number(difference.low), number(difference.high)] if difference else None,
         "level": difference.level if difference else None,
     }
-
-
-def measured_top(store: RecordStore, variant: str, metric: str, weights: str) -> str | None:
-    """What was measured on ImageNet for a published accuracy, in words, or None.
-
-    Args:
-        metric: "top1", "top5" or their errors.
-        weights: the name of published weights; their own evaluation is preferred to trainings.
-    """
-    name = metric.removesuffix("_error")
-    records = [r for r in store.load("accuracy") if r.variant == variant and r.settings["dataset"] == "imagenet"]
-    evaluated = [r for r in records if weights and r.settings.get("weights") == weights]
-    if evaluated:
-        value = float(evaluated[-1].value(name))
-        return f"{_metric(metric, value):.3f} percent, these weights, {evaluated[-1].notes[0]}"
-    runs = [_metric(metric, float(r.value(name))) for r in records if r.settings["origin"] == "trained"]
-    if not runs:
-        return None
-    mean, spread = mean_and_spread(runs)
-    scatter = "spread unknown" if math.isnan(spread) else f"standard deviation {spread:.3f}"
-    return f"{mean:.3f} percent, {len(runs)} trained here, {scatter}"
-
-
-def _metric(metric: str, value: float) -> float:
-    return 100 - value if metric.endswith("_error") else value

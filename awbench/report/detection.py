@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
-from awbench.data.shapes import DEFAULT_VAL_SHA256
-from awbench.detection.job import PROTOCOL
-from awbench.detection.recipe import load_detection_recipe
 from awbench.records import Record, RecordStore
 from awbench.reference.compare import ComplexityIndex, Setting
 from awbench.reference.load import ReferenceNumber, References
+from awbench.reference.measured import ENGINES, by_seed, shapes_runs
 from awbench.reference.source import METRICS
 from awbench.reference.statistics import mean_and_spread, welch_difference
 from awbench.report.accuracy import shown_difference
 from awbench.report.formats import Table
 from awbench.variants import (
     STRIDE_PLACEMENTS,
-    ModelOptions,
     Variant,
-    describe_options,
     list_variants,
-    parse_variant,
 )
 
-ENGINES = ("detectron2", "torchvision")
 # The size that `awbench complexity` counts detectors at by default, see `awbench.detection.complexity.DetectorInput`.
 COUNTED_AT = ((800, 1088), 1000)
 AP_METRICS = tuple(name for name, metric in METRICS.items() if metric.kind == "detection")
-# torchvision's file names end in the first digits of their sha256.
-_PUBLISHED_SHA256 = {"COCO_V1": "258fb6c6"}
 SHAPES_NOTE = (
     "A proxy on procedural shapes, from random weights in minutes: it shows that detectors train, resume and are "
     "evaluated through the same code as on COCO; it is no evidence on COCO."
@@ -98,7 +89,7 @@ def detectors_table(store: RecordStore, references: References) -> Table:
 
 def shapes_table(store: RecordStore, references: References) -> Table:
     """Procedural shapes: mean AP over seeds, and what AW adds, for each engine."""
-    records = [record for record in store.load("detection") if _is_proxy(record)]
+    records = shapes_runs(store)
     rows: list[tuple[str, ...]] = []
     objects: list[dict[str, Any]] = []
     for engine in ENGINES:
@@ -142,29 +133,8 @@ def shapes_table(store: RecordStore, references: References) -> Table:
     return Table("Procedural shapes, a proxy", columns, rows, objects, (SHAPES_NOTE,), frozenset(columns[2:10]))
 
 
-def _is_proxy(record: Record) -> bool:
-    """Whether it is a run on shapes by the proxy's recipe as it stands."""
-    settings = record.settings
-    return (
-        settings["dataset"] == "shapes"
-        and settings["origin"] == "trained"
-        and settings["recipe"] == load_detection_recipe("shapes-quick").identity()
-        and settings.get("protocol") == PROTOCOL
-        and record.inputs["val_sha256"] == DEFAULT_VAL_SHA256
-        and record.inputs["backbone_weights_sha256"] == "random"
-        and _has_default_options(record, ModelOptions())
-    )
-
-
-def _has_default_options(record: Record, options: ModelOptions) -> bool:
-    variant, classes = parse_variant(record.variant), record.options["num_classes"]
-    return record.options == describe_options(variant, replace(options, num_classes=classes))
-
-
 def _by_seed(records: list[Record], variant: str, engine: str) -> dict[int, Record]:
-    """seed -> the newest run of it."""
-    chosen = [r for r in records if r.variant == variant and r.settings["engine"] == engine]
-    return {int(record.settings["seed"]): record for record in sorted(chosen, key=lambda r: r.finished)}
+    return by_seed(r for r in records if r.variant == variant and r.settings["engine"] == engine)
 
 
 def _mean(runs: dict[int, Record], name: str) -> float | None:
@@ -178,49 +148,6 @@ def _without_aw(variant: Variant) -> str:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def measured_ap(store: RecordStore, number: ReferenceNumber) -> str | None:
-    """What was measured on COCO for a published detection number, in words, or None."""
-    engine = next((engine for engine in ENGINES if engine in number.convention.detector.lower()), None)
-    records = [
-        record
-        for record in store.load("detection")
-        if record.variant == number.variant
-        and record.settings["dataset"] == "coco"
-        and record.settings.get("complete")
-        and record.settings.get("protocol") == PROTOCOL
-        and record.settings.get("engine") == engine
-        and number.metric in record.values
-    ]
-    evaluated = [record for record in records if _are_published(record, number)]
-    if evaluated:
-        newest = max(evaluated, key=lambda record: record.finished)
-        return f"{newest.value(number.metric):.2f} AP points, these weights, {newest.notes[0]}"
-    runs = {
-        record.settings["seed"]: float(record.value(number.metric))
-        for record in sorted(records, key=lambda record: record.finished)
-        if number.schedule
-        and record.settings["origin"] == "trained"
-        and record.settings["recipe"] == load_detection_recipe(f"detectron2-{number.schedule}").identity()
-        and record.inputs["backbone_weights_sha256"] != "random"
-        and _has_default_options(record, ModelOptions(stride_placement=record.options["stride_placement"]))
-    }
-    if not runs:
-        return None
-    mean, spread = mean_and_spread(list(runs.values()))
-    scatter = "spread unknown" if math.isnan(spread) else f"standard deviation {spread:.2f}"
-    return f"{mean:.2f} AP points, {len(runs)} trained here, {scatter}"
-
-
-def _are_published(record: Record, number: ReferenceNumber) -> bool:
-    """Whether a record evaluated the very weights whose number was published, at the sizes of the model zoos."""
-    if record.settings["origin"] != "weights" or not number.weights:
-        return False
-    named = record.settings["weights"] == number.weights
-    hashed = record.inputs["weights_sha256"].startswith(_PUBLISHED_SHA256.get(number.weights, "none"))
-    size = record.settings["input"]
-    return (named or hashed) and (size["test"], size["test_max"]) == (800, 1333)
 
 
 def needs(number: ReferenceNumber) -> str:

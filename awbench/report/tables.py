@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from awbench.records import RecordStore
 from awbench.reference.compare import Comparison, ComplexityIndex, compare_complexity, describe_layers
 from awbench.reference.load import ReferenceNumber, References
+from awbench.reference.measured import measured
 from awbench.reference.source import METRICS, ComplexityConvention
-from awbench.report.accuracy import measured_top, proxy_table
-from awbench.report.detection import detectors_table, measured_ap, needs, shapes_table
+from awbench.reference.statistics import mean_and_spread
+from awbench.report.accuracy import proxy_table
+from awbench.report.detection import detectors_table, needs, shapes_table
 from awbench.report.formats import Table
 from awbench.report.latency import speed_table
 from awbench.variants import STRIDE_PLACEMENTS, list_variants
@@ -201,11 +204,15 @@ def _published_object(number: ReferenceNumber, store: RecordStore) -> dict[str, 
 def _measured(number: ReferenceNumber, store: RecordStore) -> str:
     if number.network:
         return f"not measured: needs {number.network}"
-    if number.kind == "accuracy":
-        return measured_top(store, number.variant, number.metric, number.weights) or NEEDS["accuracy"]
-    if number.kind == "detection":
-        return measured_ap(store, number) or needs(number)
-    return NEEDS[number.kind]
+    found = measured(store, number)
+    if found is None:
+        return needs(number) if number.kind == "detection" else NEEDS[number.kind]
+    mean, spread = mean_and_spread(found.values)
+    decimals = 3 if number.kind == "accuracy" else 2
+    if found.origin == "weights":
+        return f"{mean:.{decimals}f} {number.unit}, these weights, {found.data}"
+    scatter = "spread unknown" if math.isnan(spread) else f"standard deviation {spread:.{decimals}f}"
+    return f"{mean:.{decimals}f} {number.unit}, {len(found.values)} trained here, {scatter}"
 
 
 def _unknown_notes(references: References) -> tuple[str, ...]:

@@ -1,0 +1,109 @@
+"""`awbench check`: the gate."""
+
+from __future__ import annotations
+
+import argparse
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from awbench.cli.common import add_json, add_references, add_results, print_json, say
+from awbench.cli.grid import count_detectors, count_grid
+from awbench.cli.latency import watching
+from awbench.errors import UserError, suggestion
+from awbench.records import RecordStore
+from awbench.variants import ModelOptions, parse_variant
+
+_BUDGET_SECONDS, _WIDTH = 60.0, 0.05  # of each group of latencies: bands are far wider than that
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="the gate: hold counts, accuracy, AP and latency ratios to what they must be",
+        description="Hold everything to what it must be. Exact values (parameters, multiply-accumulates) are counted\n"
+        "and must be equal to the locked ones. Accuracy and AP records must agree with the published numbers,\n"
+        "and proxy runs with the locked ones. Latency is judged as a ratio to the plain network within one\n"
+        "run, never as a time.\n\n"
+        "  awbench check                                  counts, and what the records hold\n"
+        "  awbench check --measure                        measure the latency ratios that have a band first\n"
+        "  awbench check --require accuracy detection     fail where a record is missing\n"
+        "  awbench check --junit check.xml --markdown check.md\n\n"
+        "Exit code 0: all that was measured holds. 1: something is off. 2: the input is at fault.\n"
+        "3: something that is required was not measured. Counts are required wherever they can be counted.",
+    )
+    parser.add_argument(
+        "--require", nargs="+", default=[], metavar="KIND", help="complexity, accuracy, detection, proxy, latency"
+    )
+    parser.add_argument("--measure", action="store_true", help="measure latency ratios that have a band and no record")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
+    add_results(parser)
+    add_references(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from awbench.detection.engine import ENGINES, has_detectron2
+    from awbench.records.atomic import write_text
+    from awbench.reference import bands, checks, proxies
+    from awbench.reference.load import load_references
+    from awbench.reference.locked import load_locked
+    from awbench.report.checks import to_junit, to_markdown, to_object, to_text
+
+    for kind in args.require:
+        if kind not in checks.KINDS:
+            raise UserError(f"--require {kind} is not a kind of check{suggestion(kind, checks.KINDS)} See --help.")
+    locked, locked_runs, latency_bands = load_locked(), proxies.load_locked_runs(), bands.load_bands()
+    references, store = load_references(args.references), RecordStore(args.results)
+    if args.measure:
+        measure_bands(store, latency_bands)
+    engines = [engine for engine in ENGINES if engine != "detectron2" or has_detectron2()]
+    counted = [*count_grid(store, cross_check=False), *count_detectors(store)]
+    found = [
+        *checks.check_complexity(counted, locked, engines),
+        *checks.check_published(store, references),
+        *proxies.check_proxies(store, locked_runs),
+        *bands.check_latency(store, latency_bands, device_name()),
+    ]
+    code = checks.outcome(found, args.require)
+    if args.junit:
+        write_text(args.junit, to_junit(found, args.require))
+    if args.markdown:
+        write_text(args.markdown, to_markdown(found, args.require, code))
+    if args.json:
+        print_json(to_object(found, args.require, code))
+    else:
+        print(to_text(found, args.require))
+    return code
+
+
+def device_name() -> str:
+    """What bands call the device that is measured here: "cpu", or the GPU's name."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def measure_bands(store: RecordStore, latency_bands: list[Any]) -> None:
+    """Measure the networks that have a band on this device and no record of the present source."""
+    from awbench.measure.latency import LatencySettings
+    from awbench.measure.timing import Goal
+    from awbench.recording import record_latency
+
+    here = device_name()
+    device = "cpu" if here == "cpu" else "cuda"
+    goal = Goal(_WIDTH, _BUDGET_SECONDS)
+
+    def setting(band: Any) -> tuple[Any, ...]:
+        variant = parse_variant(band.variant)
+        return band.batch_size, band.dtype, band.layout, variant.task
+
+    wanted = sorted((band for band in latency_bands if band.device == here), key=setting)
+    for (batch, dtype, layout, _), group in groupby(wanted, key=setting):
+        variants = [parse_variant(band.variant) for band in group]
+        settings = LatencySettings(device, batch, dtype, layout)
+        with watching(variants, goal) as tell:
+            _, new = record_latency(store, variants, ModelOptions(), settings, goal, force=False, tell=tell)
+        say(f"latency of {len(variants)} networks: {'measured' if new else f'found in {store.results}'}")

@@ -1,0 +1,71 @@
+"""Counting and timing the whole grid, with a bar: what `reproduce`, `check` and `lock` have in common."""
+
+from __future__ import annotations
+
+from awbench.cli.common import progress, say
+from awbench.cli.latency import watching
+from awbench.records import Record, RecordStore
+from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
+
+LATENCY_DEPTHS = (18, 34, 50, 101, 152)
+LATENCY_SECONDS = 20.0  # of timing for each depth; building and warming up add about half as much on two cores
+
+
+def count_grid(store: RecordStore, cross_check: bool = True) -> list[Record]:
+    """Records of the whole classification grid under both stride placements."""
+    from awbench.recording import record_complexity
+
+    jobs = [(variant, placement) for placement in STRIDE_PLACEMENTS for variant in list_variants("classification")]
+    records, measured = [], 0
+    for variant, placement in progress(jobs, "complexity", "network"):
+        options = ModelOptions(stride_placement=placement)
+        record, new = record_complexity(store, variant, options, cross_check=cross_check)
+        records.append(record)
+        measured += new
+    say(f"complexity: {measured} counted, {len(records) - measured} found in {store.results}")
+    return records
+
+
+def count_detectors(store: RecordStore) -> list[Record]:
+    """Records of every detector with each engine that is installed, under both stride placements where they differ."""
+    from awbench.detection.complexity import DetectorInput
+    from awbench.detection.engine import ENGINES, has_detectron2
+    from awbench.recording import record_detector_complexity
+
+    engines = [engine for engine in ENGINES if engine != "detectron2" or has_detectron2()]
+    jobs = [
+        (engine, variant, placement)
+        for engine in engines
+        for placement in STRIDE_PLACEMENTS
+        for variant in list_variants("detection")
+        if placement == "v1.5" or variant.architecture.block == "bottleneck"
+    ]
+    records, measured = [], 0
+    for engine, variant, placement in progress(jobs, "complexity of detectors", "network"):
+        options = ModelOptions(stride_placement=placement)
+        record, new = record_detector_complexity(store, variant, options, engine, DetectorInput())
+        records.append(record)
+        measured += new
+    say(f"detectors ({', '.join(engines)}): {measured} counted, {len(records) - measured} found in {store.results}")
+    return records
+
+
+def time_grid(store: RecordStore) -> list[Record]:
+    """Latency of the ImageNet grid on the device at hand, one run a depth: as many networks as memory holds."""
+    from awbench.measure.latency import LatencySettings
+    from awbench.measure.timing import Goal
+    from awbench.recording import record_latency
+    from awbench.training.distributed import choose_device
+
+    settings = LatencySettings()
+    if choose_device("auto").type == "cuda":
+        settings = LatencySettings("cuda", batch_size=64, dtype="bfloat16", layout="channels_last")
+    goal, records, measured = Goal(budget=LATENCY_SECONDS), [], 0
+    for depth in LATENCY_DEPTHS:
+        group = [variant for variant in list_variants("classification") if variant.depth == depth]
+        with watching(group, goal) as tell:
+            found, new = record_latency(store, group, ModelOptions(), settings, goal, force=False, tell=tell)
+        records += found
+        measured += len(found) if new else 0
+    say(f"latency: {measured} timed, {len(records) - measured} found in {store.results}")
+    return records

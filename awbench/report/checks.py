@@ -1,0 +1,98 @@
+"""The gate's checks as text, Markdown and JUnit XML."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from awbench.reference.checks import HOLDS, KINDS, NOT_MEASURED, OFF, Check
+from awbench.report.formats import Table, render
+
+_STATUSES = (HOLDS, OFF, NOT_MEASURED)
+_TITLES = {
+    "complexity": "exact counts",
+    "accuracy": "published accuracy",
+    "detection": "published AP",
+    "proxy": "proxy runs",
+    "latency": "latency ratios",
+}
+
+
+def fails(check: Check, required: Sequence[str]) -> bool:
+    """Whether this check keeps the gate shut."""
+    missing = check.status == NOT_MEASURED and (check.required or check.kind in required)
+    return check.status == OFF or missing
+
+
+def summary_table(checks: Sequence[Check], required: Sequence[str]) -> Table:
+    """How many of each kind hold, are off, were not measured."""
+    rows, objects = [], []
+    for kind in KINDS:
+        counts = Counter(check.status for check in checks if check.kind == kind)
+        must = kind in required or any(check.required for check in checks if check.kind == kind)
+        rows.append((_TITLES[kind], *(str(counts[status]) for status in _STATUSES), "yes" if must else "no"))
+        of_status: dict[str, Any] = {status: counts[status] for status in _STATUSES}
+        objects.append({"kind": kind, **of_status, "required": must})
+    columns = ("checked", *_STATUSES, "required")
+    return Table("awbench check", columns, rows, objects, right_aligned=frozenset(columns[1:4]))
+
+
+def to_text(checks: Sequence[Check], required: Sequence[str]) -> str:
+    """The summary, then a line for whatever keeps the gate shut and for each ratio and run that holds."""
+    lines = [render(summary_table(checks, required), "github").rstrip()]
+    shut = [check for check in checks if fails(check, required)]
+    lines += [f"{check.status}: {check.name}: {check.message}" for check in shut]
+    judged = [check for check in checks if check.kind != "complexity" and check.status == HOLDS]
+    lines += [f"holds: {check.name}: {check.message}" for check in judged]
+    return "\n".join(lines)
+
+
+def to_markdown(checks: Sequence[Check], required: Sequence[str], code: int) -> str:
+    """A comment for a pull request."""
+    verdicts = {0: "**holds**", 1: "**off**", 3: "**not measured**, though it is required"}
+    shut = [check for check in checks if fails(check, required)]
+    parts = [f"### awbench check: {verdicts[code]}", render(summary_table(checks, required), "github").rstrip()]
+    if shut:
+        parts.append(_details("What keeps the gate shut", shut, "open"))
+    judged = [check for check in checks if check.kind != "complexity" and check.status == HOLDS]
+    if judged:
+        parts.append(_details("Ratios and runs that hold", judged))
+    return "\n\n".join(parts) + "\n"
+
+
+def _details(title: str, checks: Sequence[Check], state: str = "") -> str:
+    columns = ("", "what", "why")
+    rows = [(check.status, check.name, check.message) for check in checks]
+    table = render(Table(title, columns, rows, []), "github").rstrip()
+    return f"<details {state}><summary>{title}</summary>\n\n{table}\n\n</details>".replace("<details >", "<details>")
+
+
+def to_junit(checks: Sequence[Check], required: Sequence[str]) -> str:
+    """JUnit XML: a suite a kind; what may be missing is skipped, what must not is a failure."""
+    root = ElementTree.Element("testsuites", name="awbench check")
+    for kind in KINDS:
+        cases = [check for check in checks if check.kind == kind]
+        failing = [check for check in cases if fails(check, required)]
+        skipped = [check for check in cases if check.status == NOT_MEASURED and check not in failing]
+        suite = ElementTree.SubElement(
+            root, "testsuite", name=kind, tests=str(len(cases)), failures=str(len(failing)), skipped=str(len(skipped))
+        )
+        for check in cases:
+            case = ElementTree.SubElement(suite, "testcase", classname=f"awbench.check.{kind}", name=check.name)
+            if check in failing:
+                ElementTree.SubElement(case, "failure", message=check.message, type=check.status)
+            elif check.status == NOT_MEASURED:
+                ElementTree.SubElement(case, "skipped", message=check.message)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def to_object(checks: Sequence[Check], required: Sequence[str], code: int) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        "exit_code": code,
+        "summary": summary_table(checks, required).objects,
+        "checks": [vars(check) | {"fails": fails(check, required)} for check in checks],
+    }

@@ -1,0 +1,100 @@
+"""`awbench latency` from the command line to records, JSON and tables; and what it refuses."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import pytest
+import torch
+
+from awbench.detection.engine import Detector
+from awbench.detection.recipe import Sampling
+from awbench.records import RecordStore
+
+QUICK = ("--budget", "0.2", "--width", "500")
+
+
+def test_json_has_what_scripts_need_and_records_are_kept(awbench, tmp_path):
+    code, out, _ = awbench("latency", "aw_resnet20", "se_resnet20", "--batch-size", "1", "2", *QUICK, "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [(row["variant"], row["batch_size"]) for row in rows] == [
+        (name, batch) for batch in (1, 2) for name in ("resnet20", "aw_resnet20", "se_resnet20")
+    ]
+    for row in rows:
+        assert row["ci_ms"][0] <= row["latency_ms"] <= row["ci_ms"][1]
+        assert row["ratio_ci"][0] <= row["ratio_to_plain"] <= row["ratio_ci"][1]
+        assert row["images_per_s"] == pytest.approx(1000 * row["batch_size"] / row["latency_ms"])
+        assert (row["device"], row["dtype"], row["over"]) == ("cpu", "float32", "resnet20")
+        assert row["peak_memory_bytes"] > 4 * 272_474
+    assert len({row["run"] for row in rows}) == 2  # one for each batch size: only these ratios share a run
+    assert len(RecordStore(tmp_path / "results").load("latency")) == 6
+    code, table, _ = awbench("table", "speed")
+    assert code == 0 and table.count("aw_resnet20") == 2 and "batch 2, float32, contiguous, 32 pixels" in table
+
+
+def test_without_records_the_table_says_what_it_needs(awbench):
+    assert "not measured: needs 'awbench latency'" in awbench("table", "speed")[1]
+
+
+def test_a_second_call_measures_again(awbench, tmp_path):
+    for _ in range(2):
+        awbench("latency", "resnet20", *QUICK)
+    assert len(RecordStore(tmp_path / "results").load("latency")) == 2
+
+
+def test_detectors_tell_data_network_and_post_processing_apart(awbench, monkeypatch):
+    few = functools.partial(Detector, sampling=Sampling(test_proposals=20))
+    monkeypatch.setattr("awbench.detection.latency.Detector", few)
+    monkeypatch.setattr("awbench.detection.latency.SHORTER_SIDE", 64)
+    words = ("faster_rcnn_aw_resnet18_fpn", "--engine", "torchvision", *QUICK, "--json")
+    rows = json.loads(awbench("latency", *words)[1])
+    assert [row["variant"] for row in rows] == ["faster_rcnn_resnet18_fpn", "faster_rcnn_aw_resnet18_fpn"]
+    for row in rows:
+        assert row["engine"] == "torchvision" and row["image_size"] == "640x480"
+        assert row["latency_ms"] > row["data_ms"] > row["post_processing_ms"] > 0
+        assert row["images_per_s"] == pytest.approx(1000 / row["latency_ms"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--batch-size", "0"), "batch size 0 is not a number of images; use 1 or more"),
+        (("--batch-size", "4", "-1"), "batch size -1"),
+        (("--dtype", "float8_e5m2"), "dtype float8_e5m2 does not work on cpu"),
+        (("--dtype", "int8"), "dtype 'int8' is not a floating-point dtype"),
+        (("--layout", "nhwc"), "layout 'nhwc' is not known; use contiguous or channels_last"),
+        (("--cuda-graph",), "a CUDA graph needs a CUDA device"),
+        (("--width", "0"), "--width 0"),
+        (("--budget", "-3"), "--budget -3"),
+        (("--width", "nan"), "--width nan"),
+        (("--threads", "0"), "--threads 0"),
+        (("--device", "tpu"), "device 'tpu' is not known; use auto, cpu or cuda"),
+        (("--image-size", "3"), "image size 3 is too small for resnet20"),
+        (("--engine", "torchvision"), "--engine concerns no variant named"),
+        (("--aw-option", "gate=tanh"), "--aw-option gate=tanh concerns no variant named"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_exit_code_2(awbench, words, message):
+    code, out, err = awbench("latency", "resnet20", *words)
+    assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_cuda_where_there_is_none(awbench):
+    code, _, err = awbench("latency", "resnet20", "--device", "cuda")
+    assert code == 2 and err == "awbench: device cuda is not available on this machine; use --device cpu\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--batch-size", "2"), "batch size 2 is not possible for detectors"),
+        (("--dtype", "bfloat16"), "dtype bfloat16 is not possible for detectors"),
+        (("--compile",), "compile True is not possible for detectors"),
+    ],
+)
+def test_detectors_are_timed_as_they_are(awbench, words, message):
+    code, _, err = awbench("latency", "faster_rcnn_resnet18_fpn", "--engine", "torchvision", *words)
+    assert code == 2 and message in err
