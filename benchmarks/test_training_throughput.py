@@ -21,9 +21,11 @@ from PIL import Image
 import awbench
 from awbench.data.datasets import ArrayImages, Split, find_dataset
 from awbench.data.transforms import training_transform
-from awbench.data.views import Batch, View
+from awbench.data.views import View
+from awbench.kernels.operator import AUTO
 from awbench.training import trainer
-from awbench.training.distributed import World, choose_device
+from awbench.training.distributed import World
+from awbench.training.job import set_strategy
 from awbench.training.loop import Loop
 from awbench.training.recipe import load_recipe
 
@@ -47,30 +49,12 @@ def alternate(first: Callable[[], None], second: Callable[[], None]) -> tuple[fl
     return statistics.median(columns[0]), statistics.median(columns[1]), statistics.median(b / a for a, b in pairs)
 
 
-def bare_steps(model: torch.nn.Module, batch: Batch) -> Callable[[], None]:
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9, weight_decay=1e-4)
-
-    def run() -> None:
-        with torch.enable_grad():
-            for _ in range(STEPS):
-                optimizer.zero_grad(set_to_none=True)
-                F.cross_entropy(model(batch.images), batch.labels).backward()
-                optimizer.step()
-
-    return run
-
-
-def noise(count: int, size: int, device: torch.device) -> Batch:
-    return Batch(torch.randn(count, 3, size, size, device=device), torch.randint(0, 1000, (count,), device=device))
-
-
 @pytest.mark.benchmark(group="training loop")
 @pytest.mark.parametrize("name", ["resnet18", "aw_resnet18"])
-def test_loop_overhead(benchmark, name, tmp_path, monkeypatch, capsys):
+def test_loop_overhead(benchmark, name, device, noise, sgd_steps, tmp_path, monkeypatch, capsys):
     """Our loop, its logging, watching and checks included, over the same steps without it."""
-    device = choose_device("auto")
     count, size = (256, 224) if device.type == "cuda" else (16, 96)
-    batch = noise(count, size, device)
+    batch = noise(count, size)
     recipe = load_recipe("cbam", [f"batch_size={count}", f"norm_batch_size={count}", "epochs=1", "optimizer.lr=1e-6"])
     images = ArrayImages(np.zeros((count * STEPS, 8, 8, 3), np.uint8), np.zeros(count * STEPS, np.int64))
     split = Split(images, 1000, "", "")
@@ -78,16 +62,24 @@ def test_loop_overhead(benchmark, name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(trainer.Classification, "evaluate", lambda self: trainer.Accuracy(1, 1, 1, 0.0))
     monkeypatch.setattr(Loop, "_save", lambda self: None)
     model = awbench.build(name).to(device)
+    set_strategy(model, AUTO)  # as `awbench train` does
     runs = itertools.count()
 
     def loop() -> None:
         run = trainer.Run(
-            {}, recipe, find_dataset("imagenet"), split, split, 0, tmp_path / str(next(runs)), deterministic=False
+            settings={},
+            seed=0,
+            output=tmp_path / str(next(runs)),
+            deterministic=False,
+            recipe=recipe,
+            dataset=find_dataset("imagenet"),
+            train=split,
+            val=split,
         )
         with torch.enable_grad():
             trainer.train(run, model, World(0, 1, device))
 
-    bare = bare_steps(model, batch)
+    bare = sgd_steps(model, batch, STEPS)
     plain, ours, ratio = alternate(bare, loop)
     benchmark.extra_info.update(images_per_s=count * STEPS / ours, bare_images_per_s=count * STEPS / plain, ratio=ratio)
     benchmark.pedantic(loop, rounds=2)
@@ -96,14 +88,13 @@ def test_loop_overhead(benchmark, name, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.benchmark(group="training step against timm")
-def test_step_against_timm(benchmark, capsys):
+def test_step_against_timm(benchmark, device, noise, sgd_steps, capsys):
     """The same network and settings, timm's model and optimizer."""
     timm = pytest.importorskip("timm", reason="timm is not installed: pip install timm")
     from timm.optim import create_optimizer_v2
 
-    device = choose_device("auto")
     count, size = (256, 224) if device.type == "cuda" else (16, 96)
-    batch = noise(count, size, device)
+    batch = noise(count, size)
     theirs_model = timm.create_model("resnet18").to(device)
     optimizer = create_optimizer_v2(theirs_model, "momentum", lr=1e-3, weight_decay=1e-4, momentum=0.9)
 
@@ -114,7 +105,7 @@ def test_step_against_timm(benchmark, capsys):
                 F.cross_entropy(theirs_model(batch.images), batch.labels).backward()
                 optimizer.step()
 
-    ours = bare_steps(awbench.build("resnet18").to(device), batch)
+    ours = sgd_steps(awbench.build("resnet18").to(device), batch, STEPS)
     _, seconds, ratio = alternate(theirs, ours)
     benchmark.extra_info.update(images_per_s=count * STEPS / seconds, ratio=ratio)
     benchmark.pedantic(ours, rounds=2)

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_every_benchmark_can_be_collected(root):
+    """`make bench` takes minutes; that it starts at all is known in seconds."""
+    words = [sys.executable, "-m", "pytest", "benchmarks", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    found = subprocess.run(words, cwd=root, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
+    for suite in (root / "benchmarks").glob("test_*.py"):
+        assert f"{suite.name}::" in found.stdout
