@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import awbench
+from awbench.attention.aw_convolution import set_strategy
 from awbench.kernels.operator import AUTO
-from awbench.training.job import set_strategy
 
 ROUNDS, WARM_UP_ROUNDS = 12, 3
 

@@ -50,7 +50,8 @@ def latency_record(variant: str, ratio: tuple[float, float, float], finished: st
         options=describe_options(of, ModelOptions()),
         settings={
             "device": "cpu", "batch_size": 1, "dtype": "float32", "layout": "contiguous", "compile": False,
-            "cuda_graph": False, "image_size": of.architecture.image_size, "device_name": "a CPU", "over": of.plain,
+            "cuda_graph": False, "aw_strategy": "auto", "image_size": of.architecture.image_size,
+            "device_name": "a CPU", "over": of.plain,
             "threads": 2, **settings,
         },
         values=values,

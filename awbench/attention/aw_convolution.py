@@ -207,3 +207,10 @@ class AWConv2d(nn.Conv2d):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, residual={self.residual}, strategy={self.strategy}"
+
+
+def set_strategy(model: nn.Module, strategy: str) -> None:
+    """How every AW-convolution of a network is executed, see `awbench.kernels`."""
+    for module in model.modules():
+        if isinstance(module, AWConv2d):
+            module.strategy = strategy

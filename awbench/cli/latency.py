@@ -61,6 +61,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--compile", action="store_true", help="through torch.compile")
     parser.add_argument("--cuda-graph", action="store_true", help="captured once and replayed")
     parser.add_argument("--image-size", type=int, metavar="N", help="pixels a side (default: 224, CIFAR-style 32)")
+    parser.add_argument("--aw-strategy", default="auto", metavar="NAME", help="how AW-convolutions are executed (auto)")
     parser.add_argument("--threads", type=int, metavar="N", help="of a CPU (default: torch's own)")
     parser.add_argument(
         "--width", type=float, default=2.0, metavar="PERCENT", help="stop when every ratio's interval is so narrow (2)"
@@ -94,7 +95,14 @@ def run(args: argparse.Namespace) -> int:
     from awbench.training.distributed import choose_device
 
     base = LatencySettings(
-        choose_device(args.device).type, 1, args.dtype, args.layout, args.compile, args.cuda_graph, args.image_size
+        choose_device(args.device).type,
+        1,
+        args.dtype,
+        args.layout,
+        args.compile,
+        args.cuda_graph,
+        args.image_size,
+        args.aw_strategy,
     )
     jobs = [(group, replace(base, batch_size=size)) for group in by_task if group for size in args.batch_size]
     for _, settings in jobs:

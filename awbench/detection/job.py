@@ -187,9 +187,9 @@ def train_detector(
         UserError: the engine is not installed, the data, the weights or the recipe is at fault.
         BusyError, Preempted, OSError: as `awbench.training.job.train_job`.
     """
+    from awbench.attention.aw_convolution import set_strategy
     from awbench.detection.engine import find_engine
     from awbench.detection.training import DetectionRun, DetectionTask
-    from awbench.training.job import set_strategy
     from awbench.training.loop import Loop, seed_weights
     from awbench.training.recorded import Outcome, recorded_run
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from awbench.attention.aw_convolution import set_strategy
 from awbench.data.coco import DetectionImage
 from awbench.data.detection_views import DetectionSample, DetectionView
 from awbench.data.pixels import IMAGENET_RGB
@@ -87,6 +88,7 @@ def _prepare(
         torch.manual_seed(0)
         model, _ = engine.build(detector)
     fix_proposals(engine, model)
+    set_strategy(model, settings.aw_strategy)
     model = model.eval().to(settings.device).to(memory_format=LAYOUTS[settings.layout])
 
     def read(index: int) -> DetectionSample:

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from awbench.attention.aw_convolution import set_strategy
 from awbench.errors import UserError
+from awbench.kernels.operator import check_strategy
 from awbench.measure.complexity import check_image_size
 from awbench.measure.timing import Case, Goal, Timing, Timings, interleave, timer_for
 from awbench.models import build_variant
@@ -39,6 +41,7 @@ class LatencySettings:
         compile: through torch.compile.
         cuda_graph: captured once and replayed.
         image_size: pixels a side; None for the architecture's own.
+        aw_strategy: how AW-convolutions are executed.
     """
 
     device: str = "cpu"
@@ -48,6 +51,7 @@ class LatencySettings:
     compile: bool = False
     cuda_graph: bool = False
     image_size: int | None = None
+    aw_strategy: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ def check_settings(settings: LatencySettings) -> torch.dtype:
         raise UserError(f"batch size {settings.batch_size} is not a number of images; use 1 or more")
     if settings.layout not in LAYOUTS:
         raise UserError(f"layout {settings.layout!r} is not known; use {' or '.join(LAYOUTS)}")
+    check_strategy(settings.aw_strategy)
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda is not available on this machine; use --device cpu")
     if settings.cuda_graph and settings.device != "cuda":
@@ -213,6 +218,7 @@ def _prepare_classifier(variant: Variant, options: ModelOptions, settings: Laten
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_variant(variant.name, options).eval().to(device, dtype).to(memory_format=layout)
+        set_strategy(model, settings.aw_strategy)
         pool = _pool_size(torch.Size(shape).numel() * dtype.itemsize)
         images = [torch.randn(shape).to(device, dtype, memory_format=layout) for _ in range(pool)]
     peak = peak_memory(model, images[0], lambda: model(images[0]))

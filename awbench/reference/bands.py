@@ -96,7 +96,7 @@ def check_latency(store: RecordStore, bands: Iterable[LatencyBand], device: str)
 
 def band_setting(band: LatencyBand) -> dict[str, Any]:
     """What a record says that was measured under the band's setting."""
-    plainly = {"compile": False, "cuda_graph": False, "default_options": True}
+    plainly = {"compile": False, "cuda_graph": False, "aw_strategy": "auto", "default_options": True}
     return {
         "variant": band.variant, "device": band.device, "batch_size": band.batch_size,
         "dtype": band.dtype, "layout": band.layout, **plainly,

@@ -65,6 +65,8 @@ def _setting(record: Record) -> str:
         f"{settings['image_size']} pixels",
     ]
     words += [word for word in ("compile", "cuda_graph") if settings[word]]
+    if settings["aw_strategy"] != "auto":
+        words.append(f"AW {settings['aw_strategy']}")
     if "engine" in settings:
         words.append(settings["engine"])
     if "threads" in settings:
@@ -99,7 +101,11 @@ def latency_object(record: Record) -> dict[str, Any]:
     of_detectors: dict[str, Any] = {name: values[name] for name in ("data_ms", "post_processing_ms") if name in values}
     return {
         "variant": record.variant,
-        **{name: settings[name] for name in (*described, "threads", "tf32", "engine") if name in settings},
+        **{
+            name: settings[name]
+            for name in (*described, "aw_strategy", "threads", "tf32", "engine")
+            if name in settings
+        },
         "latency_ms": values["latency_ms"],
         "ci_ms": [values["latency_ms_low"], values["latency_ms_high"]],
         **of_detectors,

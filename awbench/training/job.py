@@ -17,8 +17,6 @@ from awbench.training.recipe import Recipe
 from awbench.variants import ModelOptions, Variant, describe_options
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from awbench.training.distributed import World
 
 # Raised when the loop is changed so that the same settings give another result: old records then stand
@@ -107,6 +105,7 @@ def train_job(
         BusyError: another process trains the same job.
         UserError, Preempted, OSError: as `awbench.training.trainer.train`.
     """
+    from awbench.attention.aw_convolution import set_strategy
     from awbench.models import build_variant
     from awbench.models.weights import load_weights
     from awbench.training.loop import seed_weights
@@ -153,15 +152,6 @@ def train_job(
         )
 
     return recorded_run(identity, store, output, device, work)
-
-
-def set_strategy(model: nn.Module, strategy: str) -> None:
-    """How every AW-convolution of a network is executed."""
-    from awbench.attention import AWConv2d
-
-    for module in model.modules():
-        if isinstance(module, AWConv2d):
-            module.strategy = strategy
 
 
 def accuracy_values(accuracy: Accuracy) -> dict[str, Quantity]:

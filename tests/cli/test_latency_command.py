@@ -70,6 +70,7 @@ def test_detectors_tell_data_network_and_post_processing_apart(awbench, monkeypa
         (("--budget", "-3"), "--budget -3"),
         (("--width", "nan"), "--width nan"),
         (("--threads", "0"), "--threads 0"),
+        (("--aw-strategy", "grouped2"), "did you mean grouped?"),
         (("--device", "tpu"), "device 'tpu' is not known; use auto, cpu or cuda"),
         (("--image-size", "3"), "image size 3 is too small for resnet20"),
         (("--engine", "torchvision"), "--engine concerns no variant named"),
