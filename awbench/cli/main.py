@@ -22,9 +22,11 @@ weights of a convolution, beside SE, CBAM and others.
 
   awbench list                     what exists
   awbench complexity aw_resnet50   count parameters and multiply-accumulates
+  awbench latency aw_resnet50      time it beside the plain network
   awbench train aw_resnet20        train on the embedded digits, record the accuracy
   awbench reproduce                measure what this machine can, compare, write tables
   awbench table complexity         published numbers beside measured ones, from records
+  awbench check                    hold everything to what it must be
 """
 
 
