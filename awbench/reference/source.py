@@ -176,6 +176,7 @@ class Claim(Strict):
     Attributes:
         variant, over: a variant's name, or attention settings ("aw_se" over "se"), pairwise.
         delta: the stated gain, in `unit`.
+        margin: how far from it a gain still counts as it, in `unit`; half of it where none is given (chosen).
         relation: "equal", or "up_to" for the best of several.
     """
 
@@ -185,6 +186,7 @@ class Claim(Strict):
     variant: str | list[str]
     over: str | list[str]
     delta: Decimal
+    margin: Annotated[Decimal, Field(gt=0)] | None = None
     relation: Literal["equal", "up_to"]
     dataset: str
     text: str

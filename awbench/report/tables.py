@@ -9,19 +9,17 @@ from awbench.records import RecordStore
 from awbench.reference.compare import Comparison, ComplexityIndex, compare_complexity, describe_layers
 from awbench.reference.load import ReferenceNumber, References
 from awbench.reference.measured import measured
-from awbench.reference.source import METRICS, ComplexityConvention
+from awbench.reference.source import ComplexityConvention
 from awbench.reference.statistics import mean_and_spread
 from awbench.report.accuracy import proxy_table
+from awbench.report.claims import NEEDS as TRAINING_NEEDS
+from awbench.report.claims import claims_table
 from awbench.report.detection import detectors_table, needs, shapes_table
 from awbench.report.formats import Table
 from awbench.report.latency import speed_table
 from awbench.variants import STRIDE_PLACEMENTS, list_variants
 
-NEEDS = {
-    "accuracy": "not measured: needs ImageNet and a CUDA GPU (AWBENCH_IMAGENET=DIR awbench reproduce)",
-    "detection": "not measured: needs COCO and a CUDA GPU (AWBENCH_COCO=DIR awbench reproduce)",
-    "latency": "not measured: needs the device the source measured on",
-}
+NEEDS = {**TRAINING_NEEDS, "latency": "not measured: needs the device the source measured on"}
 
 
 def complexity_table(store: RecordStore, references: References) -> Table:
@@ -219,40 +217,6 @@ def _unknown_notes(references: References) -> tuple[str, ...]:
     return tuple(
         f"{source}: numbers unknown here; reference_results/README.md says how to enter them."
         for source in references.unknown
-    )
-
-
-def claims_table(store: RecordStore, references: References) -> Table:
-    """The claims under test; none can be judged without records of training runs."""
-    rows, objects = [], []
-    for source, claim in references.claims:
-        needs = NEEDS[METRICS[claim.metric].kind]
-        variant = claim.variant if isinstance(claim.variant, str) else ", ".join(claim.variant)
-        over = claim.over if isinstance(claim.over, str) else ", ".join(claim.over)
-        prefix = "" if claim.relation == "equal" else "up to "
-        standing = claim.standing or source.standing or "unknown"
-        rows.append((claim.id, variant, over, claim.metric, f"{prefix}{claim.delta:+} {claim.unit}", standing, needs))
-        objects.append(
-            {
-                "id": claim.id,
-                "variant": claim.variant,
-                "over": claim.over,
-                "metric": claim.metric,
-                "claimed_difference": float(claim.delta),
-                "relation": claim.relation,
-                "unit": claim.unit,
-                "dataset": claim.dataset,
-                "standing": standing,
-                "url": claim.url or source.url,
-                "verdict": needs,
-            }
-        )
-    return Table(
-        title="The paper's claims",
-        columns=("claim", "variant", "over", "metric", "claimed difference", "standing", "verdict"),
-        rows=rows,
-        objects=objects,
-        right_aligned=frozenset({"claimed difference"}),
     )
 
 

@@ -1,0 +1,118 @@
+"""The table of claims and their verdicts, from records."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from awbench.records import RecordStore
+from awbench.reference.claims import LEVEL, JudgedClaim, Pair, judge_claims, margin_of
+from awbench.reference.load import References
+from awbench.reference.source import METRICS
+from awbench.reference.verdicts import Verdict
+from awbench.report.formats import Table
+
+NEEDS = {
+    "accuracy": "not measured: needs ImageNet and a CUDA GPU (AWBENCH_IMAGENET=DIR awbench reproduce)",
+    "detection": "not measured: needs COCO and a CUDA GPU (AWBENCH_COCO=DIR awbench reproduce)",
+}
+COLUMNS = (
+    "claim", "variant", "over", "metric", "claimed difference", "measured difference", "runs", "standing", "verdict",
+)  # fmt: skip
+
+
+def claims_table(store: RecordStore, references: References) -> Table:
+    """A row for each claim under test; where it speaks of several pairs, one for each that was measured."""
+    rows: list[tuple[str, ...]] = []
+    objects: list[dict[str, Any]] = []
+    for judged in judge_claims(store, references):
+        rows += _rows(judged)
+        objects.append(_object(judged))
+    return Table(
+        title="The paper's claims",
+        columns=COLUMNS,
+        rows=rows,
+        objects=objects,
+        notes=(
+            "A gain counts as the claimed one within a margin: half of it, unless the claim's file gives another. "
+            "Reproduced: the whole interval of the measured gain lies within. Contradicted: all of it lies beyond, on "
+            "either side; too much is suspect too. Inconclusive: neither.",
+            f"Intervals are Welch's t over runs with different seeds; those of all measured claims hold together at "
+            f"{LEVEL:.0%} (Bonferroni). With a single run the spread is that of published reruns, and said so.",
+            "Runs on digits and shapes are no evidence for any claim; they have their own tables (proxy, shapes).",
+        ),
+        right_aligned=frozenset({"claimed difference", "measured difference"}),
+    )
+
+
+def _rows(judged: JudgedClaim) -> list[tuple[str, ...]]:
+    claim = judged.claim
+    variant, over = (side if isinstance(side, str) else ", ".join(side) for side in (claim.variant, claim.over))
+    prefix = "" if claim.relation == "equal" else "up to "
+    measured = [pair for pair in judged.pairs if pair.verdict.outcome != "not measured"]
+    head = (claim.id, variant, over, claim.metric, f"{prefix}{claim.delta:+} {claim.unit}")
+    if not measured:
+        return [(*head, "", "", judged.standing, NEEDS[METRICS[claim.metric].kind])]
+    if claim.relation == "equal":
+        return [(*head, *_pair_cells(measured[0]), judged.standing, describe(measured[0].verdict))]
+    rows = [(*head, "", "", judged.standing, judged.outcome)]
+    return rows + [
+        ("", pair.variant, pair.over, claim.metric, "", *_pair_cells(pair), "", describe(pair.verdict))
+        for pair in measured
+    ]
+
+
+def _pair_cells(pair: Pair) -> tuple[str, str]:
+    difference = pair.verdict.difference
+    assert difference is not None, "it was measured"
+    interval = "unknown" if math.isnan(difference.low) else f"{difference.low:+.2f} to {difference.high:+.2f}"
+    return f"{difference.value:+.2f} ({interval})", f"{pair.runs[0]} and {pair.runs[1]}"
+
+
+def describe(verdict: Verdict) -> str:
+    """E.g. "inconclusive: about 3 more runs of each would settle it; spread of these runs"."""
+    if verdict.outcome != "inconclusive":
+        return f"{verdict.outcome}; spread of {verdict.spread}"
+    if verdict.spread.startswith("unknown"):
+        return f"inconclusive: spread {verdict.spread}"
+    more = verdict.more_runs
+    settles = "no 1000 runs" if more is None else f"about {more} more run(s) of each"
+    return f"inconclusive: {settles} would settle it; spread of {verdict.spread}"
+
+
+def _object(judged: JudgedClaim) -> dict[str, Any]:
+    claim = judged.claim
+    needs = NEEDS[METRICS[claim.metric].kind]
+    return {
+        "id": claim.id,
+        "variant": claim.variant,
+        "over": claim.over,
+        "metric": claim.metric,
+        "claimed_difference": float(claim.delta),
+        "margin": margin_of(claim),
+        "relation": claim.relation,
+        "unit": claim.unit,
+        "dataset": claim.dataset,
+        "standing": judged.standing,
+        "url": judged.url,
+        "outcome": judged.outcome,
+        "verdict": needs if judged.outcome == "not measured" else judged.outcome,
+        "pairs": [_pair_object(pair) for pair in judged.pairs if pair.verdict.outcome != "not measured"],
+    }
+
+
+def _pair_object(pair: Pair) -> dict[str, Any]:
+    difference = pair.verdict.difference
+    assert difference is not None, "it was measured"
+    known = not math.isnan(difference.low)
+    return {
+        "variant": pair.variant,
+        "over": pair.over,
+        "runs": list(pair.runs),
+        "difference": difference.value,
+        "interval": [difference.low, difference.high] if known else None,
+        "level": difference.level,
+        "outcome": pair.verdict.outcome,
+        "spread": pair.verdict.spread,
+        "more_runs": pair.verdict.more_runs,
+    }

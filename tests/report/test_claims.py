@@ -1,0 +1,126 @@
+"""The claims table from made-up ImageNet and COCO records: verdicts change as they should."""
+
+from __future__ import annotations
+
+import pytest
+from sample_records import make_record
+
+from awbench.records import Quantity, RecordStore
+from awbench.reference.load import load_references
+from awbench.report.tables import TABLES
+from awbench.training.job import PROTOCOL
+from awbench.training.recipe import load_recipe
+from awbench.variants import ModelOptions, describe_options, parse_variant
+
+NOISE = (-0.05, 0.0, 0.05)
+
+
+@pytest.fixture
+def store(tmp_path) -> RecordStore:
+    return RecordStore(tmp_path)
+
+
+def add(store, variant, *top1, **changes):
+    """A training of each value, with seeds from 0 on."""
+    for seed, value in enumerate(top1):
+        settings = {
+            "origin": "trained", "dataset": "imagenet", "recipe": load_recipe("cbam").identity(), "seed": seed,
+            "protocol": PROTOCOL, "evaluation": {"resize": 256, "crop": 224}, **changes,
+        }  # fmt: skip
+        images = settings.pop("images", 50_000)
+        store.add(
+            make_record(
+                kind="accuracy",
+                variant=variant,
+                options=describe_options(parse_variant(variant), ModelOptions()),
+                settings=settings,
+                inputs={"val_sha256": "0", "initial_weights_sha256": "random"},
+                values={
+                    "top1": Quantity(value=value, unit="percent"),
+                    "images": Quantity(value=images, unit="images"),
+                },
+            )
+        )
+
+
+def claims(store):
+    return {row["id"]: row for row in TABLES["claims"](store, load_references()).objects}
+
+
+def runs(mean):
+    return [mean + noise for noise in NOISE]
+
+
+def test_on_a_fresh_machine_all_four_say_what_they_need(store):
+    table = TABLES["claims"](store, load_references())
+    assert len(table.rows) == len(table.objects) == 4
+    for row, one in zip(table.rows, table.objects, strict=True):
+        assert one["outcome"] == "not measured" and one["pairs"] == []
+        variable = "AWBENCH_IMAGENET" if one["metric"] == "top1" else "AWBENCH_COCO"
+        assert f"{variable}=DIR awbench reproduce" in row[-1]
+
+
+@pytest.mark.parametrize(
+    ("gain", "outcome"),
+    [(1.0, "reproduced"), (0.8, "reproduced"), (0.0, "contradicted"), (2.0, "contradicted"), (0.45, "inconclusive")],
+)
+def test_the_gain_decides(store, gain, outcome):
+    add(store, "resnet101", *runs(77.4))
+    add(store, "aw_resnet101", *runs(77.4 + gain))
+    judged = claims(store)["imagenet-r101"]
+    (pair,) = judged["pairs"]
+    assert judged["outcome"] == outcome
+    assert pair["difference"] == pytest.approx(gain) and pair["runs"] == [3, 3]
+    assert pair["interval"][0] < gain < pair["interval"][1] and pair["spread"] == "these runs"
+    others = [row["outcome"] for name, row in claims(store).items() if name != "imagenet-r101"]
+    assert others == ["not measured"] * 3
+
+
+def test_inconclusive_says_how_many_runs_are_missing(store):
+    add(store, "resnet101", 77.1, 77.4, 77.7)
+    add(store, "aw_resnet101", 78.1, 78.4, 78.7)
+    table = TABLES["claims"](store, load_references())
+    (row,) = [row for row in table.rows if row[0] == "imagenet-r101"]
+    assert "inconclusive: about 2 more run(s) of each would settle it; spread of these runs" in row[-1]
+
+
+def test_a_single_run_uses_the_published_reruns_and_says_so(store):
+    add(store, "resnet101", 77.4)
+    add(store, "aw_resnet101", 78.4)
+    (pair,) = claims(store)["imagenet-r101"]["pairs"]
+    assert pair["outcome"] == "inconclusive" and "torchvision ResNet-50 V1 recipe, retrained" in pair["spread"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": "digits"}, {"images": 1000}, {"origin": "weights"}, {"protocol": 0},
+        {"recipe": load_recipe("torchvision-v1").identity()}, {"evaluation": {"resize": 232, "crop": 224}},
+    ],
+)  # fmt: skip
+def test_what_was_not_trained_and_evaluated_alike_is_no_evidence(store, changes):
+    add(store, "resnet101", *runs(77.4))
+    add(store, "aw_resnet101", *runs(78.4), **changes)
+    assert claims(store)["imagenet-r101"]["outcome"] == "not measured"
+
+
+def test_up_to_is_about_the_best_of_several(store):
+    for base in ("se", "cbam"):
+        add(store, f"{base}_resnet101", *runs(78.0))
+    add(store, "aw_se_resnet101", *runs(78.0))
+    assert claims(store)["imagenet-combined"]["outcome"] == "inconclusive"  # the other pair may show it
+    add(store, "aw_cbam_resnet101", *runs(78.57))
+    judged = claims(store)["imagenet-combined"]
+    assert judged["outcome"] == "reproduced"
+    assert [pair["outcome"] for pair in judged["pairs"]] == ["contradicted", "reproduced"]
+
+
+def test_up_to_is_contradicted_by_all_showing_less_or_one_showing_more(store, tmp_path):
+    for base in ("se", "cbam"):
+        add(store, f"{base}_resnet101", *runs(78.0))
+        add(store, f"aw_{base}_resnet101", *runs(78.0))
+    assert claims(store)["imagenet-combined"]["outcome"] == "contradicted"
+    other = RecordStore(tmp_path / "other")
+    add(other, "se_resnet101", *runs(78.0))
+    add(other, "aw_se_resnet101", *runs(80.0))
+    assert claims(other)["imagenet-combined"]["outcome"] == "contradicted"
