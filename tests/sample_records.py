@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from awbench.records import Quantity, Record
+from awbench.records.environment import cpu_name, latency_source_digest, package_version
 from awbench.variants import ModelOptions, describe_options, parse_variant
 
 
@@ -34,6 +35,7 @@ def make_record(**changes) -> Record:
 def latency_record(variant: str, ratio: tuple[float, float, float], finished: str = "", **settings) -> Record:
     """A latency record of a network on a CPU; `ratio` is (value, low, high), the plain network takes 10 ms."""
     of = parse_variant(variant)
+    source = settings.pop("source", latency_source_digest())
     values = {f"ratio_to_plain{part}": Quantity(value=r, unit="of the plain network's latency")
               for part, r in zip(("", "_low", "_high"), ratio, strict=True)}  # fmt: skip
     values |= {f"latency_ms{part}": Quantity(value=10 * r, unit="ms")
@@ -51,9 +53,10 @@ def latency_record(variant: str, ratio: tuple[float, float, float], finished: st
         settings={
             "device": "cpu", "batch_size": 1, "dtype": "float32", "layout": "contiguous", "compile": False,
             "cuda_graph": False, "aw_strategy": "auto", "image_size": of.architecture.image_size,
-            "device_name": "a CPU", "over": of.plain,
+            "device_name": cpu_name(), "over": of.plain,
             "threads": 2, **settings,
         },
+        inputs={"source_sha256": source, "torch": package_version("torch")},
         values=values,
         environment={"run": "1"},
         finished=finished or "2026-01-01T00:00:01.000000Z",

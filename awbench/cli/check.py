@@ -87,10 +87,12 @@ def device_name() -> str:
 
 
 def measure_bands(store: RecordStore, latency_bands: list[Any]) -> None:
-    """Measure the networks that have a band on this device and no record of the present source."""
+    """Measure the networks that have a band on this device and no record here that meets it."""
     from awbench.measure.latency import LatencySettings
     from awbench.measure.timing import Goal
     from awbench.recording import record_latency
+    from awbench.reference.bands import band_name, check_latency
+    from awbench.reference.checks import HOLDS
 
     here = device_name()
     device = "cpu" if here == "cpu" else "cuda"
@@ -100,10 +102,14 @@ def measure_bands(store: RecordStore, latency_bands: list[Any]) -> None:
         variant = parse_variant(band.variant)
         return band.batch_size, band.dtype, band.layout, variant.task
 
-    wanted = sorted((band for band in latency_bands if band.device == here), key=setting)
+    of_here = [band for band in latency_bands if band.device == here]
+    held = {check.name for check in check_latency(store, of_here, here) if check.status == HOLDS}
+    wanted = sorted((band for band in of_here if band_name(band) not in held), key=setting)
     for (batch, dtype, layout, _), group in groupby(wanted, key=setting):
         variants = [parse_variant(band.variant) for band in group]
         settings = LatencySettings(device, batch, dtype, layout)
         with watching(variants, goal) as tell:
-            _, new = record_latency(store, variants, ModelOptions(), settings, goal, force=False, tell=tell)
-        say(f"latency of {len(variants)} networks: {'measured' if new else f'found in {store.results}'}")
+            record_latency(store, variants, ModelOptions(), settings, goal, tell=tell)
+        say(f"latency of {len(variants)} networks measured")
+    if held:
+        say(f"latency of {len(held)} networks found in {store.results}")

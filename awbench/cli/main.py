@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import awbench
@@ -63,8 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def entry_point() -> None:
-    """The `awbench` script."""
-    sys.exit(main())
+    """The `awbench` script. A defect of ours is neither "off" nor anybody's input: EX_SOFTWARE of sysexits.h."""
+    try:
+        code = main()
+    except Exception:
+        traceback.print_exc()
+        code = 70
+    sys.exit(code)
 
 
 def _parser() -> Parser:

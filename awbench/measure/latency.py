@@ -23,7 +23,9 @@ from awbench.variants import ModelOptions, Variant, parse_variant
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 NETWORK = "network"
 _USUAL_DTYPES = "float32, bfloat16, float16 or float64"
-_POOL_BYTES = 64 * 2**20  # of inputs: more than most last-level caches hold
+# How libraries say it that have no exception of their own for it.
+_MEMORY_ENDED = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "Storage size calculation overflowed")
+_POOL_BYTES = 64 * 2**20  # of inputs
 _LARGEST_POOL = 64
 
 Tell = Callable[[int, float], None]
@@ -197,14 +199,14 @@ def _measure_or_none(
     """(peak memory of each, the timings), or None where memory ends; all that it held is free when it returns."""
     device = torch.device(settings.device)
     try:
-        with torch.inference_mode(), _fastest_algorithms(device):
+        with torch.inference_mode(), _fastest_algorithms(device), _every_network_compiled():
             prepared = [prepare(variant, settings) for variant in variants]
             timings = interleave([network.case for network in prepared], timer_for(device), goal, tell)
             return [network.peak_memory_bytes for network in prepared], timings
     except (torch.OutOfMemoryError, MemoryError):
         pass
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # the CPU's allocator has no exception of its own
+        if not any(words in str(error) for words in _MEMORY_ENDED):
             raise
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -219,10 +221,12 @@ def _prepare_classifier(variant: Variant, options: ModelOptions, settings: Laten
         torch.manual_seed(0)
         model = build_variant(variant.name, options).eval().to(device, dtype).to(memory_format=layout)
         set_strategy(model, settings.aw_strategy)
+        _demand_room(2 * torch.Size(shape).numel() * dtype.itemsize, device)
         pool = _pool_size(torch.Size(shape).numel() * dtype.itemsize)
         images = [torch.randn(shape).to(device, dtype, memory_format=layout) for _ in range(pool)]
-    peak = peak_memory(model, images[0], lambda: model(images[0]))
     run: Callable[[Tensor], Any] = _compiled(model, variant.name, images[0]) if settings.compile else model
+    # what a graph allocates is its own pool, which nobody counts
+    peak = None if settings.cuda_graph else peak_memory(model, images[0], lambda: run(images[0]))
     inputs = itertools.cycle(images)
     next_input: Callable[[], Tensor] = inputs.__next__
     if settings.cuda_graph:
@@ -230,8 +234,21 @@ def _prepare_classifier(variant: Variant, options: ModelOptions, settings: Laten
     return Prepared(Case(variant.name, next_input, {NETWORK: run}, NETWORK, variant.plain), peak)
 
 
+def _demand_room(needed: int, device: torch.device) -> None:
+    """Refuse what this machine does not have: Linux would give it, and kill the process when it is used.
+
+    Args:
+        needed: bytes.
+
+    Raises:
+        MemoryError: there are fewer.
+    """
+    if device.type == "cpu" and needed > os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        raise MemoryError
+
+
 def _pool_size(image_bytes: int) -> int:
-    """Enough different inputs that none is still in a cache when its turn comes again."""
+    """Enough different inputs that a call hardly finds its own in a cache; of small ones, as many as we keep."""
     return min(_LARGEST_POOL, max(2, -(-_POOL_BYTES // image_bytes)))
 
 
@@ -271,6 +288,14 @@ def _fastest_algorithms(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
+def _every_network_compiled() -> Iterator[None]:
+    """torch.compile gives up, with a warning, after eight networks that share the code of one class."""
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(recompile_limit=1000, fail_on_recompile_limit_hit=True):
+        yield
 
 
 def peak_memory(model: nn.Module, image: Tensor, run: Callable[[], Any]) -> int | None:

@@ -169,9 +169,8 @@ def interleave(
             if rounds >= FEWEST_ROUNDS and rounds % _ROUNDS_BETWEEN_CHECKS == 0:
                 widest = _widest(cases, times, goal.level)
                 tell(rounds, widest)
-    baselines = sorted({case.baseline for case in cases})
     judged = {case.name: times[case.name][case.judged] for case in cases}
-    notes = [note for name in baselines for note in disturbance(name, judged[name])]
+    notes = [note for name, values in judged.items() for note in disturbance(name, values)]
     timings = [
         Timing(
             case.name,

@@ -11,6 +11,7 @@ from pydantic import model_validator
 
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
+from awbench.records.environment import cpu_name, latency_source_digest, package_version
 from awbench.reference.checks import HOLDS, NOT_MEASURED, OFF, Check, Status
 from awbench.reference.load import load_validated
 from awbench.reference.locked import locked_folder
@@ -63,17 +64,19 @@ def load_bands(path: Path | None = None) -> list[LatencyBand]:
 
 
 def check_latency(store: RecordStore, bands: Iterable[LatencyBand], device: str) -> list[Check]:
-    """The newest ratio of each band's setting, measured within one run, must lie in the band.
+    """The newest ratio of each band's setting, measured within one run here and now, must lie in the band.
+
+    Records of other source, another torch or another processor say nothing of this one.
 
     Args:
         device: "cpu" or the GPU's name; bands of others are left out.
     """
-    records = store.load("latency")
+    records = [record for record in store.load("latency") if _is_of_here(record)]
     checks = []
     for band in bands:
         if band.device != device:
             continue
-        name = f"{band.variant}, batch {band.batch_size}, {band.dtype}, {band.layout}, {band.device}"
+        name = band_name(band)
         of_network = [record for record in records if record.variant == band.variant]
         found = [record for record in of_network if band_setting(band).items() <= _setting(record).items()]
         if not found:
@@ -83,15 +86,29 @@ def check_latency(store: RecordStore, bands: Iterable[LatencyBand], device: str)
             continue
         newest = max(found, key=lambda record: record.finished)
         ratio, low, high = (float(newest.value(f"ratio_to_plain{part}")) for part in ("", "_low", "_high"))
+        inside = band.at_least <= ratio <= band.at_most
         if low > band.at_most or high < band.at_least:
             status: Status = OFF
         else:
-            status = HOLDS if high - low <= _WIDEST * ratio else NOT_MEASURED
+            status = HOLDS if inside and high - low <= _WIDEST * ratio else NOT_MEASURED
         words = f"{ratio:.3f} ({low:.3f} to {high:.3f}) of the plain latency, band {band.at_least} to {band.at_most}"
         if status == NOT_MEASURED:
             words += f"; {NOT_MEASURED} finely enough: needs 'awbench latency' again, without other load"
         checks.append(Check("latency", name, status, words))
     return checks
+
+
+def band_name(band: LatencyBand) -> str:
+    return f"{band.variant}, batch {band.batch_size}, {band.dtype}, {band.layout}, {band.device}"
+
+
+def _is_of_here(record: Record) -> bool:
+    """Whether the present source was timed with the present torch on this machine's kind of processor or GPU."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    here = {"source_sha256": latency_source_digest(), "torch": package_version("torch")}
+    return here.items() <= record.inputs.items() and record.settings["device_name"] in (cpu_name(), gpu)
 
 
 def band_setting(band: LatencyBand) -> dict[str, Any]:

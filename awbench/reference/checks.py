@@ -46,6 +46,8 @@ def outcome(checks: Iterable[Check], required: Iterable[str]) -> int:
     checks, kinds = list(checks), set(required)
     if any(check.status == OFF for check in checks):
         return 1
+    if kinds - {check.kind for check in checks}:  # nothing of a required kind was there to be checked
+        return 3
     missing = [check for check in checks if check.status == NOT_MEASURED and (check.required or check.kind in kinds)]
     return 3 if missing else 0
 

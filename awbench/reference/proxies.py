@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,10 @@ from awbench.reference.statistics import welch_difference
 from awbench.validation import Strict
 
 _PROXY_LEVEL = 0.95  # of all proxies together: each of n is judged at 1 - 0.05/n
+
+
+# Of the locked mean: below it something is broken, however few the runs are or much they scatter. Chosen.
+_LEAST = {"top1": 0.97, "ap50": 0.5}
 
 
 class LockedRuns(Strict):
@@ -112,6 +117,10 @@ def _proxy_check(name: str, runs: LockedRuns, row: LockedRuns, level: float) -> 
     now, then = ([float(value) for value in side.values] for side in (runs, row))
     if now == then:
         return Check("proxy", name, HOLDS, f"the locked values, over {len(now)} run(s)")
+    least = _LEAST[row.metric] * statistics.fmean(then)
+    mean = statistics.fmean(now)
+    if mean < least:
+        return Check("proxy", name, OFF, f"mean {mean:.2f}, far below the locked runs: least {least:.2f}")
     difference = welch_difference(now, then, level)
     words = f"{difference.value:+.2f} to the locked runs"
     if not difference.low < difference.high:  # one run, or none that scatters

@@ -1,4 +1,4 @@
-"""What `awbench regress` times unless told otherwise: networks of several kinds, one image at a time.
+"""What `awbench regress` times unless told otherwise: networks of several kinds, an image at a time on a CPU.
 
 A suite is a file like this one: WORKLOADS has, by name, functions that set something up and return the function
 whose calls are timed. It is run against each version of the code in turn, so it uses only what all versions have:
@@ -21,15 +21,19 @@ NAMES = os.environ.get("AWBENCH_REGRESS_VARIANTS", "resnet18 aw_resnet18 se_resn
 DEVICE = os.environ.get("AWBENCH_REGRESS_DEVICE", "cpu")
 _CIFAR_DEPTHS = {"20", "32", "56"}
 _IMAGES = 4
+_BATCH = 32 if DEVICE == "cuda" else 1  # a single image keeps a GPU waiting for its next kernel
 
 
 def _network(name: str) -> Callable[[], object]:
-    """One call of a network in float32 on an image; images take turns."""
+    """One call of a network in float32; inputs take turns."""
     depth = re.findall(r"\d+", name)[-1:]
     pixels = 32 if _CIFAR_DEPTHS.issuperset(depth) and depth else 224
     torch.manual_seed(0)
     model = awbench.build(name).eval().to(DEVICE)
-    images = itertools.cycle([torch.randn(1, 3, pixels, pixels).to(DEVICE) for _ in range(_IMAGES)])
+    for module in model.modules():
+        if hasattr(module, "strategy"):  # AW-convolutions, executed as training and `awbench latency` do
+            module.strategy = "auto"  # type: ignore[assignment]  # a word there
+    images = itertools.cycle([torch.randn(_BATCH, 3, pixels, pixels).to(DEVICE) for _ in range(_IMAGES)])
 
     def call() -> None:
         with torch.inference_mode():

@@ -73,8 +73,8 @@ def test_a_ratio_out_of_its_band_is_exit_code_1(gate):
 
 def test_measure_times_what_has_a_band_and_no_record_once(gate, monkeypatch):
     monkeypatch.setattr("awbench.cli.check._BUDGET_SECONDS", 0.2)
-    assert "latency of 1 networks: measured" in gate("--measure")[2]
-    assert "latency of 1 networks: found" in gate("--measure")[2]
+    assert "latency of 1 networks measured" in gate("--measure")[2]
+    assert "latency of 1 networks found" in gate("--measure")[2]
     assert sorted(record.variant for record in gate.store.load("latency")) == ["aw_resnet18", "resnet18"]
 
 

@@ -31,7 +31,7 @@ def test_json_has_what_scripts_need_and_records_are_kept(awbench, tmp_path):
     assert len({row["run"] for row in rows}) == 2  # one for each batch size: only these ratios share a run
     assert len(RecordStore(tmp_path / "results").load("latency")) == 6
     code, table, _ = awbench("table", "speed")
-    assert code == 0 and table.count("aw_resnet20") == 2 and "batch 2, float32, contiguous, 32 pixels" in table
+    assert code == 0 and table.count("| aw_resnet20") == 2 and "batch 2, float32, contiguous, 32 pixels" in table
 
 
 def test_without_records_the_table_says_what_it_needs(awbench):

@@ -72,7 +72,11 @@ class Hungry(nn.Module):
 
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory: ...")],
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: ..."),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
 )
 def test_a_batch_that_does_not_fit_is_halved_for_all_and_said(monkeypatch, error):
     def build(name, options):
@@ -84,6 +88,11 @@ def test_a_batch_that_does_not_fit_is_halved_for_all_and_said(monkeypatch, error
     run = measure_latency(variants("aw_resnet20"), ModelOptions(), LatencySettings(batch_size=8), QUICK)
     assert run.settings.batch_size == 2
     assert "batch size 8 did not fit in memory; it was halved to 2" in run.notes
+
+
+def test_more_than_the_machines_memory_is_refused_before_it_is_filled():
+    with pytest.raises(MemoryError):
+        latency._demand_room(10**15, torch.device("cpu"))
 
 
 def test_an_image_that_does_not_fit_alone_is_one_line(monkeypatch):

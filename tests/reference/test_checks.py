@@ -120,7 +120,8 @@ def band(**changes) -> LatencyBand:
     ("ratio", "expected", "code"),
     [
         ((1.5, 1.45, 1.55), "holds", 0),
-        ((2.05, 1.95, 2.15), "holds", 0),  # the interval reaches into the band
+        ((1.95, 1.85, 2.05), "holds", 0),  # the interval reaches beyond
+        ((2.05, 1.95, 2.15), "not measured", 3),  # beyond, but not for sure
         ((2.2, 2.1, 2.3), "off", 1),
         ((0.6, 0.55, 0.65), "off", 1),
         ((1.5, 0.9, 2.4), "not measured", 3),  # so wide that it says nothing
@@ -134,7 +135,10 @@ def test_a_ratio_out_of_its_band_shuts_the_gate(store, ratio, expected, code):
 
 def test_only_the_newest_record_of_the_very_setting_counts(store):
     store.add(latency_record("aw_resnet18", (1.5, 1.45, 1.55)))
-    for changes in ({"batch_size": 8}, {"compile": True}, {"image_size": 256}, {"device": "cuda"}):
+    for changes in (
+        {"batch_size": 8}, {"compile": True}, {"image_size": 256}, {"device": "cuda"}, {"device_name": "another"},
+        {"source": "0" * 64},
+    ):  # fmt: skip
         store.add(latency_record("aw_resnet18", (9.0, 8.9, 9.1), finished="2026-03-01T00:00:00.000000Z", **changes))
     assert statuses(check_latency(store, [band()], "cpu")) == ["holds"]
     store.add(latency_record("aw_resnet18", (9.0, 8.9, 9.1), finished="2026-02-01T00:00:00.000000Z"))
@@ -146,6 +150,10 @@ def test_bands_of_other_devices_are_left_out_and_missing_records_say_the_command
     assert check.status == "not measured"
     assert "awbench latency aw_resnet18 --batch-size 1 --dtype float32 --layout contiguous" in check.message
     assert (outcome([check], []), outcome([check], ["latency"])) == (0, 3)
+
+
+def test_a_required_kind_of_which_there_is_nothing_shuts_the_gate():
+    assert (outcome([], []), outcome([], ["latency"])) == (0, 3)
 
 
 def digits(top1: float, seed: int, **changes):
@@ -183,6 +191,16 @@ def test_proxies_that_cannot_be_compared_are_not_measured(store):
     (present,) = proxy_runs(store)
     (check,) = check_proxies(store, [present.model_copy(update={"values": [Decimal(97)]})])
     assert check.status == "not measured" and "two runs or more" in check.message
+
+
+@pytest.mark.parametrize("values", [(10.0, 10.0, 10.0), (60.0, 55.0, 70.0), (10.0,)])
+def test_a_collapse_is_off_however_few_the_runs_or_much_they_scatter(store, values):
+    for seed, top1 in enumerate(values):
+        store.add(digits(top1, seed))
+    (present,) = proxy_runs(store)
+    locked_values = [Decimal(98), Decimal(98), Decimal(98)][: len(values)]
+    (check,) = check_proxies(store, [present.model_copy(update={"values": locked_values})])
+    assert check.status == "off"
 
 
 @pytest.mark.parametrize(
