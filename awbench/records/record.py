@@ -7,12 +7,28 @@ import json
 import math
 from typing import Any, Literal
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError, model_validator
 
 from awbench.errors import UserError
 from awbench.validation import Strict, first_error
 
 SCHEMA = 1
+
+# The unit of every measured quantity that is compared with published ones or between records.
+UNITS = {
+    "params": "parameters",
+    "trainable_params": "parameters",
+    "macs": "MAC",
+    "top1": "percent",
+    "top5": "percent",
+    **dict.fromkeys(("box_ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"), "AP points"),
+    "images": "images",
+    "steps": "steps",
+    "iterations": "iterations",
+    "train_time": "s",
+    "train_time_per_iteration": "s/iteration",
+    "latency_ms": "ms",
+}
 
 
 class BrokenRecordError(UserError):
@@ -55,6 +71,13 @@ class Record(Strict):
     environment: dict[str, Any]
     started: str
     finished: str
+
+    @model_validator(mode="after")
+    def _check_units(self) -> Record:
+        for name, quantity in self.values.items():
+            if quantity.unit != UNITS.get(name, quantity.unit):
+                raise ValueError(f"{name} is in {quantity.unit!r}; records hold it in {UNITS[name]!r}")
+        return self
 
     @property
     def key(self) -> str:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from awbench.detection.job import PROTOCOL as DETECTION_PROTOCOL
 from awbench.records import Record, RecordStore
 from awbench.reference.load import References
 from awbench.reference.measured import IMAGENET_VAL_IMAGES, by_seed, has_default_options
-from awbench.reference.source import METRICS, Claim, Scatter
+from awbench.reference.source import CLAIM_DATASETS, METRICS, SETTINGS, Claim, Scatter, Source
 from awbench.reference.verdicts import NOT_MEASURED, Outcome, Spread, Verdict, bonferroni, judge_gain
 from awbench.training.job import PROTOCOL
-from awbench.variants import ARCHITECTURES, DETECTION_DEPTHS, ModelOptions, list_variants
+from awbench.variants import ModelOptions, list_variants, parse_variant
 
 LEVEL = 0.95
-# What a claim's words for its data are called here; runs on anything else are no evidence for it.
-DATASETS = {"ImageNet-1k val": "imagenet", "COCO val2017": "coco"}
 _PROTOCOLS = {"accuracy": PROTOCOL, "detection": DETECTION_PROTOCOL}
+_VAL_IMAGES = {"imagenet": IMAGENET_VAL_IMAGES, "cifar10": 10_000, "cifar100": 10_000}
 
 
 @dataclass(frozen=True)
@@ -27,90 +27,98 @@ class Pair:
     """One network over another, and what runs say of the gain.
 
     Attributes:
-        runs: of each, trained alike.
+        treated, baseline: runs of each, trained alike, one a seed; empty where none can be compared.
+        unlike: why runs of both cannot be compared, where there are some; else "".
     """
 
     variant: str
     over: str
-    verdict: Verdict
-    runs: tuple[int, int] = (0, 0)
+    verdict: Verdict = NOT_MEASURED
+    treated: tuple[Record, ...] = ()
+    baseline: tuple[Record, ...] = ()
+    unlike: str = ""
+
+    @property
+    def measured(self) -> bool:
+        return bool(self.treated and self.baseline)
+
+    @property
+    def runs(self) -> tuple[int, int]:
+        """How many of each."""
+        return len(self.treated), len(self.baseline)
 
 
 @dataclass(frozen=True)
 class JudgedClaim:
     """Attributes: outcome, of the whole claim; pairs, each that it speaks of and records may decide."""
 
+    source: Source
     claim: Claim
-    standing: str
-    url: str
     outcome: Outcome
     pairs: tuple[Pair, ...]
+
+    @property
+    def standing(self) -> str:
+        return self.claim.standing or self.source.standing or "unknown"
+
+    @property
+    def url(self) -> str:
+        return self.claim.url or self.source.url
 
 
 def judge_claims(store: RecordStore, references: References) -> list[JudgedClaim]:
     """All claims of the references. Those that were measured are corrected for being several (Bonferroni)."""
-    pairs = {
-        claim.id: [_Runs(claim, *names, store) for names in claimed_pairs(claim)] for _, claim in references.claims
-    }
-    measured = sum(any(pair.measured for pair in of_claim) for of_claim in pairs.values())
-    level = bonferroni(LEVEL, measured)
+    found = [[_find_runs(claim, *names, store) for names in claimed_pairs(claim)] for _, claim in references.claims]
+    level = bonferroni(LEVEL, sum(any(pair.measured for pair in pairs) for pairs in found))
     return [
-        JudgedClaim(
-            claim,
-            claim.standing or source.standing or "unknown",
-            claim.url or source.url,
-            *_judge(claim, pairs[claim.id], level, _known(claim, references.scatter)),
-        )
-        for source, claim in references.claims
+        JudgedClaim(source, claim, *_judge(claim, pairs, level, known_spread(claim.metric, references.scatter)))
+        for (source, claim), pairs in zip(references.claims, found, strict=True)
     ]
 
 
 def claimed_pairs(claim: Claim) -> list[tuple[str, str]]:
-    """(network, baseline) of a claim; attention settings stand for networks of every ImageNet depth."""
+    """(network, baseline) of a claim; attention settings stand for networks of every depth that fits the dataset."""
     sides = [[side] if isinstance(side, str) else side for side in (claim.variant, claim.over)]
-    known = {variant.name for variant in list_variants()}
+    task = "detection" if METRICS[claim.metric].kind == "detection" else "classification"
+    family = "cifar" if claim.dataset.startswith("CIFAR") else "imagenet"
+    fitting = [v for v in list_variants(task) if v.architecture.family == family]  # type: ignore[arg-type]
+    names = {(variant.setting, variant.depth): variant.name for variant in fitting}
     pairs = []
     for variant, over in zip(*sides, strict=True):
-        if variant in known:
+        if variant not in SETTINGS and over not in SETTINGS:
             pairs.append((variant, over))
             continue
-        detection = METRICS[claim.metric].kind == "detection"
-        depths = DETECTION_DEPTHS if detection else [d for d, a in ARCHITECTURES.items() if a.num_classes == 1000]
-        form = "faster_rcnn_{}_resnet{}_fpn" if detection else "{}_resnet{}"
-        pairs += [(form.format(variant, depth), form.format(over, depth)) for depth in depths]
+        for depth in dict.fromkeys(variant.depth for variant in fitting):
+            pair = (names.get((variant, depth), variant), names.get((over, depth), over))
+            if all(side in names.values() and parse_variant(side).depth == depth for side in pair):
+                pairs.append(pair)
     return pairs
 
 
-class _Runs:
+def _find_runs(claim: Claim, variant: str, over: str, store: RecordStore) -> Pair:
     """The runs of a pair that were trained and evaluated alike; of several ways, the one with the most runs."""
-
-    def __init__(self, claim: Claim, variant: str, over: str, store: RecordStore) -> None:
-        self.variant, self.over = variant, over
-        sides = [_trained(claim, name, store) for name in (variant, over)]
-        alike = sorted(set(sides[0]) & set(sides[1]), key=lambda way: min(len(side[way]) for side in sides))
-        self.treated, self.baseline = ([] if not alike else side[alike[-1]] for side in sides)
-
-    @property
-    def measured(self) -> bool:
-        return bool(self.treated and self.baseline)
+    treated, baseline = (_trained(claim, name, store) for name in (variant, over))
+    alike = sorted(set(treated) & set(baseline), key=lambda way: min(len(treated[way]), len(baseline[way])))
+    if alike:
+        return Pair(variant, over, treated=treated[alike[-1]], baseline=baseline[alike[-1]])
+    return Pair(variant, over, unlike=_unlike(treated, baseline) if treated and baseline else "")
 
 
-def _trained(claim: Claim, variant: str, store: RecordStore) -> dict[str, list[float]]:
-    """way of training -> the metric, one value a seed."""
-    kind, dataset = METRICS[claim.metric].kind, DATASETS.get(claim.dataset)
+def _trained(claim: Claim, variant: str, store: RecordStore) -> dict[str, tuple[Record, ...]]:
+    """way of training -> its runs, one a seed."""
+    kind, dataset = METRICS[claim.metric].kind, CLAIM_DATASETS[claim.dataset]
     ways: dict[str, list[Record]] = {}
     for record in store.load(kind):
         if record.variant == variant and _counts(record, kind, dataset, claim.metric):
-            ways.setdefault(_way(record), []).append(record)
-    return {way: [float(r.value(claim.metric)) for r in by_seed(runs).values()] for way, runs in ways.items()}
+            ways.setdefault(json.dumps(_way(record), sort_keys=True), []).append(record)
+    return {way: tuple(by_seed(runs).values()) for way, runs in ways.items()}
 
 
-def _counts(record: Record, kind: str, dataset: str | None, metric: str) -> bool:
+def _counts(record: Record, kind: str, dataset: str, metric: str) -> bool:
     settings = record.settings
-    whole = record.value("images") == IMAGENET_VAL_IMAGES if kind == "accuracy" else settings.get("complete")
+    whole = record.value("images") == _VAL_IMAGES[dataset] if kind == "accuracy" else settings.get("complete")
     return bool(
-        dataset is not None
-        and settings["origin"] == "trained"
+        settings["origin"] == "trained"
         and settings["dataset"] == dataset
         and settings.get("protocol") == _PROTOCOLS[kind]
         and whole
@@ -119,38 +127,47 @@ def _counts(record: Record, kind: str, dataset: str | None, metric: str) -> bool
     )
 
 
-def _way(record: Record) -> str:
+def _way(record: Record) -> dict[str, Any]:
     """Everything of a run that must be the same for two networks to be compared, but for the networks and the seed."""
     settings = {name: value for name, value in record.settings.items() if name != "seed"}
     own = ("backbone_weights_sha256", "initial_weights_sha256")  # of another network they are other weights
     inputs = {name: value == "random" if name in own else value for name, value in record.inputs.items()}
-    return json.dumps([settings, inputs, record.options["stride_placement"]], sort_keys=True)
+    return {**settings, **inputs, "stride_placement": record.options["stride_placement"]}
 
 
-def _known(claim: Claim, scatter: Iterable[Scatter]) -> Spread | None:
-    """How reruns of one recipe scatter in the claim's metric, from the references."""
+def _unlike(treated: Collection[str], baseline: Collection[str]) -> str:
+    """In what the runs of two networks differ, of the ways that differ in the least: "recipe, evaluation"."""
+    differences: list[list[str]] = []
+    for a in map(json.loads, treated):
+        for b in map(json.loads, baseline):
+            differences.append(sorted(name for name in {**a, **b} if a.get(name) != b.get(name)))
+    least = min(differences, key=lambda names: (len(names), names))
+    return ", ".join(least)
+
+
+def values_of(runs: Iterable[Record], metric: str) -> list[float]:
+    """One value a run."""
+    return [float(record.value(metric)) for record in runs]
+
+
+def known_spread(metric: str, scatter: Iterable[Scatter]) -> Spread | None:
+    """How reruns of one recipe scatter in a metric, from the references."""
     for known in scatter:
-        if known.metric == claim.metric and known.of == "training" and len(known.reruns) > 1:
+        if known.metric == metric and known.of == "training" and len(known.reruns) > 1:
             reruns = [float(value) for value in known.reruns]
             return Spread(statistics.stdev(reruns), len(reruns) - 1, known.what)
     return None
 
 
-def _judge(claim: Claim, runs: list[_Runs], level: float, known: Spread | None) -> tuple[Outcome, tuple[Pair, ...]]:
-    judged = [pair for pair in runs if pair.measured]
-    each = bonferroni(level, len(judged))
-    pairs = tuple(
-        Pair(
-            pair.variant,
-            pair.over,
-            judge_gain(pair.treated, pair.baseline, float(claim.delta), margin_of(claim), each, known),
-            (len(pair.treated), len(pair.baseline)),
-        )
-        if pair.measured
-        else Pair(pair.variant, pair.over, NOT_MEASURED)
-        for pair in runs
-    )
+def _judge(claim: Claim, found: list[Pair], level: float, known: Spread | None) -> tuple[Outcome, tuple[Pair, ...]]:
+    each = bonferroni(level, sum(pair.measured for pair in found))
+    pairs = tuple(replace(pair, verdict=_verdict(claim, pair, each, known)) for pair in found)
     return outcome_of(claim, pairs), pairs
+
+
+def _verdict(claim: Claim, pair: Pair, level: float, known: Spread | None) -> Verdict:
+    treated, baseline = (values_of(runs, claim.metric) for runs in (pair.treated, pair.baseline))
+    return judge_gain(treated, baseline, float(claim.delta), margin_of(claim), level, known)
 
 
 def margin_of(claim: Claim) -> float:
@@ -161,25 +178,25 @@ def margin_of(claim: Claim) -> float:
 def outcome_of(claim: Claim, pairs: Iterable[Pair]) -> Outcome:
     """Of a claim from its pairs.
 
+    "equal to d" holds of every pair: one that contradicts it decides, and it is reproduced when all pairs show it.
     "up to d" is a claim about the best of several. It is reproduced when one of them shows d and none shows more, and
     contradicted when one shows more than d, or when all pairs of a depth were measured and every one shows less.
     """
     pairs = list(pairs)
-    judged = [pair for pair in pairs if pair.verdict.outcome != "not measured"]
+    judged = [pair for pair in pairs if pair.measured]
     if not judged:
         return "not measured"
+    outcomes = {pair.verdict.outcome for pair in pairs}
     if claim.relation == "equal":
-        return judged[0].verdict.outcome
+        if "contradicted" in outcomes:
+            return "contradicted"
+        return "reproduced" if outcomes == {"reproduced"} else "inconclusive"
     above = float(claim.delta) + margin_of(claim)
     if any(pair.verdict.difference and pair.verdict.difference.low > above for pair in judged):
         return "contradicted"
-    if any(pair.verdict.outcome == "reproduced" for pair in judged):
+    if "reproduced" in outcomes:
         return "reproduced"
-    unmeasured_depths = {_depth(pair) for pair in pairs if pair.verdict.outcome == "not measured"}
-    a_whole_depth = {_depth(pair) for pair in judged} - unmeasured_depths
+    unmeasured_depths = {parse_variant(pair.variant).depth for pair in pairs if not pair.measured}
+    a_whole_depth = {parse_variant(pair.variant).depth for pair in judged} - unmeasured_depths
     all_lower = all(pair.verdict.outcome == "contradicted" for pair in judged)
     return "contradicted" if a_whole_depth and all_lower else "inconclusive"
-
-
-def _depth(pair: Pair) -> str:
-    return pair.variant.rpartition("resnet")[2]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from awbench.errors import UserError, suggestion
 from awbench.validation import Strict
-from awbench.variants import ATTENTION_MODULES, parse_variant
+from awbench.variants import list_variants, parse_variant
 
 Standing = Literal["primary", "secondary", "recalled"]
 StridePlacement = Literal["v1", "v1.5", "unknown"]
@@ -51,6 +51,16 @@ METRICS: dict[str, Metric] = {
     "train_memory": Metric("latency", {"GB": 1}),
     "throughput": Metric("latency", {"images/s": 1}),
 }
+
+
+# What a claim's words for its data are called here; runs on anything else are no evidence for it.
+CLAIM_DATASETS = {
+    "ImageNet-1k val": "imagenet",
+    "CIFAR-10 test": "cifar10",
+    "CIFAR-100 test": "cifar100",
+    "COCO val2017": "coco",
+}
+SETTINGS = frozenset(variant.setting for variant in list_variants())
 
 
 def _check_metric(metric: str, unit: str) -> None:
@@ -174,7 +184,8 @@ class Claim(Strict):
     """A published difference between a variant and its baseline.
 
     Attributes:
-        variant, over: a variant's name, or attention settings ("aw_se" over "se"), pairwise.
+        variant, over: a variant's name, or an attention setting ("aw_se" over "se") of any depth; pairwise.
+        dataset: a key of CLAIM_DATASETS.
         delta: the stated gain, in `unit`.
         margin: how far from it a gain still counts as it, in `unit`; half of it where none is given (chosen).
         relation: "equal", or "up_to" for the best of several.
@@ -196,10 +207,26 @@ class Claim(Strict):
     @model_validator(mode="after")
     def _check(self) -> Claim:
         _check_metric(self.metric, self.unit.replace("percentage points", "percent"))
-        for side in (self.variant, self.over):
-            for name in [side] if isinstance(side, str) else side:
-                if name.removeprefix("aw_") not in ATTENTION_MODULES:
-                    _check_variant(name)
+        sides = [[side] if isinstance(side, str) else side for side in (self.variant, self.over)]
+        if len(sides[0]) != len(sides[1]) or not sides[0]:
+            raise ValueError(f"variant names {len(sides[0])} and over {len(sides[1])}; a claim is about pairs")
+        kind = METRICS[self.metric].kind
+        if kind not in ("accuracy", "detection") or self.metric.endswith("_error"):
+            raise ValueError(f"metric {self.metric!r} does not fit a claim; use top1, top5, box_ap or another AP")
+        task = "classification" if kind == "accuracy" else "detection"
+        for name in (*sides[0], *sides[1]):
+            if name in SETTINGS:
+                continue
+            _check_variant(name)
+            if parse_variant(name).task != task:
+                raise ValueError(f"{name} is not a {task} variant; {self.metric} is measured of those")
+        if self.dataset not in CLAIM_DATASETS:
+            known = ", ".join(CLAIM_DATASETS)
+            raise ValueError(
+                f"dataset {self.dataset!r} is not known{suggestion(self.dataset, CLAIM_DATASETS)} Known: {known}"
+            )
+        if (kind == "detection") != (CLAIM_DATASETS[self.dataset] == "coco"):
+            raise ValueError(f"{self.metric} is not measured on {self.dataset}")
         return self
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from awbench.records import RecordStore
 from awbench.reference.claims import LEVEL, JudgedClaim, Pair, judge_claims, margin_of
 from awbench.reference.load import References
-from awbench.reference.source import METRICS
+from awbench.reference.source import CLAIM_DATASETS, METRICS, Claim
 from awbench.reference.verdicts import Verdict
 from awbench.report.formats import Table
 
@@ -17,7 +17,8 @@ NEEDS = {
     "detection": "not measured: needs COCO and a CUDA GPU (AWBENCH_COCO=DIR awbench reproduce)",
 }
 COLUMNS = (
-    "claim", "variant", "over", "metric", "claimed difference", "measured difference", "runs", "standing", "verdict",
+    "claim", "source", "variant", "over", "metric", "claimed difference", "measured difference", "runs", "standing",
+    "verdict",
 )  # fmt: skip
 
 
@@ -29,7 +30,7 @@ def claims_table(store: RecordStore, references: References) -> Table:
         rows += _rows(judged)
         objects.append(_object(judged))
     return Table(
-        title="The paper's claims",
+        title="Claims and their verdicts",
         columns=COLUMNS,
         rows=rows,
         objects=objects,
@@ -48,18 +49,37 @@ def claims_table(store: RecordStore, references: References) -> Table:
 def _rows(judged: JudgedClaim) -> list[tuple[str, ...]]:
     claim = judged.claim
     variant, over = (side if isinstance(side, str) else ", ".join(side) for side in (claim.variant, claim.over))
-    prefix = "" if claim.relation == "equal" else "up to "
-    measured = [pair for pair in judged.pairs if pair.verdict.outcome != "not measured"]
-    head = (claim.id, variant, over, claim.metric, f"{prefix}{claim.delta:+} {claim.unit}")
+    head = (claim.id, judged.source.id, variant, over, claim.metric, claimed(claim))
+    measured = [pair for pair in judged.pairs if pair.measured]
     if not measured:
-        return [(*head, "", "", judged.standing, NEEDS[METRICS[claim.metric].kind])]
-    if claim.relation == "equal":
-        return [(*head, *_pair_cells(measured[0]), judged.standing, describe(measured[0].verdict))]
+        return [(*head, "", "", judged.standing, needs(judged))]
+    if len(judged.pairs) == 1:
+        (pair,) = measured
+        return [(*head, *_pair_cells(pair), judged.standing, describe(pair.verdict, claim))]
     rows = [(*head, "", "", judged.standing, judged.outcome)]
     return rows + [
-        ("", pair.variant, pair.over, claim.metric, "", *_pair_cells(pair), "", describe(pair.verdict))
+        ("", "", pair.variant, pair.over, claim.metric, "", *_pair_cells(pair), "", describe(pair.verdict, claim))
         for pair in measured
     ]
+
+
+def claimed(claim: Claim) -> str:
+    """E.g. "up to +0.57 percentage points"."""
+    return f"{'' if claim.relation == 'equal' else 'up to '}{claim.delta:+} {claim.unit}"
+
+
+def needs(judged: JudgedClaim) -> str:
+    """What a claim that is not measured needs; where there are runs that cannot be compared, in what they differ."""
+    unlike = next((pair for pair in judged.pairs if pair.unlike), None)
+    if unlike:
+        return (
+            f"not measured: needs runs of {unlike.variant} and {unlike.over} that were trained and evaluated alike; "
+            f"those there are differ in {unlike.unlike}"
+        )
+    dataset = CLAIM_DATASETS[judged.claim.dataset]
+    if dataset in ("imagenet", "coco"):
+        return NEEDS[METRICS[judged.claim.metric].kind]
+    return f"not measured: needs {judged.claim.dataset} (awbench sweep --dataset {dataset} --data DIR --recipes cifar)"
 
 
 def _pair_cells(pair: Pair) -> tuple[str, str]:
@@ -69,22 +89,26 @@ def _pair_cells(pair: Pair) -> tuple[str, str]:
     return f"{difference.value:+.2f} ({interval})", f"{pair.runs[0]} and {pair.runs[1]}"
 
 
-def describe(verdict: Verdict) -> str:
-    """E.g. "inconclusive: about 3 more runs of each would settle it; spread of these runs"."""
-    if verdict.outcome != "inconclusive":
-        return f"{verdict.outcome}; spread of {verdict.spread}"
-    if verdict.spread.startswith("unknown"):
+def describe(verdict: Verdict, claim: Claim) -> str:
+    """E.g. "inconclusive: about 3 more run(s) of each would settle it; spread of these runs"."""
+    if verdict.outcome == "inconclusive" and verdict.spread.startswith("unknown"):
         return f"inconclusive: spread {verdict.spread}"
-    more = verdict.more_runs
-    settles = "no 1000 runs" if more is None else f"about {more} more run(s) of each"
-    return f"inconclusive: {settles} would settle it; spread of {verdict.spread}"
+    details = ""
+    if verdict.outcome == "inconclusive":
+        more = verdict.more_runs
+        settles = "no 1000 runs" if more is None else f"about {more} more run(s) of each"
+        details = f": {settles} would settle it"
+    elif verdict.outcome == "contradicted" and verdict.difference is not None:
+        too_good = verdict.difference.value > claim.delta
+        details = ": more than claimed, too good is suspect" if too_good else ": less than claimed"
+    return f"{verdict.outcome}{details}; spread of {verdict.spread}"
 
 
 def _object(judged: JudgedClaim) -> dict[str, Any]:
     claim = judged.claim
-    needs = NEEDS[METRICS[claim.metric].kind]
     return {
         "id": claim.id,
+        "source": judged.source.id,
         "variant": claim.variant,
         "over": claim.over,
         "metric": claim.metric,
@@ -96,12 +120,12 @@ def _object(judged: JudgedClaim) -> dict[str, Any]:
         "standing": judged.standing,
         "url": judged.url,
         "outcome": judged.outcome,
-        "verdict": needs if judged.outcome == "not measured" else judged.outcome,
-        "pairs": [_pair_object(pair) for pair in judged.pairs if pair.verdict.outcome != "not measured"],
+        "verdict": needs(judged) if judged.outcome == "not measured" else judged.outcome,
+        "pairs": [_pair_object(pair, claim) for pair in judged.pairs if pair.measured],
     }
 
 
-def _pair_object(pair: Pair) -> dict[str, Any]:
+def _pair_object(pair: Pair, claim: Claim) -> dict[str, Any]:
     difference = pair.verdict.difference
     assert difference is not None, "it was measured"
     known = not math.isnan(difference.low)
@@ -115,4 +139,6 @@ def _pair_object(pair: Pair) -> dict[str, Any]:
         "outcome": pair.verdict.outcome,
         "spread": pair.verdict.spread,
         "more_runs": pair.verdict.more_runs,
+        "verdict": describe(pair.verdict, claim),
+        "records": [run.key for run in (*pair.treated, *pair.baseline)],
     }

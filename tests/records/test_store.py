@@ -132,6 +132,34 @@ def test_a_record_of_a_future_schema_is_refused(tmp_path, record):
         Record.from_json(json.dumps({**body, "sha256": _sha256(body)}), "r.json")
 
 
+def test_a_metric_in_another_unit_is_refused_with_the_files_name(tmp_path, record):
+    from awbench.records.record import _sha256
+
+    body = record.model_dump(mode="json")
+    body["values"]["params"] = {"value": 25.557032, "unit": "M parameters"}
+    path = tmp_path / "records/complexity/resnet50-0.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({**body, "sha256": _sha256(body)}))
+    with pytest.raises(
+        BrokenRecordError, match="params is in 'M parameters'; records hold it in 'parameters'"
+    ) as error:
+        RecordStore(tmp_path).load("complexity")
+    assert path.name in str(error.value)
+
+
+def test_records_hold_what_is_published_in_its_base_unit():
+    from awbench.records.record import UNITS
+    from awbench.reference.source import METRICS
+
+    published = {name: next(iter(metric.units)) for name, metric in METRICS.items()}
+    assert {name: unit for name, unit in UNITS.items() if name in published and name != "train_time"} == {
+        name: unit for name, unit in published.items() if name in UNITS and name != "train_time"
+    }
+    kinds = ("complexity", "accuracy", "detection")
+    compared = {name for name, metric in METRICS.items() if metric.kind in kinds and not name.endswith("_error")}
+    assert compared <= set(UNITS)
+
+
 def test_values_that_are_not_numbers_are_refused():
     with pytest.raises(ValueError, match="value"):
         Quantity(value="25557032", unit="parameters")

@@ -28,6 +28,7 @@ def add(store, variant, *top1, **changes):
             "protocol": PROTOCOL, "evaluation": {"resize": 256, "crop": 224}, **changes,
         }  # fmt: skip
         images = settings.pop("images", 50_000)
+        finished = settings.pop("finished", "2026-01-01T00:00:01.000000Z")
         store.add(
             make_record(
                 kind="accuracy",
@@ -39,6 +40,7 @@ def add(store, variant, *top1, **changes):
                     "top1": Quantity(value=value, unit="percent"),
                     "images": Quantity(value=images, unit="images"),
                 },
+                finished=finished,
             )
         )
 
@@ -102,6 +104,98 @@ def test_what_was_not_trained_and_evaluated_alike_is_no_evidence(store, changes)
     add(store, "resnet101", *runs(77.4))
     add(store, "aw_resnet101", *runs(78.4), **changes)
     assert claims(store)["imagenet-r101"]["outcome"] == "not measured"
+
+
+def test_runs_that_cannot_be_compared_are_named_with_what_differs(store):
+    add(store, "resnet101", *runs(77.4))
+    add(store, "aw_resnet101", *runs(78.4), recipe=load_recipe("torchvision-v1").identity())
+    (row,) = [row for row in TABLES["claims"](store, load_references()).rows if row[0] == "imagenet-r101"]
+    assert row[-1] == (
+        "not measured: needs runs of aw_resnet101 and resnet101 that were trained and evaluated alike; "
+        "those there are differ in recipe"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"), [(2.0, "more than claimed, too good is suspect"), (0.0, "less than claimed")]
+)
+def test_a_contradiction_says_on_which_side(store, gain, words):
+    add(store, "resnet101", *runs(77.4))
+    add(store, "aw_resnet101", *runs(77.4 + gain))
+    (pair,) = claims(store)["imagenet-r101"]["pairs"]
+    assert pair["verdict"] == f"contradicted: {words}; spread of these runs"
+
+
+OWN_CLAIM = """
+schema_version: 1
+id: other_paper
+title: Another paper
+url: https://example.org
+read_from: this test
+standing: primary
+claims:
+  - id: eca-cifar
+    metric: top1
+    unit: percentage points
+    variant: eca
+    over: plain
+    delta: 0.50
+    relation: equal
+    dataset: CIFAR-10 test
+    text: ECA adds half a point at every depth
+"""
+
+
+@pytest.fixture
+def own_claim(tmp_path):
+    """Writes the claim of another paper, with replacements, into a folder of references; returns the folder."""
+
+    def write(*replacements: tuple[str, str]):
+        text = OWN_CLAIM
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        folder = tmp_path / "refs"
+        folder.mkdir()
+        (folder / "other_paper.yaml").write_text(text)
+        return folder
+
+    return write
+
+
+def test_a_claim_of_another_paper_is_judged_without_a_change_of_code(store, own_claim):
+    references = load_references(own_claim())
+    (fresh,) = TABLES["claims"](store, references).objects
+    assert fresh["verdict"].startswith("not measured: needs CIFAR-10 test (awbench sweep --dataset cifar10")
+    for depth in (20, 32, 56):
+        add(store, f"resnet{depth}", *runs(92.0), dataset="cifar10", images=10_000)
+        add(store, f"eca_resnet{depth}", *runs(92.5), dataset="cifar10", images=10_000)
+    (judged,) = TABLES["claims"](store, references).objects
+    assert (judged["outcome"], len(judged["pairs"])) == ("reproduced", 3)
+    later = "2026-01-02T00:00:00.000000Z"  # the newest run of a seed counts
+    add(store, "eca_resnet56", *runs(92.0), dataset="cifar10", images=10_000, finished=later)
+    (judged,) = TABLES["claims"](store, references).objects
+    assert judged["outcome"] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("replacement", "message"),
+    [
+        (("variant: eca", "variant: eca_resnet21"), "eca_resnet21 is not a variant; did you mean"),
+        (("variant: eca", "variant: faster_rcnn_resnet50_fpn"), "is not a classification variant"),
+        (("over: plain", "over: [plain, se]"), "variant names 1 and over 2"),
+        (("CIFAR-10 test", "CIFAR-11 test"), "dataset 'CIFAR-11 test' is not known; did you mean"),
+        (("CIFAR-10 test", "COCO val2017"), "top1 is not measured on COCO val2017"),
+        (("metric: top1", "metric: params"), "unit 'percent' does not fit params"),
+        (("metric: top1", "metric: top1_error"), "use top1, top5, box_ap"),
+        (("relation: equal", "relation: about"), "relation"),
+    ],
+)
+def test_a_claim_that_makes_no_sense_is_one_line_and_exit_code_2(replacement, message, own_claim, awbench):
+    folder = own_claim(replacement)
+    code, out, err = awbench("table", "claims", "--references", folder)
+    assert (code, out) == (2, "")
+    assert message in err and "other_paper.yaml" in err and len(err.splitlines()) == 1
 
 
 def test_up_to_is_about_the_best_of_several(store):

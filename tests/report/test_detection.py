@@ -9,6 +9,7 @@ from awbench.data.shapes import DEFAULT_VAL_SHA256
 from awbench.detection.job import PROTOCOL
 from awbench.detection.recipe import load_detection_recipe
 from awbench.records import Quantity, RecordStore
+from awbench.records.record import UNITS
 from awbench.reference.load import load_references
 from awbench.report.tables import TABLES
 from awbench.variants import ModelOptions, describe_options, parse_variant
@@ -114,7 +115,7 @@ def test_the_detectors_table_shows_counts_of_either_engine(store):
             variant="faster_rcnn_resnet50_fpn",
             options={"stride_placement": "v1.5", "num_classes": 80},
             settings={"engine": "torchvision", "image_size": [800, 1088], "proposals": 1000, "cross_check": False},
-            values={name: Quantity(value=value, unit="MAC") for name, value in values.items()},
+            values={name: Quantity(value=value, unit=UNITS.get(name, "elements")) for name, value in values.items()},
         )
     )
     found = rows(store, "detectors")
