@@ -249,7 +249,7 @@ def _summary(store: RecordStore, references: Any) -> dict[str, Any]:
     verdicts = Counter(str(row["verdict"]).partition(" by ")[0] for row in complexity)
     differing = [row for row in complexity if str(row["verdict"]).startswith("differs")]
     not_measured = {
-        kind: Counter(str(row.get("measured", row.get("verdict"))) for row in TABLES[kind](store, references).objects)
+        kind: Counter(str(row["verdict"]) for row in TABLES[kind](store, references).objects)
         for kind in ("accuracy", "detection", "latency", "claims")
     }
     proxy = [f"{row[0]:17} {row[2]} % over {row[1]} runs  {row[6]}" for row in TABLES["proxy"](store, references).rows]

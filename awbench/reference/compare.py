@@ -30,9 +30,10 @@ KNOWN_LAYER_SETS: dict[str, dict[Layer, int]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """The values of a complexity record, by name."""
+    """The values of a complexity record by name, and the record's key."""
 
     values: Mapping[str, int]
+    record: str = ""
 
     def operations(self, layers: Mapping[Layer, int], operation: str) -> int:
         """Operations of one forward pass under a convention; see `ComplexityConvention`."""
@@ -67,7 +68,7 @@ class ComplexityIndex:
         for record in sorted(records, key=lambda r: (r.inputs.get("source_sha256") == present, r.finished)):
             if record.variant not in known or record.options != _default_options(record):
                 continue
-            measured = Measured({name: int(quantity.value) for name, quantity in record.values.items()})
+            measured = Measured({name: int(quantity.value) for name, quantity in record.values.items()}, record.key)
             size, engine = record.settings["image_size"], record.settings.get("engine", "")
             setting = Setting(
                 record.options["stride_placement"],
@@ -109,6 +110,7 @@ class Comparison:
         measured: in base units (parameters, MAC), or None.
         verdict: "equal to all printed digits", "differs by x %", "unknown" or "not measured: needs ...".
         note: why sources disagree, as far as it was reproduced.
+        record: key of the record that holds the measurement, or "".
     """
 
     variant: str
@@ -117,6 +119,7 @@ class Comparison:
     measured: int | None
     verdict: str
     note: str = ""
+    record: str = ""
 
     @property
     def difference(self) -> Decimal | None:
@@ -149,7 +152,8 @@ def compare_complexity(numbers: list[ReferenceNumber], records: Iterable[Record]
                 measured = index.get(variant.name, "v1.5", variant.architecture.image_size)
                 value = measured.values[metric] if measured else None
                 verdict = UNKNOWN if measured else _needs_counting(variant.name)
-                comparisons.append(Comparison(variant.name, metric, None, value, verdict))
+                record = measured.record if measured else ""
+                comparisons.append(Comparison(variant.name, metric, None, value, verdict, record=record))
     order = {variant.name: position for position, variant in enumerate(list_variants())}
     return sorted(comparisons, key=lambda c: (order.get(c.variant, len(order)), c.metric != "params"))
 
@@ -166,21 +170,14 @@ def _compare(number: ReferenceNumber, numbers: list[ReferenceNumber], index: Com
         if verdict != EQUAL:
             notes.append(_other_conventions(number, index))
         notes += _disagreements(number, numbers, index)
-    return Comparison(number.variant, number.metric, number, measured, verdict, "; ".join(notes))
+    network = _find(number, number.convention, index)
+    assert network is not None, "it was measured"
+    return Comparison(number.variant, number.metric, number, measured, verdict, "; ".join(notes), network.record)
 
 
 def measure_under(number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex) -> int | None:
     """What the number's network costs under `convention`, in base units; None where it was not measured."""
-    if number.network:
-        return None
-    if parse_variant(number.variant).task == "detection":
-        measured = _measured_detector(number, convention, index)
-    elif isinstance(convention.image_size, int):
-        # Parameters do not depend on where the stride is.
-        placement = "v1.5" if convention.stride_placement == "unknown" else convention.stride_placement
-        measured = index.get(number.variant, placement, convention.image_size)
-    else:
-        return None
+    measured = _find(number, convention, index)
     if measured is None:
         return None
     if number.metric == "macs":
@@ -188,6 +185,19 @@ def measure_under(number: ReferenceNumber, convention: ComplexityConvention, ind
             return None
         return measured.operations(convention.layers, convention.operation)
     return measured.values.get(number.metric)
+
+
+def _find(number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex) -> Measured | None:
+    """The counts of the number's network under a convention."""
+    if number.network:
+        return None
+    if parse_variant(number.variant).task == "detection":
+        return _measured_detector(number, convention, index)
+    if not isinstance(convention.image_size, int):
+        return None
+    # Parameters do not depend on where the stride is.
+    placement = "v1.5" if convention.stride_placement == "unknown" else convention.stride_placement
+    return index.get(number.variant, placement, convention.image_size)
 
 
 def _measured_detector(

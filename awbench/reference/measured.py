@@ -31,11 +31,13 @@ class Measured:
         origin: "weights", the published ones evaluated here; "trained", by the same recipe.
         values: in the number's own metric and unit, one a run.
         data: what it was evaluated on, in words.
+        records: keys of the records, one a value.
     """
 
     origin: Literal["weights", "trained"]
     values: tuple[float, ...]
     data: str
+    records: tuple[str, ...] = ()
 
 
 def measured(store: RecordStore, number: ReferenceNumber) -> Measured | None:
@@ -121,11 +123,13 @@ def _are_published(record: Record, number: ReferenceNumber) -> bool:
 def _measured(number: ReferenceNumber, evaluated: list[Record], trained: list[Record], value: Any) -> Measured | None:
     if evaluated:
         newest = max(evaluated, key=lambda record: record.finished)
-        return Measured("weights", (float(value(newest)),), newest.notes[0] if newest.notes else "")
+        data = newest.notes[0] if newest.notes else ""
+        return Measured("weights", (float(value(newest)),), data, (newest.key,))
     runs = by_seed(trained)
     if not runs:
         return None
-    return Measured("trained", tuple(float(value(record)) for record in runs.values()), "")
+    values = tuple(float(value(record)) for record in runs.values())
+    return Measured("trained", values, "", tuple(record.key for record in runs.values()))
 
 
 def by_seed(records: Iterable[Record]) -> dict[int, Record]:

@@ -21,7 +21,7 @@ PROXY_NOTE = (
 def proxy_table(store: RecordStore, references: References) -> Table:
     """Digits: mean and spread over seeds, and what AW adds to the same network without it."""
     records = digits_runs(store)
-    rows, objects = [], []
+    rows, objects, origins = [], [], []
     for variant in list_variants("classification"):
         runs = _top1(records, variant.name)
         if not runs:
@@ -41,6 +41,8 @@ def proxy_table(store: RecordStore, references: References) -> Table:
             )
         )
         objects.append(_object(variant, runs, mean, spread, difference))
+        compared = (variant.name, _without_aw(variant)) if difference else (variant.name,)
+        origins.append(tuple(record.key for record in records if record.variant in compared))
     if not rows:
         needs = "not measured: needs 'awbench reproduce' or 'awbench sweep'"
         rows, objects = [("digits", "", needs, "", "", "", "")], [{"variant": "digits", "verdict": needs}]
@@ -49,7 +51,7 @@ def proxy_table(store: RecordStore, references: References) -> Table:
         PROXY_NOTE,
         "The interval is Welch's t over runs with different seeds; it covers 0 where nothing is shown.",
     )
-    return Table("Digits, a proxy", columns, rows, objects, notes, frozenset(columns[1:5]))
+    return Table("Digits, a proxy", columns, rows, objects, notes, frozenset(columns[1:5]), origins)
 
 
 def _top1(records: list[Record], variant: str) -> dict[int, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from awbench.records import RecordStore
+from awbench.records import Record, RecordStore
 from awbench.reference.claims import LEVEL, JudgedClaim, Pair, judge_claims, margin_of
 from awbench.reference.load import References
 from awbench.reference.source import CLAIM_DATASETS, METRICS, Claim
@@ -24,16 +24,13 @@ COLUMNS = (
 
 def claims_table(store: RecordStore, references: References) -> Table:
     """A row for each claim under test; where it speaks of several pairs, one for each that was measured."""
-    rows: list[tuple[str, ...]] = []
-    objects: list[dict[str, Any]] = []
-    for judged in judge_claims(store, references):
-        rows += _rows(judged)
-        objects.append(_object(judged))
+    judged = judge_claims(store, references)
+    rows = [row for one in judged for row in _rows(one)]
     return Table(
         title="Claims and their verdicts",
         columns=COLUMNS,
-        rows=rows,
-        objects=objects,
+        rows=[cells for cells, _ in rows],
+        objects=[_object(one) for one in judged],
         notes=(
             "A gain counts as the claimed one within a margin: half of it, unless the claim's file gives another. "
             "Reproduced: the whole interval of the measured gain lies within. Contradicted: all of it lies beyond, on "
@@ -43,22 +40,28 @@ def claims_table(store: RecordStore, references: References) -> Table:
             "Runs on digits and shapes are no evidence for any claim; they have their own tables (proxy, shapes).",
         ),
         right_aligned=frozenset({"claimed difference", "measured difference"}),
+        origins=[tuple(run.key for run in runs) for _, runs in rows],
     )
 
 
-def _rows(judged: JudgedClaim) -> list[tuple[str, ...]]:
+def _rows(judged: JudgedClaim) -> list[tuple[tuple[str, ...], tuple[Record, ...]]]:
+    """(cells, the runs they are made from) of each row."""
     claim = judged.claim
     variant, over = (side if isinstance(side, str) else ", ".join(side) for side in (claim.variant, claim.over))
     head = (claim.id, judged.source.id, variant, over, claim.metric, claimed(claim))
     measured = [pair for pair in judged.pairs if pair.measured]
     if not measured:
-        return [(*head, "", "", judged.standing, needs(judged))]
+        return [((*head, "", "", judged.standing, needs(judged)), ())]
     if len(judged.pairs) == 1:
         (pair,) = measured
-        return [(*head, *_pair_cells(pair), judged.standing, describe(pair.verdict, claim))]
-    rows = [(*head, "", "", judged.standing, judged.outcome)]
-    return rows + [
-        ("", "", pair.variant, pair.over, claim.metric, "", *_pair_cells(pair), "", describe(pair.verdict, claim))
+        cells = (*head, *_pair_cells(pair), judged.standing, describe(pair.verdict, claim))
+        return [(cells, (*pair.treated, *pair.baseline))]
+    own = (claim.id, judged.source.id)
+    return [((*head, "", "", judged.standing, judged.outcome), ())] + [
+        (
+            (*own, pair.variant, pair.over, claim.metric, "", *_pair_cells(pair), "", describe(pair.verdict, claim)),
+            (*pair.treated, *pair.baseline),
+        )
         for pair in measured
     ]
 

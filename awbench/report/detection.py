@@ -34,6 +34,7 @@ def detectors_table(store: RecordStore, references: References) -> Table:
     size, proposals = COUNTED_AT
     rows: list[tuple[str, ...]] = []
     objects: list[dict[str, Any]] = []
+    origins: list[tuple[str, ...]] = []
     for engine in ENGINES:
         for variant in list_variants("detection"):
             v1, v15 = (
@@ -44,8 +45,10 @@ def detectors_table(store: RecordStore, references: References) -> Table:
                 needs = f"not measured: needs 'awbench complexity {variant.name} --engine {engine}'"
                 rows.append((variant.name, engine, needs, "", "", "", ""))
                 objects.append({"variant": variant.name, "engine": engine, "measured": None, "needs": needs})
+                origins.append(())
                 continue
             values = v15.values
+            origins.append(tuple(counted.record for counted in (v15, v1) if counted))
             rows.append(
                 (
                     variant.name,
@@ -84,6 +87,7 @@ def detectors_table(store: RecordStore, references: References) -> Table:
             "Trainable: stem and first stage frozen, normalisations a fixed scale and shift, as both model zoos train.",
         ),
         right_aligned=frozenset(columns[2:]),
+        origins=origins,
     )
 
 
@@ -92,6 +96,7 @@ def shapes_table(store: RecordStore, references: References) -> Table:
     records = shapes_runs(store)
     rows: list[tuple[str, ...]] = []
     objects: list[dict[str, Any]] = []
+    origins: list[tuple[str, ...]] = []
     for engine in ENGINES:
         for variant in list_variants("detection"):
             runs = _by_seed(records, variant.name, engine)
@@ -102,6 +107,7 @@ def shapes_table(store: RecordStore, references: References) -> Table:
             ours, theirs = ([float(r.value("box_ap")) for r in side.values()] for side in (runs, baseline))
             difference = welch_difference(ours, theirs) if baseline else None
             seconds = _mean(runs, "train_time_per_iteration")
+            origins.append(tuple(record.key for record in (*runs.values(), *baseline.values())))
             rows.append(
                 (
                     variant.name,
@@ -130,7 +136,9 @@ def shapes_table(store: RecordStore, references: References) -> Table:
     if not rows:
         needs = "not measured: needs 'awbench reproduce' or 'awbench train faster_rcnn_resnet18_fpn'"
         rows, objects = [("shapes", "", needs, *[""] * 8)], [{"variant": "shapes", "verdict": needs}]
-    return Table("Procedural shapes, a proxy", columns, rows, objects, (SHAPES_NOTE,), frozenset(columns[2:10]))
+    return Table(
+        "Procedural shapes, a proxy", columns, rows, objects, (SHAPES_NOTE,), frozenset(columns[2:10]), origins
+    )
 
 
 def _by_seed(records: list[Record], variant: str, engine: str) -> dict[int, Record]:

@@ -6,11 +6,14 @@ import csv
 import html
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tabulate import tabulate
+
+from awbench.errors import UserError, suggestion
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,11 @@ class Table:
         title: what the table shows.
         columns: names, in order.
         rows: cells as a person reads them, one for each column; "" is an empty cell.
-        objects: the same rows for programs, full precision, for the JSON format.
+        objects: what the rows say for programs, full precision, for the JSON format; one a row, or one for several
+            rows that belong together.
         notes: footnotes on conventions.
         right_aligned: names of columns of numbers.
+        origins: for each row, the keys of the records that it was made from; empty where none is known.
     """
 
     title: str
@@ -32,10 +37,74 @@ class Table:
     objects: list[dict[str, Any]]
     notes: tuple[str, ...] = ()
     right_aligned: frozenset[str] = frozenset()
+    origins: Sequence[tuple[str, ...]] = ()
 
     @property
     def alignment(self) -> list[str]:
         return ["right" if column in self.right_aligned else "left" for column in self.columns]
+
+    def to_pandas(self) -> Any:
+        """The objects as a pandas DataFrame, one row each, nested values as columns with dotted names.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        return import_pandas().json_normalize(self.objects)
+
+
+def import_pandas() -> Any:
+    """The module. Raises: UserError: it is not installed."""
+    try:
+        import pandas
+    except ImportError:
+        raise UserError("pandas is not installed; install it with: pip install 'awbench[pandas]'") from None
+    return pandas
+
+
+def select(table: Table, columns: Sequence[str] = (), sort: Sequence[str] = ()) -> Table:
+    """The table with only these columns, in this order, its rows sorted.
+
+    Args:
+        columns: names; none for all.
+        sort: names, the most important first, each with ":desc" behind it for the greatest first. Cells that begin
+            with a number are compared as numbers and stand before others; empty cells come last.
+
+    Raises:
+        UserError: the table has no such column; its columns are named.
+    """
+    order = list(range(len(table.rows)))
+    for word in reversed(sort):
+        name, _, direction = word.partition(":")
+        if direction not in ("", "asc", "desc"):
+            raise UserError(f"sort order {word!r} is not known; use {name}, {name}:asc or {name}:desc")
+        place = _place(table, name)
+        keys = [_sort_key(row[place]) for row in table.rows]
+        filled = sorted((i for i in order if keys[i][0] < 2), key=lambda i: keys[i], reverse=direction == "desc")
+        order = filled + [i for i in order if keys[i][0] == 2]
+    places = [_place(table, name) for name in columns] or list(range(len(table.columns)))
+    rows = [tuple(table.rows[i][place] for place in places) for i in order]
+    names = tuple(table.columns[place] for place in places)
+    if columns:
+        objects: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+    else:  # objects that stand for several rows keep their order
+        objects = [table.objects[i] for i in order] if len(table.objects) == len(table.rows) else table.objects
+    origins = [table.origins[i] for i in order] if table.origins else ()
+    right = table.right_aligned & set(names)
+    return replace(table, columns=names, rows=rows, objects=objects, right_aligned=right, origins=origins)
+
+
+def _place(table: Table, name: str) -> int:
+    if name not in table.columns:
+        known = ", ".join(table.columns)
+        raise UserError(f"column {name!r} does not exist{suggestion(name, table.columns)} Columns: {known}.")
+    return table.columns.index(name)
+
+
+def _sort_key(cell: str) -> tuple[int, float, str]:
+    number = re.match(r"[-+]?\d[\d,]*(\.\d+)?", cell)
+    if number:
+        return (0, float(number[0].replace(",", "")), cell)
+    return (1 if cell else 2, 0.0, cell)
 
 
 def render(table: Table, format: str) -> str:
@@ -50,9 +119,38 @@ def _github(table: Table) -> str:
 
 
 def _latex(table: Table) -> str:
-    body = _tabulate(table, table.rows, "latex_booktabs")
-    notes = "\n".join(f"% {note}" for note in (table.title, "needs \\usepackage{booktabs}", *table.notes))
-    return f"{notes}\n{body}"
+    """A floating table with its notes below, to \\input; wide ones are for \\small, or fewer columns."""
+    plain = replace(table, columns=tuple(_plain_ascii(name) for name in table.columns))
+    aligned = replace(plain, right_aligned=frozenset(_plain_ascii(name) for name in table.right_aligned))
+    body = _tabulate(aligned, [[_plain_ascii(cell) for cell in row] for row in table.rows], "latex_booktabs")
+    body = re.sub(r"^(\s*)\[", r"\1{[}", body, flags=re.MULTILINE)  # else an argument of the line end before it
+    notes = [f"\\par {_escape_latex(note)}" for note in table.notes]
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_escape_latex(table.title)}}}",
+        body,
+        *(["\\par\\medskip\\begin{minipage}{\\linewidth}\\footnotesize", *notes, "\\end{minipage}"] if notes else []),
+        "\\end{table}",
+    ]
+    return "\n".join(lines)
+
+
+_LATEX = {
+    "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "%": "\\%", "_": "\\_",
+    "^": "\\^{}", "~": "\\~{}", "<": "\\ensuremath{<}", ">": "\\ensuremath{>}",
+}  # fmt: skip
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in _plain_ascii(text))
+
+
+def _plain_ascii(text: str) -> str:
+    """What LaTeX's standard fonts have no letter for, by its code, so that any text compiles; line ends as spaces."""
+    text = " ".join(text.split())
+    return "".join(c if " " <= c <= "~" else f"U+{ord(c):04X}" for c in text)
 
 
 def _html(table: Table) -> str:

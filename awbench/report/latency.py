@@ -37,6 +37,7 @@ def latency_table(records: Iterable[Record]) -> Table:
         objects=[latency_object(record) for record in records],
         notes=(*NOTES, *disturbed),
         right_aligned=frozenset({*columns[3:]}),
+        origins=[(record.key,) for record in records],
     )
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from typing import Any
 
 from awbench.records import RecordStore
 from awbench.reference.compare import Comparison, ComplexityIndex, compare_complexity, describe_layers
-from awbench.reference.load import ReferenceNumber, References
-from awbench.reference.measured import measured
+from awbench.reference.load import References
 from awbench.reference.source import ComplexityConvention
-from awbench.reference.statistics import mean_and_spread
 from awbench.report.accuracy import proxy_table
-from awbench.report.claims import NEEDS as TRAINING_NEEDS
 from awbench.report.claims import claims_table
-from awbench.report.detection import detectors_table, needs, shapes_table
+from awbench.report.detection import detectors_table, shapes_table
 from awbench.report.formats import Table
 from awbench.report.latency import speed_table
+from awbench.report.published import STANDING_NOTE, published_table
 from awbench.variants import STRIDE_PLACEMENTS, list_variants
-
-NEEDS = {**TRAINING_NEEDS, "latency": "not measured: needs the device the source measured on"}
 
 
 def complexity_table(store: RecordStore, references: References) -> Table:
@@ -38,9 +34,10 @@ def complexity_table(store: RecordStore, references: References) -> Table:
             "Stride placement: v1.5 has a bottleneck's stride in the 3x3 convolution, v1 in the first 1x1.",
             "conv + linear: convolutions and linear layers alone. What mmcv counts: these, biases of convolutions, "
             "normalisation (two an element), ReLU and pooling.",
-            "standing: primary, read in the source itself; secondary, transcribed by others; recalled, unverified.",
+            STANDING_NOTE,
         ),
         right_aligned=frozenset({"published", "measured", "difference"}),
+        origins=[(comparison.record,) if comparison.record else () for comparison in comparisons],
     )  # fmt: skip
 
 
@@ -101,7 +98,9 @@ def _comparison_object(comparison: Comparison) -> dict[str, object]:
 def grid_table(store: RecordStore, references: References) -> Table:
     """The counts of every classification variant with default options, under both stride placements."""
     index = ComplexityIndex(store.load("complexity"))
-    rows, objects = [], []
+    rows: list[tuple[str, ...]] = []
+    objects: list[dict[str, Any]] = []
+    origins: list[tuple[str, ...]] = []
     for variant in list_variants("classification"):
         size = variant.architecture.image_size
         v1, v15 = (index.get(variant.name, placement, size) for placement in STRIDE_PLACEMENTS)
@@ -109,7 +108,9 @@ def grid_table(store: RecordStore, references: References) -> Table:
             needs = f"not measured: needs 'awbench complexity {variant.name}' under both stride placements"
             rows.append((variant.name, str(size), needs, "", "", "", ""))
             objects.append({"variant": variant.name, "image_size": size, "measured": None, "needs": needs})
+            origins.append(())
             continue
+        origins.append((v15.record, v1.record))
         forming, activations = v15.values["aw_kernel_forming"], v15.values["activations"]
         rows.append(
             (
@@ -147,88 +148,19 @@ def grid_table(store: RecordStore, references: References) -> Table:
             "Activations: outputs of convolutions and linear layers for one image, v1.5, in 10^6.",
         ),
         right_aligned=frozenset(columns[1:]),
-    )
-
-
-def _published_table(kind: str, title: str) -> Callable[[RecordStore, References], Table]:
-    """A table of published numbers; each that is not measured says what it needs."""
-
-    def table(store: RecordStore, references: References) -> Table:
-        numbers = references.of_kind(kind)
-        return Table(
-            title=title,
-            columns=("variant", "weights", "metric", "source", "standing", "convention", "published", "measured"),
-            rows=[_published_cells(number, store) for number in numbers],
-            objects=[_published_object(number, store) for number in numbers],
-            notes=_unknown_notes(references),
-            right_aligned=frozenset({"published"}),
-        )
-
-    return table
-
-
-def _published_cells(number: ReferenceNumber, store: RecordStore) -> tuple[str, ...]:
-    measured = _published_object(number, store)["measured"]
-    weights = ", ".join(part for part in (number.schedule, number.weights) if part)
-    return (
-        number.variant,
-        weights,
-        number.metric,
-        number.source,
-        number.standing,
-        ", ".join(f"{name} {value}" for name, value in number.convention.model_dump().items() if value != "unknown"),
-        f"{number.value} {number.unit}",
-        str(measured),
-    )
-
-
-def _published_object(number: ReferenceNumber, store: RecordStore) -> dict[str, object]:
-    return {
-        "variant": number.variant,
-        "weights": number.weights or number.schedule,
-        "metric": number.metric,
-        "source": number.source,
-        "url": number.url,
-        "standing": number.standing,
-        "convention": number.convention.model_dump(),
-        "published": float(number.value),
-        "published_as_printed": str(number.value),
-        "unit": number.unit,
-        "measured": _measured(number, store),
-        "note": number.note,
-    }
-
-
-def _measured(number: ReferenceNumber, store: RecordStore) -> str:
-    if number.network:
-        return f"not measured: needs {number.network}"
-    found = measured(store, number)
-    if found is None:
-        return needs(number) if number.kind == "detection" else NEEDS[number.kind]
-    mean, spread = mean_and_spread(found.values)
-    decimals = 3 if number.kind == "accuracy" else 2
-    if found.origin == "weights":
-        return f"{mean:.{decimals}f} {number.unit}, these weights, {found.data}"
-    scatter = "spread unknown" if math.isnan(spread) else f"standard deviation {spread:.{decimals}f}"
-    return f"{mean:.{decimals}f} {number.unit}, {len(found.values)} trained here, {scatter}"
-
-
-def _unknown_notes(references: References) -> tuple[str, ...]:
-    return tuple(
-        f"{source}: numbers unknown here; reference_results/README.md says how to enter them."
-        for source in references.unknown
+        origins=origins,
     )
 
 
 TABLES: dict[str, Callable[[RecordStore, References], Table]] = {
     "complexity": complexity_table,
     "grid": grid_table,
-    "accuracy": _published_table("accuracy", "Published accuracy"),
+    "accuracy": published_table("accuracy"),
     "proxy": proxy_table,
     "detectors": detectors_table,
     "shapes": shapes_table,
-    "detection": _published_table("detection", "Published detection results"),
-    "latency": _published_table("latency", "Published speed and memory"),
+    "detection": published_table("detection"),
+    "latency": published_table("latency"),
     "speed": speed_table,
     "claims": claims_table,
 }

@@ -91,6 +91,8 @@ def test_options_change_the_count(awbench):
         (("complexity", "resnet50", "--results", "a_file"), "results folder a_file is a file"),
         (("table", "complexty"), "invalid choice: 'complexty'"),
         (("table", "complexity", "--format", "word"), "invalid choice: 'word'"),
+        (("table", "complexity", "--columns", "variant,macs"), "column 'macs' does not exist"),
+        (("table", "claims", "--sort", "verdct"), "did you mean verdict?"),
         (("table", "complexity", "--references", "nowhere"), "no reference files in nowhere"),
         (("reproduce", "--references", "nowhere"), "no reference files in nowhere"),
         (("list", "--task", "segmentation"), "invalid choice: 'segmentation'"),
