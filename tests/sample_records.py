@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from awbench.records import Quantity, Record
+from awbench.detection.job import PROTOCOL as DETECTION_PROTOCOL
+from awbench.detection.recipe import load_detection_recipe
+from awbench.records import Quantity, Record, RecordStore
 from awbench.records.environment import cpu_name, latency_source_digest, package_version
+from awbench.training.job import PROTOCOL
+from awbench.training.recipe import load_recipe
 from awbench.variants import ModelOptions, describe_options, parse_variant
 
 
@@ -61,3 +65,49 @@ def latency_record(variant: str, ratio: tuple[float, float, float], finished: st
         environment={"run": "1"},
         finished=finished or "2026-01-01T00:00:01.000000Z",
     )  # fmt: skip
+
+
+def add_top1(store: RecordStore, variant: str, *top1: float, **changes) -> None:
+    """An ImageNet training of each value, with seeds from 0 on; `changes` are of its settings, images or finished."""
+    for seed, value in enumerate(top1):
+        settings = {
+            "origin": "trained", "dataset": "imagenet", "recipe": load_recipe("cbam").identity(), "seed": seed,
+            "protocol": PROTOCOL, "evaluation": {"resize": 256, "crop": 224}, **changes,
+        }  # fmt: skip
+        images = settings.pop("images", 50_000)
+        finished = settings.pop("finished", "2026-01-01T00:00:01.000000Z")
+        store.add(
+            make_record(
+                kind="accuracy",
+                variant=variant,
+                options=describe_options(parse_variant(variant), ModelOptions()),
+                settings=settings,
+                inputs={"val_sha256": "0", "initial_weights_sha256": "random"},
+                values={
+                    "top1": Quantity(value=value, unit="percent"),
+                    "images": Quantity(value=images, unit="images"),
+                },
+                finished=finished,
+            )
+        )
+
+
+def add_ap(store: RecordStore, variant: str, *box_ap: float) -> None:
+    """A COCO training on Detectron2 of each value, with seeds from 0 on."""
+    for seed, value in enumerate(box_ap):
+        store.add(
+            make_record(
+                kind="detection",
+                variant=variant,
+                options=describe_options(parse_variant(variant), ModelOptions(num_classes=80)),
+                settings={
+                    "origin": "trained", "engine": "detectron2", "dataset": "coco", "complete": True, "seed": seed,
+                    "recipe": load_detection_recipe("detectron2-3x").identity(), "protocol": DETECTION_PROTOCOL,
+                },
+                inputs={"val_sha256": "0", "backbone_weights_sha256": variant},
+                values={
+                    "box_ap": Quantity(value=value, unit="AP points"),
+                    "images": Quantity(value=5000, unit="images"),
+                },
+            )
+        )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 
 from awbench.cli.readme import FIGURE, fill, record_imagenet_grid
 from awbench.records import RecordStore
-from awbench.report.figures import complexity_figure
+from awbench.report.figures.complexity import complexity_picture
 from awbench.variants import list_variants
 
 
@@ -37,7 +37,7 @@ def bar_heights(svg: bytes) -> list[float]:
 
 
 def test_the_readmes_picture_is_what_the_command_makes(root, store):
-    committed, made = (root / FIGURE).read_bytes(), complexity_figure(store, "svg")
+    committed, made = (root / FIGURE).read_bytes(), complexity_picture(store).to_bytes("svg")
     assert bar_heights(committed) == pytest.approx(bar_heights(made), abs=2e-3), "run `make readme`"
 
 

@@ -14,7 +14,7 @@ from awbench.recording import record_complexity
 from awbench.records import RecordStore
 from awbench.records.atomic import write_bytes, write_text
 from awbench.reference.load import load_references
-from awbench.report.figures import complexity_figure
+from awbench.report.figures.complexity import complexity_picture
 from awbench.report.formats import Table, render
 from awbench.report.tables import TABLES
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
@@ -55,7 +55,9 @@ def main() -> int:
         store = RecordStore(Path(folder))
         record_imagenet_grid(store)
         write_text(readme, fill(readme.read_text(), store))
-        write_bytes(root / FIGURE, complexity_figure(store, "svg"))
+        picture = complexity_picture(store)
+        assert picture is not None, "its records were just made"
+        write_bytes(root / FIGURE, picture.to_bytes("svg"))
     return 0
 
 

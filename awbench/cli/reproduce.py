@@ -221,24 +221,21 @@ def backbone_weights(store: RecordStore, names: list[str]) -> dict[str, Path]:
 
 
 def _write(store: RecordStore, references: Any, results: Path) -> list[Path]:
-    from awbench.records.atomic import remove_stale_temporaries, write_bytes, write_text
-    from awbench.report.figures import complexity_figure
+    from awbench.cli.report import write_report
+    from awbench.records.atomic import remove_stale_temporaries, write_text
     from awbench.report.formats import EXTENSIONS, render
     from awbench.report.tables import TABLES
 
     written = []
-    for folder in ("tables", "figures"):
-        remove_stale_temporaries(results / folder)
+    remove_stale_temporaries(results / "tables")
     for kind, make in TABLES.items():
         table = make(store, references)
         for format, extension in EXTENSIONS.items():
             path = results / "tables" / f"{kind}.{extension}"
             write_text(path, render(table, format))
             written.append(path)
-    for extension in ("svg", "png"):
-        path = results / "figures" / f"complexity.{extension}"
-        write_bytes(path, complexity_figure(store, extension))
-        written.append(path)
+    page, figures = write_report(store, references, results / "report.html", results / "figures")
+    written += [*figures, page]
     return written
 
 
@@ -286,5 +283,5 @@ def _describe(summary: dict[str, Any], results: Path) -> str:
     for kind, needs in summary["not_measured"].items():
         for need, count in needs.items():
             lines.append(f"{kind}: {count} {need}")
-    lines.append(f"tables: {results / 'tables'}   figure: {results / 'figures' / 'complexity.svg'}")
+    lines.append(f"tables: {results / 'tables'}   figures: {results / 'figures'}   page: {results / 'report.html'}")
     return "\n".join(lines)

@@ -41,14 +41,19 @@ def latency_table(records: Iterable[Record]) -> Table:
     )
 
 
-def speed_table(store: RecordStore, references: References) -> Table:
-    """The newest latency of every network under every setting, from any machine whose records these are."""
+def newest_latencies(store: RecordStore) -> list[Record]:
+    """The newest record of every network under every setting, settings side by side, networks in the grid's order."""
     known = {variant.name: position for position, variant in enumerate(list_variants())}
     newest: dict[tuple[Any, ...], Record] = {}
     for record in store.load("latency"):
         if record.variant in known:
             newest[record.variant, repr(record.options), repr(record.settings)] = record
-    ordered = sorted(newest.values(), key=lambda r: (r.settings["device"], _setting(r), known[r.variant]))
+    return sorted(newest.values(), key=lambda r: (r.settings["device"], describe_setting(r), known[r.variant]))
+
+
+def speed_table(store: RecordStore, references: References) -> Table:
+    """The newest latency of every network under every setting, from any machine whose records these are."""
+    ordered = newest_latencies(store)
     if not ordered:
         needs = "not measured: needs 'awbench latency'"
         rows = [("", "", needs, *[""] * (len(COLUMNS) - 3))]
@@ -56,7 +61,7 @@ def speed_table(store: RecordStore, references: References) -> Table:
     return latency_table(ordered)
 
 
-def _setting(record: Record) -> str:
+def describe_setting(record: Record) -> str:
     """E.g. "batch 8, float32, channels_last, 224 pixels, 2 threads"."""
     settings = record.settings
     words = [
@@ -82,7 +87,7 @@ def _cells(record: Record) -> tuple[str, ...]:
     return (
         record.variant,
         one["device_name"],
-        _setting(record),
+        describe_setting(record),
         f"{one['latency_ms']:.2f}",
         f"{one['ci_ms'][0]:.2f} to {one['ci_ms'][1]:.2f}",
         f"{one['spread']:.1%}",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from sample_records import make_record
+from sample_records import add_top1
 
-from awbench.records import Quantity, RecordStore
+from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.tables import TABLES
-from awbench.training.job import PROTOCOL
 from awbench.training.recipe import load_recipe
-from awbench.variants import ModelOptions, describe_options, parse_variant
 
 NOISE = (-0.05, 0.0, 0.05)
 
@@ -18,31 +16,6 @@ NOISE = (-0.05, 0.0, 0.05)
 @pytest.fixture
 def store(tmp_path) -> RecordStore:
     return RecordStore(tmp_path)
-
-
-def add(store, variant, *top1, **changes):
-    """A training of each value, with seeds from 0 on."""
-    for seed, value in enumerate(top1):
-        settings = {
-            "origin": "trained", "dataset": "imagenet", "recipe": load_recipe("cbam").identity(), "seed": seed,
-            "protocol": PROTOCOL, "evaluation": {"resize": 256, "crop": 224}, **changes,
-        }  # fmt: skip
-        images = settings.pop("images", 50_000)
-        finished = settings.pop("finished", "2026-01-01T00:00:01.000000Z")
-        store.add(
-            make_record(
-                kind="accuracy",
-                variant=variant,
-                options=describe_options(parse_variant(variant), ModelOptions()),
-                settings=settings,
-                inputs={"val_sha256": "0", "initial_weights_sha256": "random"},
-                values={
-                    "top1": Quantity(value=value, unit="percent"),
-                    "images": Quantity(value=images, unit="images"),
-                },
-                finished=finished,
-            )
-        )
 
 
 def claims(store):
@@ -67,8 +40,8 @@ def test_on_a_fresh_machine_all_four_say_what_they_need(store):
     [(1.0, "reproduced"), (0.8, "reproduced"), (0.0, "contradicted"), (2.0, "contradicted"), (0.45, "inconclusive")],
 )
 def test_the_gain_decides(store, gain, outcome):
-    add(store, "resnet101", *runs(77.4))
-    add(store, "aw_resnet101", *runs(77.4 + gain))
+    add_top1(store, "resnet101", *runs(77.4))
+    add_top1(store, "aw_resnet101", *runs(77.4 + gain))
     judged = claims(store)["imagenet-r101"]
     (pair,) = judged["pairs"]
     assert judged["outcome"] == outcome
@@ -79,16 +52,16 @@ def test_the_gain_decides(store, gain, outcome):
 
 
 def test_inconclusive_says_how_many_runs_are_missing(store):
-    add(store, "resnet101", 77.1, 77.4, 77.7)
-    add(store, "aw_resnet101", 78.1, 78.4, 78.7)
+    add_top1(store, "resnet101", 77.1, 77.4, 77.7)
+    add_top1(store, "aw_resnet101", 78.1, 78.4, 78.7)
     table = TABLES["claims"](store, load_references())
     (row,) = [row for row in table.rows if row[0] == "imagenet-r101"]
     assert "inconclusive: about 2 more run(s) of each would settle it; spread of these runs" in row[-1]
 
 
 def test_a_single_run_uses_the_published_reruns_and_says_so(store):
-    add(store, "resnet101", 77.4)
-    add(store, "aw_resnet101", 78.4)
+    add_top1(store, "resnet101", 77.4)
+    add_top1(store, "aw_resnet101", 78.4)
     (pair,) = claims(store)["imagenet-r101"]["pairs"]
     assert pair["outcome"] == "inconclusive" and "torchvision ResNet-50 V1 recipe, retrained" in pair["spread"]
 
@@ -101,14 +74,14 @@ def test_a_single_run_uses_the_published_reruns_and_says_so(store):
     ],
 )  # fmt: skip
 def test_what_was_not_trained_and_evaluated_alike_is_no_evidence(store, changes):
-    add(store, "resnet101", *runs(77.4))
-    add(store, "aw_resnet101", *runs(78.4), **changes)
+    add_top1(store, "resnet101", *runs(77.4))
+    add_top1(store, "aw_resnet101", *runs(78.4), **changes)
     assert claims(store)["imagenet-r101"]["outcome"] == "not measured"
 
 
 def test_runs_that_cannot_be_compared_are_named_with_what_differs(store):
-    add(store, "resnet101", *runs(77.4))
-    add(store, "aw_resnet101", *runs(78.4), recipe=load_recipe("torchvision-v1").identity())
+    add_top1(store, "resnet101", *runs(77.4))
+    add_top1(store, "aw_resnet101", *runs(78.4), recipe=load_recipe("torchvision-v1").identity())
     (row,) = [row for row in TABLES["claims"](store, load_references()).rows if row[0] == "imagenet-r101"]
     assert row[-1] == (
         "not measured: needs runs of aw_resnet101 and resnet101 that were trained and evaluated alike; "
@@ -120,8 +93,8 @@ def test_runs_that_cannot_be_compared_are_named_with_what_differs(store):
     ("gain", "words"), [(2.0, "more than claimed, too good is suspect"), (0.0, "less than claimed")]
 )
 def test_a_contradiction_says_on_which_side(store, gain, words):
-    add(store, "resnet101", *runs(77.4))
-    add(store, "aw_resnet101", *runs(77.4 + gain))
+    add_top1(store, "resnet101", *runs(77.4))
+    add_top1(store, "aw_resnet101", *runs(77.4 + gain))
     (pair,) = claims(store)["imagenet-r101"]["pairs"]
     assert pair["verdict"] == f"contradicted: {words}; spread of these runs"
 
@@ -168,12 +141,12 @@ def test_a_claim_of_another_paper_is_judged_without_a_change_of_code(store, own_
     (fresh,) = TABLES["claims"](store, references).objects
     assert fresh["verdict"].startswith("not measured: needs CIFAR-10 test (awbench sweep --dataset cifar10")
     for depth in (20, 32, 56):
-        add(store, f"resnet{depth}", *runs(92.0), dataset="cifar10", images=10_000)
-        add(store, f"eca_resnet{depth}", *runs(92.5), dataset="cifar10", images=10_000)
+        add_top1(store, f"resnet{depth}", *runs(92.0), dataset="cifar10", images=10_000)
+        add_top1(store, f"eca_resnet{depth}", *runs(92.5), dataset="cifar10", images=10_000)
     (judged,) = TABLES["claims"](store, references).objects
     assert (judged["outcome"], len(judged["pairs"])) == ("reproduced", 3)
     later = "2026-01-02T00:00:00.000000Z"  # the newest run of a seed counts
-    add(store, "eca_resnet56", *runs(92.0), dataset="cifar10", images=10_000, finished=later)
+    add_top1(store, "eca_resnet56", *runs(92.0), dataset="cifar10", images=10_000, finished=later)
     (judged,) = TABLES["claims"](store, references).objects
     assert judged["outcome"] == "contradicted"
 
@@ -200,10 +173,10 @@ def test_a_claim_that_makes_no_sense_is_one_line_and_exit_code_2(replacement, me
 
 def test_up_to_is_about_the_best_of_several(store):
     for base in ("se", "cbam"):
-        add(store, f"{base}_resnet101", *runs(78.0))
-    add(store, "aw_se_resnet101", *runs(78.0))
+        add_top1(store, f"{base}_resnet101", *runs(78.0))
+    add_top1(store, "aw_se_resnet101", *runs(78.0))
     assert claims(store)["imagenet-combined"]["outcome"] == "inconclusive"  # the other pair may show it
-    add(store, "aw_cbam_resnet101", *runs(78.57))
+    add_top1(store, "aw_cbam_resnet101", *runs(78.57))
     judged = claims(store)["imagenet-combined"]
     assert judged["outcome"] == "reproduced"
     assert [pair["outcome"] for pair in judged["pairs"]] == ["contradicted", "reproduced"]
@@ -211,10 +184,10 @@ def test_up_to_is_about_the_best_of_several(store):
 
 def test_up_to_is_contradicted_by_all_showing_less_or_one_showing_more(store, tmp_path):
     for base in ("se", "cbam"):
-        add(store, f"{base}_resnet101", *runs(78.0))
-        add(store, f"aw_{base}_resnet101", *runs(78.0))
+        add_top1(store, f"{base}_resnet101", *runs(78.0))
+        add_top1(store, f"aw_{base}_resnet101", *runs(78.0))
     assert claims(store)["imagenet-combined"]["outcome"] == "contradicted"
     other = RecordStore(tmp_path / "other")
-    add(other, "se_resnet101", *runs(78.0))
-    add(other, "aw_se_resnet101", *runs(80.0))
+    add_top1(other, "se_resnet101", *runs(78.0))
+    add_top1(other, "aw_se_resnet101", *runs(80.0))
     assert claims(other)["imagenet-combined"]["outcome"] == "contradicted"

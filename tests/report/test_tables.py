@@ -6,7 +6,6 @@ from sample_records import make_record
 from awbench.cli.table import _FORMATS, _KINDS
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
-from awbench.report.figures import complexity_figure
 from awbench.report.formats import FORMATS
 from awbench.report.tables import TABLES
 
@@ -51,11 +50,3 @@ def test_measured_numbers_show_three_digits_more_than_were_printed(store):
     row = next(r for r in table.rows if r[:3] == ("resnet50", "macs", "torchvision"))
     shown = dict(zip(table.columns, row, strict=True))
     assert (shown["published"], shown["measured"], shown["difference"]) == ("4.089 GMAC", "4.089184 GMAC", "+0.000184")
-
-
-@pytest.mark.parametrize(("format", "magic"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
-def test_the_figure_is_the_same_bytes_for_the_same_records(format, magic, store):
-    store.add(make_record())
-    first, second = (complexity_figure(store, format) for _ in range(2))
-    assert first == second
-    assert first.startswith(magic)

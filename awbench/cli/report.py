@@ -1,0 +1,66 @@
+"""`awbench report`: records and references to one HTML page, and pictures for papers."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from awbench.cli.common import add_json, add_references, add_results, print_json
+from awbench.records import RecordStore
+
+if TYPE_CHECKING:
+    from awbench.reference.load import References
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="write a page with verdicts, pictures and tables, from records",
+        description="Write one self-contained HTML file: verdicts on the claims, pictures, every table, and where\n"
+        "each number comes from. It needs no network, reads well on a phone, and prints. Every picture is\n"
+        "also written as SVG and PNG, for papers. Nothing is measured.\n\n"
+        "  awbench report\n"
+        "  awbench report --results results --output page.html --figures figures",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: report.html in the results folder")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="default: figures/ in the results folder")
+    add_results(parser)
+    add_references(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from awbench.reference.claims import judge_claims
+    from awbench.reference.load import load_references
+
+    store, references = RecordStore(args.results), load_references(args.references)
+    output = args.output or args.results / "report.html"
+    page, figures = write_report(store, references, output, args.figures or args.results / "figures")
+    outcomes = {one.claim.id: one.outcome for one in judge_claims(store, references)}
+    if args.json:
+        print_json({"report": str(page), "figures": [str(path) for path in figures], "claims": outcomes})
+    else:
+        counts = Counter(outcomes.values())
+        print(f"claims: {', '.join(f'{count} {outcome}' for outcome, count in counts.items()) or 'none'}")
+        print(f"report: {page}   figures: {figures[0].parent} ({len(figures)} files)")
+    return 0
+
+
+def write_report(store: RecordStore, references: References, output: Path, folder: Path) -> tuple[Path, list[Path]]:
+    """Write the page and its pictures; returns (the page, the pictures' files)."""
+    from awbench.records.atomic import remove_stale_temporaries, write_bytes, write_text
+    from awbench.report.figures import all_pictures
+    from awbench.report.page import render_page
+
+    pictures = all_pictures(store, references)
+    remove_stale_temporaries(folder)
+    figures = []
+    for picture in pictures:
+        for format in ("svg", "png"):
+            figures.append(folder / f"{picture.name}.{format}")
+            write_bytes(figures[-1], picture.to_bytes(format))
+    write_text(output, render_page(store, references, pictures))
+    return output, figures

@@ -1,0 +1,24 @@
+"""Pictures from records and references. Nothing is measured here."""
+
+from __future__ import annotations
+
+from awbench.records import RecordStore
+from awbench.reference.load import References
+from awbench.report.figures.accuracy import accuracy_pictures
+from awbench.report.figures.claims import claims_picture
+from awbench.report.figures.complexity import complexity_picture
+from awbench.report.figures.latency import latency_pictures
+from awbench.report.figures.picture import Picture
+from awbench.report.figures.training import training_pictures
+
+__all__ = ["Picture", "all_pictures"]
+
+
+def all_pictures(store: RecordStore, references: References) -> list[Picture]:
+    """Every picture that the records and references give, in the order in which a reader wants them."""
+    pictures = [claims_picture(store, references)]
+    pictures += accuracy_pictures(store, references)
+    pictures += latency_pictures(store)
+    pictures += training_pictures(store)
+    complexity = complexity_picture(store)
+    return pictures + ([complexity] if complexity else [])

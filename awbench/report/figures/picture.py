@@ -1,0 +1,129 @@
+"""What every picture shares: style, the text behind each mark, and its file formats."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from xml.etree import ElementTree
+
+from matplotlib.figure import Figure
+
+from awbench.variants import list_variants
+
+WIDTH_INCHES = 5.2  # one column of a page, and still readable on a phone
+_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+# Okabe and Ito's colours, told apart with any colour vision; the last two settings have darker yellow and black.
+_COLOURS = ("#6b6b6b", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#A08A00")
+# Same records, same bytes: no date, no random ids.
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "awbench",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The project's settings of matplotlib, for drawing and for saving."""
+    import matplotlib
+
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def colour_of(setting: str) -> str:
+    """Of an attention setting ("aw_se"), the same in every picture."""
+    settings = list(dict.fromkeys(variant.setting for variant in list_variants()))
+    return _COLOURS[settings.index(setting) % len(_COLOURS)]
+
+
+def add_legend(figure: Figure, handles: dict[str, Any]) -> None:
+    """Attention settings and their colours below the axes, in the order of the grid."""
+    settings = [s for s in dict.fromkeys(variant.setting for variant in list_variants()) if s in handles]
+    figure.legend([handles[s] for s in settings], settings, loc="outside lower center", ncols=4)
+
+
+@dataclass
+class Picture:
+    """A figure, and what each of its marks stands for.
+
+    Attributes:
+        name: of its file, without extension.
+        title: what it shows.
+        caption: how to read it, and what it is no evidence of.
+        figure: matplotlib's.
+        marks: for each mark, where its number comes from, in words; `mark` adds one.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    marks: dict[str, str] = field(default_factory=dict)
+
+    def mark(self, artist: Any, words: str) -> None:
+        """Say what a mark stands for: shown when the pointer rests on it."""
+        identity = f"mark-{len(self.marks) + 1}"
+        artist.set_gid(identity)
+        self.marks[identity] = words
+
+    def to_bytes(self, format: str) -> bytes:
+        """A file's content; `format` is "svg" or "png"."""
+        if format == "svg":
+            tree = self._svg_tree(text_as_paths=True)
+            return ElementTree.tostring(tree, encoding="utf-8", xml_declaration=True)
+        return self._save(format)
+
+    def to_inline_svg(self) -> str:
+        """An <svg> element for a page: text stays text, and no id is shared with another picture's."""
+        root = self._svg_tree(text_as_paths=False)
+        for element in root.iter():
+            for name, value in element.attrib.items():
+                if name == "id":
+                    element.set(name, f"{self.name}-{value}")
+                elif name == f"{{{_XLINK}}}href" and value.startswith("#"):
+                    element.set(name, f"#{self.name}-{value[1:]}")
+                elif "url(#" in value:
+                    element.set(name, value.replace("url(#", f"url(#{self.name}-"))
+        root.set("role", "img")
+        root.set("aria-label", f"{self.title}. {self.caption}")
+        width, height = (root.attrib.pop(side) for side in ("width", "height"))
+        root.set("style", f"aspect-ratio: {_points(width)} / {_points(height)}")
+        return ElementTree.tostring(root, encoding="unicode")
+
+    def _svg_tree(self, text_as_paths: bool) -> ElementTree.Element:
+        import matplotlib
+
+        for prefix, address in (("", _SVG), ("xlink", _XLINK)):
+            ElementTree.register_namespace(prefix, address)
+        with matplotlib.rc_context({"svg.fonttype": "path" if text_as_paths else "none"}):
+            root = ElementTree.fromstring(self._save("svg"))
+        for metadata in root.findall(f"{{{_SVG}}}metadata"):
+            root.remove(metadata)
+        for styles in root.iter(f"{{{_SVG}}}style"):
+            styles.attrib.pop("type", None)  # of no use since HTML5
+        for element in root.iter(f"{{{_SVG}}}g"):
+            words = self.marks.get(element.get("id", ""))
+            if words:
+                title = ElementTree.Element(f"{{{_SVG}}}title")
+                title.text = words
+                element.insert(0, title)
+        return root
+
+    def _save(self, format: str) -> bytes:
+        buffer = io.BytesIO()
+        with style():
+            self.figure.savefig(buffer, format=format, dpi=200, metadata={"Date": None} if format == "svg" else None)
+        return buffer.getvalue()
+
+
+def _points(length: str) -> str:
+    return re.sub(r"[a-z]+$", "", length)
