@@ -1,0 +1,146 @@
+"""The report's page as text: whole, escaped, the same for the same records. How it behaves: test_page_in_browser."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+from collections import Counter
+
+import pytest
+from sample_records import add_ap, add_top1, latency_record, make_record
+
+from awbench.records import RecordStore
+from awbench.reference.load import load_references
+from awbench.report.page import render_page
+from awbench.report.tables import TABLES
+
+HOSTILE = '</script><script>window.hacked = 1</script><img src=x onerror="hacked=1"> & "quotes" \'single\''
+
+
+class Parsed(html.parser.HTMLParser):
+    """The page's elements, the text of each script, and what it would load."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.handlers: list[str] = []
+        self.scripts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags[tag] += 1
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value)
+            elif name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+                self.addresses.append(value)
+            elif name.startswith("on"):
+                self.handlers.append(value)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data):
+        if self.lasttag == "script" and self.scripts and not self.scripts[-1]:
+            self.scripts[-1] = data
+
+
+@pytest.fixture
+def store(tmp_path) -> RecordStore:
+    return RecordStore(tmp_path / "results")
+
+
+@pytest.fixture
+def hostile_store(store) -> RecordStore:
+    """Records of every kind, with HTML wherever text can stand."""
+    environment = {"device": HOSTILE, "cpu": HOSTILE, "run": "1", HOSTILE: HOSTILE}
+    store.add(make_record(environment=environment, notes=[HOSTILE], inputs={"source_sha256": HOSTILE}))
+    add_top1(store, "resnet101", 77.3, 77.4, 77.5, hostile=HOSTILE)
+    add_top1(store, "aw_resnet101", 78.3, 78.4, 78.5, hostile=HOSTILE)
+    add_ap(store, "faster_rcnn_resnet101_fpn", 42.0, 42.1)
+    store.add(latency_record("resnet50", (1.0, 1.0, 1.0), device_name=HOSTILE))
+    store.add(latency_record("aw_resnet50", (1.5, 1.4, 1.6), device_name=HOSTILE))
+    return store
+
+
+@pytest.fixture
+def hostile_references(tmp_path, root):
+    folder = tmp_path / "references"
+    folder.mkdir()
+    for path in (root / "reference_results").glob("*.yaml"):
+        text = path.read_text()
+        if path.stem == "aw_convolution":
+            text = re.sub(r"title: .*", lambda _: f"title: {json.dumps(HOSTILE)}", text, count=1)
+            text = re.sub(r"text: ImageNet Top-1 .*", lambda _: f"text: {json.dumps(HOSTILE)}", text, count=1)
+        (folder / path.name).write_text(text)
+    return load_references(folder)
+
+
+def test_without_records_everything_is_not_measured(store):
+    page = render_page(store, load_references())
+    assert '<span class="badge not-measured">4 not measured</span>' in page
+    assert "from 0 records" in page and "There are no records yet" in page
+    assert page.count("AWBENCH_IMAGENET=DIR awbench reproduce") >= 2
+
+
+def test_every_table_is_there_with_every_row(hostile_store):
+    references = load_references()
+    page = render_page(hostile_store, references)
+    for kind, make in TABLES.items():
+        section = page.split(f'<details id="table-{kind}"')[1].split("</details>")[0]
+        assert section.count("<tr") == len(make(hostile_store, references).rows) + 1
+
+
+def test_text_from_records_and_references_is_never_markup(hostile_store, hostile_references):
+    page = Parsed(render_page(hostile_store, hostile_references))
+    assert page.tags["script"] == 2 and page.tags["img"] == 0
+    assert page.handlers == []
+    data = json.loads(page.scripts[0])
+    assert HOSTILE in {one for record in data["records"] for one in record["notes"]}
+    assert "<script" not in page.scripts[1]
+
+
+def test_nothing_is_loaded_and_links_are_anchors_or_https(hostile_store):
+    page = Parsed(render_page(hostile_store, load_references()))
+    assert not {"link", "iframe", "object", "embed", "base"} & set(page.tags)
+    assert all(address.startswith(("#", "https://")) for address in page.addresses)
+
+
+def test_no_id_stands_twice_though_several_pictures_are_in_one_page(hostile_store):
+    ids = Parsed(render_page(hostile_store, load_references())).ids
+    assert [name for name, count in Counter(ids).items() if count > 1] == []
+    assert {"picture-claims", "picture-latency-1", "picture-accuracy"} - set(ids) <= {"picture-accuracy"}
+
+
+def test_a_rows_records_are_the_ones_it_was_made_from(hostile_store):
+    page = render_page(hostile_store, load_references())
+    data = json.loads(Parsed(page).scripts[0])
+    claims = page.split('<details id="table-claims"')[1].split("</details>")[0]
+    row = claims.split("aw_resnet101")[1].split("</tr>")[0]
+    places = [int(place) for place in re.search(r'data-records="([\d ]*)"', row)[1].split()]
+    found = Counter(data["records"][place]["title"] for place in places)
+    assert found == {"accuracy of aw_resnet101": 3, "accuracy of resnet101": 3}
+    values = {data["records"][place]["values"]["top1"] for place in places}
+    assert values == {f"{value} percent" for value in (77.3, 77.4, 77.5, 78.3, 78.4, 78.5)}
+
+
+def test_the_same_records_give_the_same_bytes(hostile_store):
+    first, second = (render_page(hostile_store, load_references()) for _ in range(2))
+    assert first == second
+
+
+def test_the_command_writes_the_page_and_its_pictures(awbench, tmp_path):
+    code, out, _ = awbench("report", "--json")
+    written = json.loads(out)
+    assert code == 0 and set(written["claims"].values()) == {"not measured"}
+    assert (tmp_path / written["report"]).read_text().startswith("<!DOCTYPE html>")
+    for path in written["figures"]:
+        assert (tmp_path / path).read_bytes().startswith((b"<?xml", b"\x89PNG"))
+
+
+def test_a_place_that_cannot_be_written_is_one_line(awbench, tmp_path):
+    (tmp_path / "a_file").write_text("")
+    code, out, err = awbench("report", "--output", "a_file/page.html")
+    assert (code, out) == (2, "") and "a_file" in err and "Traceback" not in err

@@ -1,0 +1,145 @@
+"""The report's page in a real browser, headless, and held to the HTML standard by the Nu checker."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from sample_records import add_top1, latency_record, make_record
+
+from awbench.records import RecordStore
+from awbench.reference.load import load_references
+from awbench.report.page import render_page
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+HOSTILE = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
+
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason="needs Chromium: make page-tools, or apt-get install chromium"
+)
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    store = RecordStore(folder / "results")
+    store.add(make_record(environment={"device": HOSTILE, "cpu": HOSTILE}, notes=[HOSTILE]))
+    add_top1(store, "resnet101", 77.3, 77.4, 77.5, hostile=HOSTILE)
+    add_top1(store, "aw_resnet101", 78.3, 78.4, 78.5, hostile=HOSTILE)
+    add_top1(store, "se_resnet101", 78.3, 78.4, 78.5)
+    add_top1(store, "aw_se_resnet101", 78.3, 78.4, 78.5)
+    for variant, ratio in (("resnet50", 1.0), ("aw_resnet50", 1.5), ("se_resnet50", 1.1)):
+        store.add(latency_record(variant, (ratio, ratio, ratio), device_name=f"a {'very ' * 30}long name {HOSTILE}"))
+    path = folder / "report.html"
+    path.write_text(render_page(store, load_references()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])  # CI runs as root
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser, page_file):
+    """Open the page at a width; fails at the end if it complained or asked for anything but itself."""
+    opened, complaints = [], []
+
+    def open_at(width: int):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: opened.append(request.url))
+        page.goto(page_file.as_uri())
+        return page
+
+    yield open_at
+    assert complaints == []
+    assert set(opened) == {page_file.as_uri()}
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 375])
+def test_it_loads_without_complaint_and_nothing_is_wider_than_the_screen(open_page, width):
+    page = open_page(width)
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    wider = (
+        "Array.from(document.querySelectorAll('.card, figure, svg, details')).filter((e) => e.scrollWidth > innerWidth)"
+    )
+    assert page.evaluate(f"{wider}.length") == 0
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("figure svg").count() >= 3
+
+
+@needs_browser
+def test_a_table_sorts_by_number_both_ways_and_filters(open_page):
+    page = open_page(1280)
+    table = page.locator("#table-speed")
+    table.locator("summary").click()
+    ratios = table.locator("tbody tr td:nth-child(9)")
+    button = table.get_by_role("button", name="ratio to plain", exact=True)
+    button.click()
+    assert ratios.all_text_contents() == ["1.000", "1.100", "1.500"]
+    button.click()
+    assert ratios.all_text_contents() == ["1.500", "1.100", "1.000"]
+    assert table.locator("th[aria-sort=descending]").count() == 1
+    table.locator("input").fill("AW_")
+    assert table.locator("tbody tr:visible").count() == 1
+    assert table.locator("output").text_content() == "1 of 3 rows"
+    table.locator("input").fill("")
+    assert table.locator("tbody tr:visible").count() == 3
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 375])
+def test_a_row_says_where_its_numbers_come_from(open_page, width):
+    page = open_page(width)
+    row = page.locator("#table-claims tbody tr", has_text="imagenet-r101")
+    assert "accuracy record" in row.get_attribute("title")
+    row.get_by_role("button").click()
+    dialog = page.locator("#origin")
+    text = dialog.text_content()
+    assert text.count("accuracy of aw_resnet101") == 3 and text.count("accuracy of resnet101") == 3
+    assert "78.3 percent" in text and HOSTILE in text
+    assert dialog.bounding_box()["width"] <= width
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert page.evaluate("window.hacked") is None
+
+
+@needs_browser
+def test_marks_of_pictures_carry_their_words(open_page):
+    page = open_page(1280)
+    title = page.locator("#picture-claims svg g[id*='-mark-'] > title", has_text="reproduced; spread of these runs")
+    assert title.count() == 1
+
+
+@needs_browser
+def test_it_prints_every_table(open_page):
+    page = open_page(1280)
+    assert page.pdf(format="A4")[:5] == b"%PDF-"
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#tables > details:not([open])").count() == 0
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#tables > details:not([open])").count() > 0
+
+
+def checker(root: Path) -> Path:
+    """The Nu checker's jar: of AWBENCH_VNU, or where `make page-tools` puts it."""
+    return Path(os.environ.get("AWBENCH_VNU") or root / ".venv/page-tools/node_modules/vnu-jar/build/dist/vnu.jar")
+
+
+def test_it_is_valid_html(page_file, root):
+    if not checker(root).is_file() or not shutil.which("java"):
+        pytest.skip("needs the Nu checker and Java: make page-tools, or AWBENCH_VNU=path of vnu.jar")
+    check = ["java", "-jar", str(checker(root))]
+    run = subprocess.run([*check, str(page_file)], capture_output=True, text=True)
+    assert run.stderr == "" and run.returncode == 0
