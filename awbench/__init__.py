@@ -2,6 +2,7 @@
 
     awbench.build("aw_resnet50")    a torch.nn.Module
     awbench.list_variants()         what exists
+    awbench.Results("results")      records, tables and verdicts of a results folder
 
 torch is imported when a model is built, not before.
 """
@@ -16,9 +17,10 @@ from awbench.variants import Variant, list_variants
 
 if TYPE_CHECKING:
     from awbench.models import build
+    from awbench.results import Results
 
 __version__ = "0.1.0"
-__all__ = ["UserError", "Variant", "__version__", "build", "list_variants"]
+__all__ = ["Results", "UserError", "Variant", "__version__", "build", "list_variants"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,6 +28,10 @@ def __getattr__(name: str) -> Any:
         from awbench.models import build
 
         return build
+    if name == "Results":
+        from awbench.results import Results
+
+        return Results
     if name in ("attention", "models"):
         return importlib.import_module(f"awbench.{name}")
     raise AttributeError(f"module 'awbench' has no attribute {name!r}")

@@ -29,7 +29,7 @@ def make_record(**changes) -> Record:
             "elements.activation": Quantity(value=9_608_704, unit="elements"),
             "elements.pooling": Quantity(value=903_168, unit="elements"),
         },
-        "environment": {"python": "3.11.7"},
+        "environment": {"python": "3.11.7", "torch": "2.14.1", "git_commit": "0" * 40},
         "started": "2026-01-01T00:00:00.000000Z",
         "finished": "2026-01-01T00:00:01.000000Z",
     }

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from awbench.detection.job import PROTOCOL as DETECTION_PROTOCOL
+from awbench.errors import UserError
 from awbench.records import Record, RecordStore
 from awbench.reference.load import References
 from awbench.reference.measured import IMAGENET_VAL_IMAGES, by_seed, has_default_options
 from awbench.reference.source import CLAIM_DATASETS, METRICS, SETTINGS, Claim, Scatter, Source
+from awbench.reference.statistics import Difference, welch_difference
 from awbench.reference.verdicts import NOT_MEASURED, Outcome, Spread, Verdict, bonferroni, judge_gain
 from awbench.training.job import PROTOCOL
 from awbench.variants import ModelOptions, list_variants, parse_variant
@@ -137,12 +139,47 @@ def _way(record: Record) -> dict[str, Any]:
 
 def _unlike(treated: Collection[str], baseline: Collection[str]) -> str:
     """In what the runs of two networks differ, of the ways that differ in the least: "recipe, evaluation"."""
-    differences: list[list[str]] = []
-    for a in map(json.loads, treated):
-        for b in map(json.loads, baseline):
-            differences.append(sorted(name for name in {**a, **b} if a.get(name) != b.get(name)))
-    least = min(differences, key=lambda names: (len(names), names))
+    differences = [_differing([json.loads(a), json.loads(b)]) for a in treated for b in baseline]
+    least: list[str] = min(differences, key=lambda names: (len(names), names))
     return ", ".join(least)
+
+
+def _differing(ways: list[dict[str, Any]]) -> list[str]:
+    """Names of what is not the same in all."""
+    names = sorted({name for way in ways for name in way})
+    return [name for name in names if any(way.get(name) != ways[0].get(name) for way in ways)]
+
+
+def measure_gain(
+    treated: Collection[Record], baseline: Collection[Record], metric: str, level: float = LEVEL
+) -> Difference:
+    """Mean difference of a metric between runs of two networks, with Welch's interval.
+
+    Args:
+        treated, baseline: runs of one network each, trained and evaluated alike, with different seeds.
+        level: of the interval, which is nan below two runs each.
+
+    Raises:
+        UserError: one side is empty, holds several networks or a seed twice, lacks the metric, or the sides were not
+            trained and evaluated alike, e.g. on different datasets.
+    """
+    for side in (treated, baseline):
+        names = sorted({record.variant for record in side})
+        if len(names) != 1:
+            raise UserError(
+                f"runs of {', '.join(names) or 'nothing'} were given as one side; give those of one network"
+            )
+        if len(by_seed(side)) != len(side):
+            raise UserError(f"a seed of {names[0]} stands twice; the runs of a side must be independent")
+        if any(metric not in record.values for record in side):
+            raise UserError(f"a record of {names[0]} has no {metric}")
+    differing = _differing([_way(record) for record in (*treated, *baseline)])
+    if "dataset" in differing:
+        datasets = sorted({str(record.settings["dataset"]) for record in (*treated, *baseline)})
+        raise UserError(f"runs on {' and '.join(datasets)} cannot be compared; give runs on one dataset")
+    if differing:
+        raise UserError(f"these runs were not trained and evaluated alike: they differ in {', '.join(differing)}")
+    return welch_difference(values_of(treated, metric), values_of(baseline, metric), level)
 
 
 def values_of(runs: Iterable[Record], metric: str) -> list[float]:

@@ -1,0 +1,96 @@
+"""Results in Python: the documentation's examples run, and what cannot be compared is refused."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sample_records import add_top1, make_record
+
+import awbench
+from awbench.errors import UserError
+from awbench.records import RecordStore
+from awbench.reference.claims import measure_gain
+from awbench.training.recipe import load_recipe
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> RecordStore:
+    monkeypatch.chdir(tmp_path)
+    return RecordStore(tmp_path / "results")
+
+
+def add_digits(store):
+    for variant, top1 in (("resnet20", (97.5, 98.0, 98.5)), ("aw_resnet20", (98.0, 98.5, 99.0))):
+        recipe = load_recipe("digits-quick").identity()
+        add_top1(store, variant, *top1, dataset="digits", recipe=recipe, images=359)
+
+
+def test_the_documentations_examples_run_and_print_what_the_records_hold(store, root, capsys):
+    pytest.importorskip("pandas")
+    add_digits(store)
+    blocks = re.findall(r"```python\n(.*?)```", (root / "docs/python.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 6
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+    printed = capsys.readouterr().out
+    assert "+0.50 (-0.63 to +1.63) at 95%" in printed
+    assert "imagenet-r101 not measured []" in printed
+    assert re.search(r"aw_resnet20 +98.5 +0.5 +3", printed)
+
+
+def test_a_frame_has_a_row_a_record_and_names_its_units(store):
+    pandas = pytest.importorskip("pandas")
+    add_digits(store)
+    store.add(make_record())
+    results = awbench.Results("results")
+    frame = results.frame("accuracy")
+    assert len(frame) == 6 and set(frame["settings.seed"]) == {0, 1, 2}
+    assert frame.attrs["units"]["top1"] == "percent"
+    assert isinstance(frame["finished"].dtype, pandas.DatetimeTZDtype)
+    assert results.frame("complexity")["params"].tolist() == [25_557_032]
+    assert len(results.frame("latency")) == 0
+
+
+def test_names_that_do_not_exist_are_named_with_those_that_do(store):
+    results = awbench.Results("results")
+    with pytest.raises(UserError, match="kind 'acuracy' does not exist; did you mean accuracy?"):
+        results.records("acuracy")
+    with pytest.raises(UserError, match="table 'claim' does not exist; did you mean claims?"):
+        results.table("claim")
+
+
+def runs(store, variant, **wanted):
+    return [
+        record
+        for record in store.load("accuracy")
+        if record.variant == variant and all(record.settings[name] == value for name, value in wanted.items())
+    ]
+
+
+def test_a_gain_is_of_runs_alike_on_one_dataset(store):
+    add_digits(store)
+    add_top1(store, "resnet20", 91.0, 91.2, dataset="cifar10", images=10_000)
+    add_top1(store, "aw_resnet20", 92.0, 92.1, dataset="cifar10", images=10_000, precision="bfloat16")
+    digits, cifar = runs(store, "aw_resnet20", dataset="digits"), runs(store, "resnet20", dataset="cifar10")
+    gain = measure_gain(digits, runs(store, "resnet20", dataset="digits"), "top1")
+    assert (gain.value, gain.low < 0.5 < gain.high) == (0.5, True)
+    with pytest.raises(UserError, match="runs on cifar10 and digits cannot be compared; give runs on one dataset"):
+        measure_gain(digits, cifar, "top1")
+    with pytest.raises(UserError, match="not trained and evaluated alike: they differ in precision"):
+        measure_gain(runs(store, "aw_resnet20", dataset="cifar10"), cifar, "top1")
+
+
+def test_a_side_is_independent_runs_of_one_network(store):
+    add_digits(store)
+    aw, plain = runs(store, "aw_resnet20"), runs(store, "resnet20")
+    for treated, message in (
+        ([], "runs of nothing were given as one side"),
+        ([*aw, *plain], "runs of aw_resnet20, resnet20 were given as one side"),
+        ([aw[0], aw[0]], "a seed of aw_resnet20 stands twice"),
+    ):
+        with pytest.raises(UserError, match=message):
+            measure_gain(treated, plain, "top1")
+    with pytest.raises(UserError, match="a record of aw_resnet20 has no top5"):
+        measure_gain(aw, plain, "top5")
