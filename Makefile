@@ -13,7 +13,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables check test test-slow bench lint format lock readme detectron2 clean
+.PHONY: help install reproduce tables report check test test-slow bench lint format lock readme detectron2 page-tools clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -36,11 +36,14 @@ tables: $(INSTALLED)  ## print the tables again, from records alone
 	$(BIN)/awbench table complexity --results $(RESULTS)
 	$(BIN)/awbench table speed --results $(RESULTS)
 
+report: $(INSTALLED)  ## write $(RESULTS)/report.html and the pictures again, from records alone
+	$(BIN)/awbench report --results $(RESULTS)
+
 check: $(INSTALLED)  ## the gate: counts, records and latency ratios; exit code 1 where something is off (CHECK_ARGS)
 	$(BIN)/awbench check --results $(RESULTS) --measure --junit $(RESULTS)/check.xml --markdown $(RESULTS)/check.md $(CHECK_ARGS)
 
 test: $(INSTALLED)  ## the tests, under 10 minutes on two cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(INSTALLED)  ## the tests that take minutes each (twenty kills, ...)
 	$(BIN)/python -m pytest -m slow
@@ -67,6 +70,15 @@ readme: $(INSTALLED)  ## for maintainers: write the README's table and picture a
 detectron2: $(INSTALLED)  ## install detectron2: built once, the wheel kept in the user's cache (DETECTRON2=URL-or-path)
 	$(BIN)/python -m awbench.detection.install --constraint constraints.txt --pip-args="$(PIP_ARGS)" \
 	  $(if $(DETECTRON2),--source "$(DETECTRON2)")
+
+# The Nu checker is the HTML standard's own; its version is pinned as the Python packages are in constraints.txt.
+page-tools: $(INSTALLED)  ## what the tests of the report's page need: Chromium, Java and the Nu HTML checker (Debian, npm)
+	@command -v chromium >/dev/null && command -v java >/dev/null && command -v npm >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+	    chromium $$(command -v java >/dev/null || echo default-jre-headless) $$(command -v npm >/dev/null || echo npm); } || \
+	  { echo "page-tools: needs chromium, java and npm; as root: apt-get install chromium default-jre-headless npm" >&2; exit 2; }
+	@test -f $(VENV)/page-tools/node_modules/vnu-jar/build/dist/vnu.jar || \
+	  npm install --silent --no-save --prefix $(VENV)/page-tools vnu-jar@26.9.27
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -101,6 +102,11 @@ def load_references(directory: Path | None = None) -> References:
         if source.id in seen:
             raise UserError(f"{path}: id {source.id!r} is already that of {seen[source.id]}; give each file its own")
         seen[source.id] = path
+    claims = Counter(claim.id for source in sources for claim in source.claims)
+    for path, source in zip(paths, sources, strict=True):
+        for claim in source.claims:
+            if claims[claim.id] > 1:
+                raise UserError(f"{path}: claim {claim.id!r} is given twice; give each claim its own id")
     return References(
         sources=tuple(sources),
         numbers=tuple(number for source in sources for number in _resolve(source)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sample_records import add_top1
 
+from awbench.errors import UserError
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.tables import TABLES
@@ -169,6 +170,13 @@ def test_a_claim_that_makes_no_sense_is_one_line_and_exit_code_2(replacement, me
     code, out, err = awbench("table", "claims", "--references", folder)
     assert (code, out) == (2, "")
     assert message in err and "other_paper.yaml" in err and len(err.splitlines()) == 1
+
+
+def test_a_claims_id_stands_once(own_claim):
+    folder = own_claim()
+    (folder / "twin.yaml").write_text((folder / "other_paper.yaml").read_text().replace("other_paper", "twin"))
+    with pytest.raises(UserError, match="claim 'eca-cifar' is given twice"):
+        load_references(folder)
 
 
 def test_up_to_is_about_the_best_of_several(store):
