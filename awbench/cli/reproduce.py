@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
         description="Count the whole classification grid under both stride placements with two independent\n"
         "counters, and the detectors; time the ImageNet grid; train the CIFAR-style grid on digits with several\n"
         "seeds, and a pair of detectors on procedural shapes; compare with every published number, and write\n"
-        "tables and a figure below the results folder. Stop it any time: what is recorded is not measured\n"
+        "tables, pictures and a page below the results folder. Stop it any time: what is recorded is not measured\n"
         "again, and a run that was stopped is resumed.\n\n"
         "With CUDA and AWBENCH_IMAGENET=DIR, train the ImageNet rows too; with AWBENCH_COCO=DIR the COCO rows,\n"
         "each from the ImageNet weights of its backbone: those trained here, or a file of AWBENCH_BACKBONES=DIR\n"

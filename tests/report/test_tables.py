@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import pytest
-from sample_records import make_record
+from sample_records import add_top1, latency_record, make_record
 
 from awbench.cli.table import _FORMATS, _KINDS
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
-from awbench.report.formats import FORMATS
+from awbench.report.formats import FORMATS, render
 from awbench.report.tables import TABLES
 
 
@@ -50,3 +53,18 @@ def test_measured_numbers_show_three_digits_more_than_were_printed(store):
     row = next(r for r in table.rows if r[:3] == ("resnet50", "macs", "torchvision"))
     shown = dict(zip(table.columns, row, strict=True))
     assert (shown["published"], shown["measured"], shown["difference"]) == ("4.089 GMAC", "4.089184 GMAC", "+0.000184")
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex (apt-get install texlive-latex-recommended)")
+def test_every_table_compiles_as_latex(store, tmp_path):
+    store.add(make_record())
+    add_top1(store, "resnet101", 77.3, 77.4, 77.5)
+    add_top1(store, "aw_resnet101", 78.3, 78.4, 78.5)
+    store.add(latency_record("resnet50", (1.0, 1.0, 1.0)))
+    tables = "\n\\clearpage\n".join(render(make(store, load_references()), "latex") for make in TABLES.values())
+    packages = "\\usepackage[a2paper,landscape]{geometry}\\usepackage{booktabs}"
+    (tmp_path / "t.tex").write_text(f"\\documentclass{{article}}{packages}\\begin{{document}}{tables}\\end{{document}}")
+    run = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True
+    )
+    assert run.returncode == 0, run.stdout.decode(errors="replace")[-800:]
