@@ -11,11 +11,24 @@ import traceback
 from collections.abc import Sequence
 
 import awbench
-from awbench.cli import check, complexity, eval, latency, list_command, lock, regress, reproduce, sweep, table, train
+from awbench.cli import (
+    check,
+    complexity,
+    eval,
+    latency,
+    list_command,
+    lock,
+    plan,
+    regress,
+    reproduce,
+    sweep,
+    table,
+    train,
+)
 from awbench.cli.common import Parser, say
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, UserError
 
-COMMANDS = (list_command, complexity, latency, train, eval, sweep, table, reproduce, check, regress, lock)
+COMMANDS = (list_command, complexity, latency, train, eval, sweep, table, plan, reproduce, check, regress, lock)
 
 _DESCRIPTION = """\
 Benchmark and reproducibility suite for AW-convolution (arXiv 2108.08205): attention on the
@@ -27,6 +40,7 @@ weights of a convolution, beside SE, CBAM and others.
   awbench train aw_resnet20        train on the embedded digits, record the accuracy
   awbench reproduce                measure what this machine can, compare, write tables
   awbench table complexity         published numbers beside measured ones, from records
+  awbench plan                     runs, GPU-hours and commands that answer the open claims
   awbench check                    hold everything to what it must be
 """
 
