@@ -172,7 +172,8 @@ def _budget(plan: Plan, budget: Budget) -> list[str]:
     ]
     lines.append(f"  left: {budget.left:,.1f} {unit}")
     for step in budget.refused:
-        lines.append(f"  not bought: {step.claim.id}{' (pilot)' if step.claim.pilot else ''}: {_why(step, plan, budget)}")
+        name = f"{step.claim.id}{' (pilot)' if step.claim.pilot else ''}"
+        lines.append(f"  not bought: {name}: {_why(step, plan, budget)}")
     return lines
 
 
