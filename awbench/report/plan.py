@@ -10,7 +10,8 @@ from typing import Any
 
 from awbench.reference.budget import Budget
 from awbench.reference.claims import LEVEL, margin_of
-from awbench.reference.plan import PILOT_RUNS, ClaimPlan, Hours, PairPlan, Plan, Run, Step
+from awbench.reference.needs import PILOT_RUNS, ClaimPlan, PairPlan, Run
+from awbench.reference.plan import Hours, Plan, Step
 from awbench.reference.throughput import RunCost
 from awbench.reference.verdicts import Spread
 from awbench.reference.ways import Way, measure_words, sweep_words

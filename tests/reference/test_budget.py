@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from awbench.reference.budget import buy
-from awbench.reference.plan import ClaimPlan, PairPlan, Plan, Run, order
+from awbench.reference.needs import ClaimPlan, PairPlan, Run
+from awbench.reference.plan import Plan, order
 from awbench.reference.throughput import RunCost
 from awbench.reference.verdicts import Spread
 from awbench.reference.ways import Way

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from claim_files import claim, claims_only
@@ -11,7 +12,8 @@ from sample_records import training_record
 from awbench.errors import UserError
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
-from awbench.reference.plan import Run, cost_of, plan
+from awbench.reference.needs import Run
+from awbench.reference.plan import cost_of, plan
 from awbench.reference.verdicts import power_of
 from awbench.reference.ways import default_way
 from awbench.training.recipe import load_recipe
@@ -85,7 +87,7 @@ def test_more_power_never_takes_fewer_runs(store):
         [pair.runs for step in plan(store, OURS, power).steps for pair in step.claim.pairs]
         for power in (0.1, 0.8, 0.99)
     ]
-    assert all(a <= b for less, more in zip(counts, counts[1:], strict=False) for a, b in zip(less, more, strict=True))
+    assert all(a <= b for less, more in pairwise(counts) for a, b in zip(less, more, strict=True))
     assert counts[0] != counts[-1]
 
 
@@ -195,6 +197,18 @@ def test_runs_of_a_recipe_that_is_not_ours_are_left_aside_and_outnumbered(store)
     assert step.claim.restarted == ("aw_resnet101", "resnet101")
     assert step.claim.pairs[0].have == (0, 0)
     assert seeds(step, "resnet101") == list(range(13))  # of two ways, the one with more runs is judged
+
+
+def test_runs_that_cannot_be_compared_are_not_counted_together(store):
+    """Both by the project's recipe, but evaluated on other images: one side begins anew."""
+    for seed, value in enumerate((77.0, 77.2, 77.4)):
+        add(store, training_record("resnet101", value, seed))
+        other = training_record("aw_resnet101", value, seed)
+        add(store, other.model_copy(update={"inputs": {**other.inputs, "val_sha256": "1"}}))
+    (step,) = [step for step in plan(store, OURS).steps if step.claim.id == "imagenet-r101"]
+    (pair,) = step.claim.pairs
+    assert sorted(pair.have) == [0, 3] and max(pair.add) == pair.runs
+    assert len(step.claim.restarted) == 1
 
 
 def test_runs_of_one_engine_go_on_in_it(store):
