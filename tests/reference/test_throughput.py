@@ -84,7 +84,7 @@ def test_a_detectors_hours_are_of_its_images_whatever_the_batch(store):
 def test_devices_are_never_mixed_and_the_newest_gpu_is_taken(store):
     store.add(training_record("resnet101", dataset="fake", seconds=10))
     store.add(training_record("aw_resnet101", dataset="fake", seconds=30, device="GPU B", finished=LATER))
-    store.add(training_record("resnet101", dataset="fake", seconds=500, device="cpu", finished=LATER))
+    store.add(training_record("resnet101", dataset="fake", seconds=500, device="cpu", finished="2026-03-01T00:00:00Z"))
     known = throughputs(store, OURS)
     assert choose_device(known) == "GPU B"
     assert cost(store, "resnet101").hours is None
