@@ -7,7 +7,7 @@ from awbench.detection.recipe import load_detection_recipe
 from awbench.records import Quantity, Record, RecordStore
 from awbench.records.environment import cpu_name, latency_source_digest, package_version
 from awbench.training.job import PROTOCOL
-from awbench.training.recipe import load_recipe
+from awbench.training.recipe import IMAGENET_CHANGES, IMAGENET_RECIPE, load_recipe
 from awbench.variants import ModelOptions, describe_options, parse_variant
 
 
@@ -67,6 +67,61 @@ def latency_record(variant: str, ratio: tuple[float, float, float], finished: st
     )  # fmt: skip
 
 
+def training_record(
+    variant: str,
+    value: float = 50.0,
+    seed: int = 0,
+    *,
+    recipe=None,
+    seconds: float = 100.0,
+    steps: int = 1000,
+    device: str = "GPU A",
+    world: int = 1,
+    finished: str = "2026-01-01T00:00:01.000000Z",
+    **settings,
+) -> Record:
+    """A training on ImageNet or COCO with default options and the way of `awbench reproduce`, or with changes.
+
+    Args:
+        value: its top-1 or AP.
+        seconds, steps, world: its train_time, steps or iterations, and processes.
+        device: a GPU's name, or "cpu".
+    """
+    detector = variant.startswith("faster_rcnn")
+    recipe = recipe or (load_detection_recipe("detectron2-3x") if detector else
+                        load_recipe(IMAGENET_RECIPE, IMAGENET_CHANGES))  # fmt: skip
+    values = {
+        "images": Quantity(value=5000 if detector else 50_000, unit="images"),
+        "train_time": Quantity(value=seconds, unit="s"),
+    }
+    if detector:
+        values |= {"box_ap": Quantity(value=value, unit="AP points"),
+                   "iterations": Quantity(value=steps, unit="iterations")}  # fmt: skip
+        settings = {"dataset": "coco", "complete": True, "engine": "detectron2", **settings}
+        inputs = {"val_sha256": "0", "backbone_weights_sha256": "1"}
+    else:
+        values |= {"top1": Quantity(value=value, unit="percent"), "steps": Quantity(value=steps, unit="steps")}
+        settings = {"dataset": "imagenet", "evaluation": recipe.evaluation.model_dump(mode="json"), **settings}
+        inputs = {"val_sha256": "0", "initial_weights_sha256": "random"}
+    settings = {
+        "origin": "trained", "recipe": recipe.identity(), "seed": seed, "skip_bad_images": False,
+        "protocol": DETECTION_PROTOCOL if detector else PROTOCOL, **settings,
+    }  # fmt: skip
+    on = {"training_device": "cpu", "device": "cpu", "cpu": "CPU B"}
+    if device != "cpu":
+        on = {"training_device": "cuda", "device": device, "cpu": "CPU B"}
+    return make_record(
+        kind="detection" if detector else "accuracy",
+        variant=variant,
+        options=describe_options(parse_variant(variant), ModelOptions()),
+        settings=settings,
+        inputs=inputs,
+        values=values,
+        environment={**on, "world_size": world},
+        finished=finished,
+    )
+
+
 def add_top1(store: RecordStore, variant: str, *top1: float, **changes) -> None:
     """An ImageNet training of each value, with seeds from 0 on; `changes` are of its settings, images or finished."""
     for seed, value in enumerate(top1):
@@ -95,19 +150,4 @@ def add_top1(store: RecordStore, variant: str, *top1: float, **changes) -> None:
 def add_ap(store: RecordStore, variant: str, *box_ap: float) -> None:
     """A COCO training on Detectron2 of each value, with seeds from 0 on."""
     for seed, value in enumerate(box_ap):
-        store.add(
-            make_record(
-                kind="detection",
-                variant=variant,
-                options=describe_options(parse_variant(variant), ModelOptions(num_classes=80)),
-                settings={
-                    "origin": "trained", "engine": "detectron2", "dataset": "coco", "complete": True, "seed": seed,
-                    "recipe": load_detection_recipe("detectron2-3x").identity(), "protocol": DETECTION_PROTOCOL,
-                },
-                inputs={"val_sha256": "0", "backbone_weights_sha256": variant},
-                values={
-                    "box_ap": Quantity(value=value, unit="AP points"),
-                    "images": Quantity(value=5000, unit="images"),
-                },
-            )
-        )  # fmt: skip
+        store.add(training_record(variant, value, seed))

@@ -18,6 +18,7 @@ from awbench.cli import (
     latency,
     list_command,
     lock,
+    plan,
     regress,
     report,
     reproduce,
@@ -28,7 +29,9 @@ from awbench.cli import (
 from awbench.cli.common import Parser, say
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, UserError
 
-COMMANDS = (list_command, complexity, latency, train, eval, sweep, table, report, reproduce, check, regress, lock)
+COMMANDS = (
+    list_command, complexity, latency, train, eval, sweep, table, plan, report, reproduce, check, regress, lock,
+)  # fmt: skip
 
 _DESCRIPTION = """\
 Benchmark and reproducibility suite for AW-convolution (arXiv 2108.08205): attention on the
@@ -40,6 +43,7 @@ weights of a convolution, beside SE, CBAM and others.
   awbench train aw_resnet20        train on the embedded digits, record the accuracy
   awbench reproduce                measure what this machine can, compare, write tables
   awbench table complexity         published numbers beside measured ones, from records
+  awbench plan                     runs, GPU-hours and commands that answer the open claims
   awbench report                   one page: verdicts, pictures, tables
   awbench check                    hold everything to what it must be
 """

@@ -13,6 +13,7 @@ from awbench.cli.grid import count_detectors, count_grid, time_grid
 from awbench.cli.sweep import backbones_in, torchrun
 from awbench.errors import UserError
 from awbench.records import RecordStore
+from awbench.training.recipe import IMAGENET_CHANGES, IMAGENET_RECIPE
 from awbench.variants import ModelOptions, describe_options, parse_variant
 
 # The CIFAR-style grid that trains where there is nothing: every combination of the paper at one depth.
@@ -30,7 +31,6 @@ SHAPES_VARIANTS = ("faster_rcnn_resnet18_fpn", "faster_rcnn_aw_resnet18_fpn")
 SHAPES_SEEDS = (0,)
 COCO_VARIANTS = tuple(f"faster_rcnn_{name}_fpn" for name in IMAGENET_VARIANTS)
 COCO_SEEDS = (0, 1, 2)
-IMAGENET_RECIPE, IMAGENET_CHANGES = "cbam", ("precision=bfloat16", "channels_last=true")
 _MOST_WORKERS = 8
 _FOLDERS = {
     "AWBENCH_IMAGENET": "train/ and val/",

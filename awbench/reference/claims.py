@@ -99,15 +99,15 @@ def claimed_pairs(claim: Claim) -> list[tuple[str, str]]:
 
 def _find_runs(claim: Claim, variant: str, over: str, store: RecordStore) -> Pair:
     """The runs of a pair that were trained and evaluated alike; of several ways, the one with the most runs."""
-    treated, baseline = (_trained(claim, name, store) for name in (variant, over))
+    treated, baseline = (trained_runs(claim, name, store) for name in (variant, over))
     alike = sorted(set(treated) & set(baseline), key=lambda way: min(len(treated[way]), len(baseline[way])))
     if alike:
         return Pair(variant, over, treated=treated[alike[-1]], baseline=baseline[alike[-1]])
     return Pair(variant, over, unlike=_unlike(treated, baseline) if treated and baseline else "")
 
 
-def _trained(claim: Claim, variant: str, store: RecordStore) -> dict[str, tuple[Record, ...]]:
-    """way of training -> its runs, one a seed."""
+def trained_runs(claim: Claim, variant: str, store: RecordStore) -> dict[str, tuple[Record, ...]]:
+    """way of training -> the runs of a network that count for a claim, one a seed."""
     kind, dataset = METRICS[claim.metric].kind, CLAIM_DATASETS[claim.dataset]
     ways: dict[str, list[Record]] = {}
     for record in store.load(kind):

@@ -13,6 +13,10 @@ from awbench.validation import Strict, first_error
 
 RECIPES = Path(__file__).parent / "recipes"
 
+# How the project trains for claims on ImageNet and CIFAR: its runs are shared by all that use them.
+IMAGENET_RECIPE, IMAGENET_CHANGES = "cbam", ("precision=bfloat16", "channels_last=true")
+CIFAR_RECIPE = "cifar"
+
 DESCRIPTIVE = ("title", "source", "standing", "note")
 
 Positive = Annotated[int, Field(ge=1)]
