@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import awbench
 from awbench.attention import AWConv2d
 from awbench.kernels import STRATEGIES
-from awbench.kernels.operator import AUTO
+from awbench.kernels.strategies import AUTO
 from awbench.measure.timing import Case, Goal, interleave, timer_for
 
 ROUNDS, WARM_UP_ROUNDS = 10, 2

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from awbench.attention.aw_convolution import set_strategy
 from awbench.errors import UserError
-from awbench.kernels.operator import check_strategy
+from awbench.kernels import check_strategy
 from awbench.measure.complexity import check_image_size
 from awbench.measure.timing import Case, Goal, Timing, Timings, interleave, timer_for
 from awbench.models import build_variant
