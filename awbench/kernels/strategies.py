@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from awbench.errors import UserError, suggestion
-from awbench.kernels import grouped, oracle, per_sample, tapwise, unfolded
+from awbench.kernels import fused, grouped, oracle, per_sample, tapwise, unfolded
 from awbench.kernels.unfolded import output_size
 
 STRATEGIES: dict[str, Any] = {
@@ -17,6 +17,7 @@ STRATEGIES: dict[str, Any] = {
     "unfolded": unfolded,
     "per_sample": per_sample,
     "tapwise": tapwise,
+    "fused": fused,
 }
 AUTO = "auto"  # by measurement, see `awbench.kernels.choice`
 RULE = "rule"  # by `size_rule`
