@@ -41,6 +41,7 @@ LIMIT_SECONDS = 2.0  # of measuring one request; a call that has begun is finish
 FEWEST_MACS = 2**24  # below, an execution takes less than choosing could ever save
 _ROUNDS = 7
 _NOT_WORTH_A_ROUND = 1.5  # times the best after the first call
+_LARGEST_PATCHES = 2**30  # bytes; more is not asked of a machine only to learn that it is slow
 # Relative Frobenius error beyond which a strategy is wrong, not rounded; float32's bound is that of tf32.
 _LARGEST_ERROR = {torch.float64: 1e-10, torch.float32: 3e-3, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 
@@ -123,8 +124,7 @@ def choose(strategy: str, request: Request) -> str:
     """
     input = request.tensors[0]
     if strategy == AUTO:
-        strategy = os.environ.get(OVERRIDE) or AUTO
-        check_strategy(strategy)
+        strategy = _override()
     if strategy == RULE:
         return request.rule()
     if strategy != AUTO:
@@ -133,6 +133,15 @@ def choose(strategy: str, request: Request) -> str:
     if torch.are_deterministic_algorithms_enabled() or not _is_worth_measuring(request):
         return request.rule()
     return _remembered_or_measured(request)
+
+
+def _override() -> str:
+    strategy = os.environ.get(OVERRIDE) or AUTO
+    try:
+        check_strategy(strategy)
+    except UserError as error:
+        raise UserError(f"{OVERRIDE}: {error}") from None
+    return strategy
 
 
 def _is_worth_measuring(request: Request) -> bool:
@@ -172,20 +181,20 @@ class Measured:
     cost: float
 
 
-def measure(request: Request, candidates: Sequence[str], limit: float = LIMIT_SECONDS) -> Measured:
+def measure(request: Request, names: Sequence[str], limit: float = LIMIT_SECONDS) -> Measured:
     """Time the candidates in turns.
 
     Each is called twice, and what it computes is held to what the first one computes; those near the best then
     take turns. A candidate that fails, or computes something else, is said and left out.
 
     Args:
-        candidates: the first is trusted, and always timed.
+        names: of strategies; the first is trusted, and always timed.
         limit: seconds after which no further call begins.
     """
     started = time.monotonic()
     seconds: dict[str, list[float]] = {}
     expected: tuple[Tensor, ...] | None = None
-    for name in candidates:
+    for name in names:
         if seconds and time.monotonic() - started > limit:
             break
         try:
@@ -231,11 +240,8 @@ def _difference(results: Sequence[Tensor], expected: Sequence[Tensor]) -> str | 
 
 
 def _measure_and_keep(request: Request, key: dict[str, Any], path: Path | None) -> str:
-    device, dtype = request.tensors[0].device, request.tensors[0].dtype
-    first = request.rule()
-    others = [name for name in strategies_for(device, dtype) if name not in (first, "oracle")]
     with torch.no_grad():
-        measured = measure(request, [first, *others])
+        measured = measure(request, candidates(request))
     where = "not kept: the cache cannot be written"
     if path is not None and _write(path, {"key": key, "chosen": measured.chosen, "seconds": measured.seconds}):
         where = f"kept in {path}"
@@ -246,6 +252,18 @@ def _measure_and_keep(request: Request, key: dict[str, Any], path: Path | None) 
         *(shape, request.direction, measured.chosen, times, measured.cost, where),
     )
     return measured.chosen
+
+
+def candidates(request: Request) -> list[str]:
+    """The strategies that are timed, the size rule's first: those that can execute the request and may win."""
+    input, weight, _ = request.tensors
+    first, hopeless = request.rule(), {"oracle"}
+    if input.device.type == "cpu":
+        hopeless.add("fused")  # in Triton's interpreter
+    if input.numel() * weight[0, 0].numel() * input.element_size() > _LARGEST_PATCHES:
+        hopeless.add("unfolded")
+    others = [name for name in strategies_for(input.device, input.dtype) if name not in {first, *hopeless}]
+    return [first, *others]
 
 
 def _path(text: str) -> Path | None:
