@@ -11,11 +11,24 @@ import traceback
 from collections.abc import Sequence
 
 import awbench
-from awbench.cli import check, complexity, eval, latency, list_command, lock, regress, reproduce, sweep, table, train
+from awbench.cli import (
+    aw_speed,
+    check,
+    complexity,
+    eval,
+    latency,
+    list_command,
+    lock,
+    regress,
+    reproduce,
+    sweep,
+    table,
+    train,
+)
 from awbench.cli.common import Parser, say
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, UserError
 
-COMMANDS = (list_command, complexity, latency, train, eval, sweep, table, reproduce, check, regress, lock)
+COMMANDS = (list_command, complexity, latency, aw_speed, train, eval, sweep, table, reproduce, check, regress, lock)
 
 _DESCRIPTION = """\
 Benchmark and reproducibility suite for AW-convolution (arXiv 2108.08205): attention on the

@@ -8,7 +8,19 @@ from typing import Any
 from awbench.cli.common import add_references, add_results
 from awbench.records import RecordStore
 
-_KINDS = ("complexity", "grid", "accuracy", "proxy", "detectors", "shapes", "detection", "latency", "speed", "claims")
+_KINDS = (
+    "complexity",
+    "grid",
+    "accuracy",
+    "proxy",
+    "detectors",
+    "shapes",
+    "detection",
+    "latency",
+    "speed",
+    "aw-speed",
+    "claims",
+)
 _FORMATS = ("github", "latex", "csv", "html", "json")
 
 
@@ -24,6 +36,8 @@ def add_parser(commands: Any) -> None:
         "  detectors    the counts of every detector with either engine\n"
         "  detection    published AP beside what was trained or evaluated here\n"
         "  shapes       procedural shapes: detectors over seeds, and what AW adds\n"
+        "  speed        latency of networks measured here\n"
+        "  aw-speed     AW-convolutions executed every way beside a plain convolution\n"
         "  latency, claims\n"
         "               what was published; this version measures none of it and says what is needed",
     )

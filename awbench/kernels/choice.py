@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,8 +38,11 @@ from awbench.records.environment import cpu_name, package_version, source_digest
 OVERRIDE = "AWBENCH_AW_STRATEGY"
 LIMIT_SECONDS = 2.0  # of measuring one request; a call that has begun is finished
 FEWEST_MACS = 2**24  # below, an execution takes less than choosing could ever save
-_ROUNDS = 7
-_NOT_WORTH_A_ROUND = 1.5  # times the best after the first call
+# All chosen: turns, and ratios of times.
+_TURNS, _FEWEST_TURNS = 9, 2
+_NOT_WORTH_A_TURN = 2.0
+_CLEARLY_FASTER = 0.97
+_SAME_TIME = 1.1
 _LARGEST_PATCHES = 2**30  # bytes; more is not asked of a machine only to learn that it is slow
 # Relative Frobenius error beyond which a strategy is wrong, not rounded; float32's bound is that of tf32.
 _LARGEST_ERROR = {torch.float64: 1e-10, torch.float32: 3e-3, torch.bfloat16: 3e-2, torch.float16: 1e-2}
@@ -170,14 +172,18 @@ def _may_measure(device: torch.device) -> bool:
 
 @dataclass(frozen=True)
 class Measured:
-    """Attributes:
-    chosen: the fastest.
-    seconds: the median time of each strategy that gave the right answer within the limit.
-    cost: of measuring, in seconds.
+    """What timing the strategies gave.
+
+    Attributes:
+        chosen: the fastest; the first candidate where another is not clearly faster, or times say nothing.
+        seconds: the shortest time of each strategy that gave the right answer within the limit.
+        steady: whether the times that decide were found twice: other load on a machine makes times that were not.
+        cost: of measuring, in seconds.
     """
 
     chosen: str
     seconds: dict[str, float]
+    steady: bool
     cost: float
 
 
@@ -185,17 +191,18 @@ def measure(request: Request, names: Sequence[str], limit: float = LIMIT_SECONDS
     """Time the candidates in turns.
 
     Each is called twice, and what it computes is held to what the first one computes; those near the best then
-    take turns. A candidate that fails, or computes something else, is said and left out.
+    take turns, at least twice. The shortest time counts: what else the machine does only adds to a time. A
+    candidate that fails, or computes something else, is said and left out.
 
     Args:
-        names: of strategies; the first is trusted, and always timed.
-        limit: seconds after which no further call begins.
+        names: of strategies; the first is trusted, always timed, and keeps what another does not clearly win.
+        limit: seconds after which no other candidate, and after two turns no other turn, begins.
     """
     started = time.monotonic()
-    seconds: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {}
     expected: tuple[Tensor, ...] | None = None
     for name in names:
-        if seconds and time.monotonic() - started > limit:
+        if times and time.monotonic() - started > limit:
             break
         try:
             results = request.execute(name)
@@ -204,20 +211,29 @@ def measure(request: Request, names: Sequence[str], limit: float = LIMIT_SECONDS
                 log.warning("awbench: strategy %s is left out of the choice: %s", name, wrong)
                 continue
             expected = expected or results
-            seconds[name] = [_time(request, name)]
+            times[name] = [_time(request, name)]
         except Exception as error:  # of a compiler, a driver, an allocator: none may stop a network
-            if not seconds:
+            if not times:
                 raise
             log.warning("awbench: strategy %s is left out of the choice: %s", name, _first_line(error))
-    best = min(times[0] for times in seconds.values())
-    near = [name for name, times in seconds.items() if times[0] <= _NOT_WORTH_A_ROUND * best]
-    for _ in range(_ROUNDS if len(near) > 1 else 0):
+    first, best = names[0], min(of[0] for of in times.values())
+    near = [name for name in times if name == first or times[name][0] <= _NOT_WORTH_A_TURN * best]
+    for turn in range(_TURNS if len(near) > 1 else 0):
+        if turn >= _FEWEST_TURNS and time.monotonic() - started > limit:
+            break
         for name in near:
-            if time.monotonic() - started > limit:
-                break
-            seconds[name].append(_time(request, name))
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    return Measured(min(near, key=medians.__getitem__), medians, time.monotonic() - started)
+            times[name].append(_time(request, name))
+    shortest = {name: min(of) for name, of in times.items()}
+    chosen = min(near, key=shortest.__getitem__)
+    steady = len(near) == 1 or all(_found_twice(times[name]) for name in {first, chosen})
+    if not steady or shortest[chosen] > _CLEARLY_FASTER * shortest[first]:
+        chosen = first
+    return Measured(chosen, shortest, steady, time.monotonic() - started)
+
+
+def _found_twice(times: Sequence[float]) -> bool:
+    shortest, next_shortest = sorted(times)[:2]
+    return next_shortest <= _SAME_TIME * shortest
 
 
 def _time(request: Request, strategy: str) -> float:
@@ -242,9 +258,12 @@ def _difference(results: Sequence[Tensor], expected: Sequence[Tensor]) -> str | 
 def _measure_and_keep(request: Request, key: dict[str, Any], path: Path | None) -> str:
     with torch.no_grad():
         measured = measure(request, candidates(request))
-    where = "not kept: the cache cannot be written"
-    if path is not None and _write(path, {"key": key, "chosen": measured.chosen, "seconds": measured.seconds}):
+    if not measured.steady:
+        where = "by sizes: these times are disturbed, and not kept"
+    elif path is not None and _write(path, {"key": key, "chosen": measured.chosen, "seconds": measured.seconds}):
         where = f"kept in {path}"
+    else:
+        where = "not kept: the cache cannot be written"
     times = ", ".join(f"{name} {value * 1e3:.2f}" for name, value in measured.seconds.items())
     shape = "x".join(map(str, key["input"][0]))
     log.warning(

@@ -12,6 +12,7 @@ from awbench.reference.measured import measured
 from awbench.reference.source import ComplexityConvention
 from awbench.reference.statistics import mean_and_spread
 from awbench.report.accuracy import proxy_table
+from awbench.report.aw_speed import aw_speed_table
 from awbench.report.claims import NEEDS as TRAINING_NEEDS
 from awbench.report.claims import claims_table
 from awbench.report.detection import detectors_table, needs, shapes_table
@@ -230,5 +231,6 @@ TABLES: dict[str, Callable[[RecordStore, References], Table]] = {
     "detection": _published_table("detection", "Published detection results"),
     "latency": _published_table("latency", "Published speed and memory"),
     "speed": speed_table,
+    "aw-speed": aw_speed_table,
     "claims": claims_table,
 }

@@ -31,7 +31,7 @@ def measured(monkeypatch):
 
     def measure(request, names, limit=choice.LIMIT_SECONDS):
         requests.append(request)
-        return choice.Measured("unfolded", {"unfolded": 1e-3}, 0.1)
+        return choice.Measured("unfolded", {"unfolded": 1e-3}, True, 0.1)
 
     monkeypatch.setattr(choice, "measure", measure)
     return requests
@@ -242,6 +242,22 @@ def test_the_fastest_is_chosen(invented):
     found = choice.measure(REQUEST, ["slower", "slow", "grouped"])
     assert found.chosen == "grouped"
     assert found.seconds["slower"] > found.seconds["slow"] > 0.05
+
+
+def test_another_must_be_clearly_faster_than_the_rules(invented, monkeypatch):
+    monkeypatch.setattr(choice, "_time", lambda request, name: {"grouped": 1.0, "a": 0.98, "b": 0.9}[name])
+    assert invented(a=Slow()).chosen == "grouped"
+    assert invented(a=Slow(), b=Slow()).chosen == "b"
+
+
+def test_under_load_the_rule_decides_and_nothing_is_kept(invented, monkeypatch, cache, caplog):
+    load = iter(2.0**n for n in range(100))  # no time is found twice
+    monkeypatch.setattr(choice, "_time", lambda request, name: next(load))
+    found = invented(other=Slow())
+    assert (found.chosen, found.steady) == ("grouped", False)
+    assert choose() == RULE
+    assert not cache.exists()
+    assert "these times are disturbed, and not kept" in caplog.messages[-1]
 
 
 def test_its_time_is_bounded(invented):
