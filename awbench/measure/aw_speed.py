@@ -146,10 +146,10 @@ def measure_shape(
     cases, memory, executed_as, notes = [], {}, {}, []
     with torch.inference_mode(not backward), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = _tensors(shape, settings)
+        made = make_tensors(shape, settings)
         for method in methods(settings):
-            call, tensors = _call(method, shape, made, settings)
-            run = _with_gradients(call, tensors) if backward else call
+            call, tensors = make_call(method, shape, made, settings)
+            run = with_gradients(call, tensors) if backward else call
             try:
                 memory[method] = peak_of_call(tensors, run)
             except torch.OutOfMemoryError:
@@ -172,14 +172,14 @@ def _case(method: str, run: Callable[[], Any]) -> Case:
 
 
 @dataclass(frozen=True)
-class _Tensors:
+class Tensors:
     I: Tensor
     K: Tensor
     A: Tensor
     O: Tensor
 
 
-def _tensors(shape: Shape, settings: SpeedSettings) -> _Tensors:
+def make_tensors(shape: Shape, settings: SpeedSettings) -> Tensors:
     """Input, kernel, the map of e = C1 and a tensor like the output."""
     C, N = shape.channels, settings.batch_size
     layout = LAYOUTS[settings.layout]
@@ -187,11 +187,11 @@ def _tensors(shape: Shape, settings: SpeedSettings) -> _Tensors:
     I = torch.randn(N, C, shape.size, shape.size).to(**place, memory_format=layout)
     K = (torch.randn(C, C, 3, 3) / math.sqrt(9 * C)).to(**place, memory_format=layout)
     A = torch.rand(N, C, 1, 3, 3).to(**place)
-    return _Tensors(I, K, A, F.conv2d(I, K, None, shape.stride, 1))
+    return Tensors(I, K, A, F.conv2d(I, K, None, shape.stride, 1))
 
 
-def _call(
-    method: str, shape: Shape, made: _Tensors, settings: SpeedSettings
+def make_call(
+    method: str, shape: Shape, made: Tensors, settings: SpeedSettings
 ) -> tuple[Callable[[], Tensor], tuple[Tensor, ...]]:
     """(what is timed, the tensors it works on)."""
     I, K, A = made.I, made.K, made.A
@@ -209,13 +209,13 @@ def _call(
     return lambda: aw_conv2d(I, K, A, None, shape.stride, 1, strategy=method), (I, K, A)
 
 
-def _with_gradients(call: Callable[[], Tensor], tensors: Sequence[Tensor]) -> Callable[[], Any]:
+def with_gradients(call: Callable[[], Tensor], tensors: Sequence[Tensor]) -> Callable[[], Any]:
     wanted = [tensor.requires_grad_() for tensor in tensors]
     gradient = torch.randn_like(call())
     return lambda: torch.autograd.grad(call(), wanted, gradient)
 
 
-def _executed_as(shape: Shape, made: _Tensors, backward: bool) -> dict[str, str]:
+def _executed_as(shape: Shape, made: Tensors, backward: bool) -> dict[str, str]:
     I, K, A = made.I.detach(), made.K.detach(), made.A.detach()
     chosen = {"forward": chosen_strategy(I, K, A, shape.stride, 1)}
     if backward:
@@ -246,7 +246,7 @@ def measure_rates(dtype: torch.dtype) -> Rates:
     return Rates(2 * _COPIED_BYTES / copy, 2 * _MATRIX_SIDE**3 / seconds(lambda: a @ b))
 
 
-def _floors(made: _Tensors, backward: bool, rates: Rates) -> dict[str, float]:
+def _floors(made: Tensors, backward: bool, rates: Rates) -> dict[str, float]:
     """Forward reads I and K and writes O; backward reads dO, I and K and writes dI and dK, with two more products."""
     I, K, O = ((tensor.numel() * tensor.element_size()) for tensor in (made.I, made.K, made.O))
     moved = I + K + O + ((O + 2 * I + 2 * K) if backward else 0)

@@ -73,9 +73,9 @@ def test_without_records_the_table_says_what_it_needs(awbench):
 def test_every_method_computes_what_it_says():
     """Strategies give the convolution with the given map; else their times would compare different work."""
     shape, settings = Shape(8, 6, 2), SpeedSettings(batch_size=2, dtype="float64")
-    made = aw_speed._tensors(shape, settings)
+    made = aw_speed.make_tensors(shape, settings)
     with torch.no_grad():
-        results = {name: aw_speed._call(name, shape, made, settings)[0]() for name in (*STRATEGIES, "plain", "se")
+        results = {name: aw_speed.make_call(name, shape, made, settings)[0]() for name in (*STRATEGIES, "plain", "se")
                    if name != "fused"}  # fmt: skip
     exact = results.pop("oracle")
     assert results.pop("plain").shape == exact.shape == made.O.shape
