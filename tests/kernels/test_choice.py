@@ -251,7 +251,7 @@ def test_another_must_be_clearly_faster_than_the_rules(invented, monkeypatch):
 
 
 def test_under_load_the_rule_decides_and_nothing_is_kept(invented, monkeypatch, cache, caplog):
-    load = iter(2.0**n for n in range(100))  # no time is found twice
+    load = iter(2.0**-n for n in range(100))  # no time is found twice, and the last is the shortest
     monkeypatch.setattr(choice, "_time", lambda request, name: next(load))
     found = invented(other=Slow())
     assert (found.chosen, found.steady) == ("grouped", False)
