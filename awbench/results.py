@@ -18,7 +18,7 @@ from awbench.reference.load import References, load_references
 from awbench.report.formats import Table, import_pandas
 from awbench.report.tables import TABLES
 
-KINDS = ("complexity", "accuracy", "detection", "latency")
+KINDS = ("complexity", "accuracy", "detection", "latency", "aw_speed")
 
 
 class Results:
@@ -37,7 +37,7 @@ class Results:
         self.references: References = load_references(Path(references) if references else None)
 
     def records(self, kind: str) -> list[Record]:
-        """All records of a kind ("complexity", "accuracy", "detection", "latency"), oldest first.
+        """All records of a kind ("accuracy", "detection", "complexity", "latency", "aw_speed"), oldest first.
 
         Raises:
             UserError: no such kind.

@@ -6,7 +6,7 @@ import pytest
 
 import awbench
 from awbench.attention.aw_convolution import set_strategy
-from awbench.kernels.operator import AUTO
+from awbench.kernels.strategies import AUTO
 
 ROUNDS, WARM_UP_ROUNDS = 12, 3
 

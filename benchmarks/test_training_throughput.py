@@ -23,7 +23,7 @@ from awbench.attention.aw_convolution import set_strategy
 from awbench.data.datasets import ArrayImages, Split, find_dataset
 from awbench.data.transforms import training_transform
 from awbench.data.views import View
-from awbench.kernels.operator import AUTO
+from awbench.kernels.strategies import AUTO
 from awbench.training import trainer
 from awbench.training.distributed import World
 from awbench.training.loop import Loop

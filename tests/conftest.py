@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from awbench.cli.main import main
 from awbench.records import Record
 
 torch.set_num_threads(1)  # two test processes on two cores, and the same sums everywhere
+os.environ["AWBENCH_AW_STRATEGY"] = "rule"  # nothing is tuned by chance, nor kept in the user's cache
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         check_settings(settings)  # all of them, before the first minute is spent
     store, goal = RecordStore(args.results), Goal(args.width / 100, args.budget)
     records: list[Record] = []
-    with _threads(args.threads):
+    with threads(args.threads):
         for group, settings in jobs:
             with watching(group, goal) as tell:
                 records += record_latency(store, group, options, settings, goal, args.engine, tell=tell)[0]
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def threads(count: int | None) -> Iterator[None]:
     """With so many threads on a CPU."""
     import torch
 

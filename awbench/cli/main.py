@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import awbench
 from awbench.cli import (
+    aw_speed,
     check,
     complexity,
     eval,
@@ -30,7 +31,8 @@ from awbench.cli.common import Parser, say
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, UserError
 
 COMMANDS = (
-    list_command, complexity, latency, train, eval, sweep, table, plan, report, reproduce, check, regress, lock,
+    list_command, complexity, latency, aw_speed, train, eval, sweep, table, plan, report, reproduce, check, regress,
+    lock,
 )  # fmt: skip
 
 _DESCRIPTION = """\

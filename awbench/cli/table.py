@@ -8,7 +8,19 @@ from typing import Any
 from awbench.cli.common import add_references, add_results
 from awbench.records import RecordStore
 
-_KINDS = ("complexity", "grid", "accuracy", "proxy", "detectors", "shapes", "detection", "latency", "speed", "claims")
+_KINDS = (
+    "complexity",
+    "grid",
+    "accuracy",
+    "proxy",
+    "detectors",
+    "shapes",
+    "detection",
+    "latency",
+    "speed",
+    "aw-speed",
+    "claims",
+)
 _FORMATS = ("github", "latex", "csv", "html", "json")
 
 
@@ -25,6 +37,7 @@ def add_parser(commands: Any) -> None:
         "  detection    published AP beside what was trained or evaluated here\n"
         "  shapes       procedural shapes: detectors over seeds, and what AW adds\n"
         "  speed        latency measured here, as ratios to the plain network\n"
+        "  aw-speed     AW-convolutions executed every way beside a plain convolution\n"
         "  latency      published times of other machines\n"
         "  claims       each claim of a gain: claimed, measured, verdict\n\n"
         "  awbench table claims --format latex\n"

@@ -14,12 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from awbench.errors import UserError, suggestion
-from awbench.kernels import grouped, oracle, tapwise, unfolded
-
-STRATEGIES = {"oracle": oracle, "grouped": grouped, "unfolded": unfolded, "tapwise": tapwise}
-AUTO = "auto"
-DEFAULT_STRATEGY = "grouped"
+from awbench.errors import UserError
+from awbench.kernels.choice import Request, choose
+from awbench.kernels.strategies import DEFAULT_STRATEGY, DTYPES, STRATEGIES, check_strategy, for_transforms
 
 
 def aw_conv2d(
@@ -47,36 +44,27 @@ def aw_conv2d(
         bias: (C2,) or None.
         stride, padding, dilation, groups: as in `torch.nn.functional.conv2d`; padding in pixels.
         residual: AK = K + A*K if true (the paper's F2), else A*K.
-        strategy: how it is executed: a key of `STRATEGIES`, or "auto". It never changes what is
-            computed, beyond the order of summation.
+        strategy: how it is executed: a key of `STRATEGIES`; "rule", by sizes alone; or "auto", by
+            measurement, see `awbench.kernels.choice`. It never changes what is computed, beyond the
+            order of summation.
 
     Returns:
         O, (N, C2, H', W'). Under autocast, in autocast's dtype, as a convolution.
 
     Raises:
-        UserError: the map does not fit the kernel and batch, or the strategy does not exist.
+        UserError: the map does not fit the kernel and batch, the dtype is not one of the usual, or the
+            strategy does not exist or cannot execute this.
     """
     check_strategy(strategy)
     _check_map(input, weight, attention_map)
+    _check_dtype(input.dtype)
     device = input.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         input, weight, attention_map, bias = (_cast(tensor, device) for tensor in (input, weight, attention_map, bias))
     settings = (_pair(stride), _pair(padding), _pair(dilation), groups, residual)
     if _needs_plain_operators():
-        chosen = _strategy(strategy, input, weight, attention_map, *settings[:3])
-        return chosen.forward(input, weight, attention_map, bias, *settings)
+        return STRATEGIES[for_transforms(strategy)].forward(input, weight, attention_map, bias, *settings)
     return aw_convolution(input, weight, attention_map, bias, *settings, strategy)
-
-
-def check_strategy(strategy: str) -> None:
-    """Refuse a strategy that does not exist.
-
-    Raises:
-        UserError: naming the known ones.
-    """
-    known = (*STRATEGIES, AUTO)
-    if strategy not in known:
-        raise UserError(f"strategy {strategy!r} does not exist{suggestion(strategy, known)} Known: {', '.join(known)}.")
 
 
 def _cast(tensor: Any, device: str) -> Any:
@@ -108,28 +96,37 @@ def _check_map(input: Tensor, weight: Tensor, attention_map: Tensor) -> None:
         raise UserError(f"the attention map has shape {tuple(attention_map.shape)}; it must be {expected}")
 
 
-def _pair(value: int | Sequence[int]) -> list[int]:
-    return [value, value] if isinstance(value, int) else list(value)
+def _check_dtype(dtype: torch.dtype) -> None:
+    if dtype not in DTYPES:
+        usual = ", ".join(str(known).removeprefix("torch.") for known in DTYPES)
+        raise UserError(f"dtype {str(dtype).removeprefix('torch.')} has no AW-convolution; use one of {usual}")
 
 
-def _strategy(
-    name: str,
+def chosen_strategy(
     input: Tensor,
     weight: Tensor,
     attention_map: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-) -> Any:
-    """The strategy of a name; for "auto", the one that has less to write.
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    *,
+    residual: bool = True,
+    strategy: str = "auto",
+    grad_output: Tensor | None = None,
+) -> str:
+    """The name of the strategy that executes `aw_conv2d` with these arguments, measured now if it has to be.
 
-    Grouped convolution writes N kernels of C1*h*w numbers for each output channel, the tap-wise sum
-    C1/e*h*w*H'*W' numbers.
+    Args:
+        grad_output: (N, C2, H', W') to ask about the backward pass; None for the forward pass.
+        other arguments: as `aw_conv2d`.
     """
-    if name != AUTO:
-        return STRATEGIES[name]
-    height, width = unfolded.output_size(input, weight, stride, padding, dilation)
-    return tapwise if attention_map.shape[2] * height * width < weight.shape[1] else grouped
+    settings = (_pair(stride), _pair(padding), _pair(dilation), groups, residual)
+    return choose(strategy, Request((input, weight, attention_map), settings, grad_output))
+
+
+def _pair(value: int | Sequence[int]) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)
 
 
 @torch.library.custom_op("awbench::aw_convolution", mutates_args=())
@@ -146,13 +143,14 @@ def aw_convolution(
     strategy: str,
 ) -> Tensor:
     """The operator behind `aw_conv2d`, same arguments and shapes, already checked."""
-    chosen = _strategy(strategy, input, weight, attention_map, stride, padding, dilation)
-    out = chosen.forward(input, weight, attention_map, bias, stride, padding, dilation, groups, residual)
+    settings = (stride, padding, dilation, groups, residual)
+    chosen = choose(strategy, Request((input, weight, attention_map), settings))
+    out: Tensor = STRATEGIES[chosen].forward(input, weight, attention_map, bias, *settings)
     return out.contiguous(memory_format=_layout(input))
 
 
 def _layout(input: Tensor) -> torch.memory_format:
-    """The output's: channels_last where the input is, as convolutions have it."""
+    """Of what belongs to this tensor: channels_last where it is, as convolutions have it."""
     channels_last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
     return torch.channels_last if channels_last else torch.contiguous_format
 
@@ -188,10 +186,11 @@ def aw_convolution_backward(
     strategy: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `aw_convolution` for input, weight and map, each of the shape of what it belongs to."""
-    gradients = _strategy(strategy, input, weight, attention_map, stride, padding, dilation).backward(
-        grad_output, input, weight, attention_map, stride, padding, dilation, groups, residual
-    )
-    return tuple(gradient.contiguous() for gradient in gradients)
+    tensors, settings = (input, weight, attention_map), (stride, padding, dilation, groups, residual)
+    chosen = choose(strategy, Request(tensors, settings, grad_output))
+    dI, dK, dA = STRATEGIES[chosen].backward(grad_output, *tensors, *settings)
+    layouts = _layout(input), _layout(weight)
+    return dI.contiguous(memory_format=layouts[0]), dK.contiguous(memory_format=layouts[1]), dA.contiguous()
 
 
 @aw_convolution_backward.register_fake
@@ -208,8 +207,8 @@ def _(
     strategy: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return (
-        input.new_empty(input.shape),
-        weight.new_empty(weight.shape),
+        input.new_empty(input.shape).contiguous(memory_format=_layout(input)),
+        weight.new_empty(weight.shape).contiguous(memory_format=_layout(weight)),
         attention_map.new_empty(attention_map.shape),
     )
 
@@ -224,8 +223,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # derivatives of derivatives are wanted
         *settings, strategy = ctx.settings
-        chosen = _strategy(strategy, *ctx.saved_tensors, *settings[:3])
-        gradients = chosen.backward(grad_output, *ctx.saved_tensors, *settings)
+        gradients = STRATEGIES[for_transforms(strategy)].backward(grad_output, *ctx.saved_tensors, *settings)
     else:
         gradients = aw_convolution_backward(grad_output, *ctx.saved_tensors, *ctx.settings)
     grad_bias = grad_output.sum((0, 2, 3)) if ctx.has_bias else None

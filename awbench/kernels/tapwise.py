@@ -2,20 +2,63 @@
 
     O[n,c2] = sum over taps k and channel groups m of (1 + A[n,c2,m,k]) * (K[c2,m,:,k] . I[n,m,:,shifted by k])
 
-Good where the output has fewer pixels than a kernel has channels, so that the taps' outputs are
-smaller than the kernels would be, and e is large.
+One product for the whole batch and tap, so that the library sees few large matrices, whatever the batch; pixels
+along rows and channels along columns, so that it reads K in place. Good where the output has fewer pixels than a
+kernel has channels, and e is large: late stages.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from awbench.kernels.unfolded import fold, output_size, patches
+from awbench.kernels.unfolded import output_size
 
 
-def _split(
+@dataclass(frozen=True)
+class _Taps:
+    """An AW-convolution, tap by tap.
+
+    g: groups, m: values of the map along C1, e: channels that share one, o: C2/groups.
+
+    Attributes:
+        padded: the input, (N, rows, columns, C1), with its border.
+        kernel: (g, m, e, taps, o), one copy of K; each tap's is a matrix with rows apart.
+        factor: 1 + A or A, (taps, m, N, 1, C2).
+        size: (H', W').
+    """
+
+    padded: Tensor
+    kernel: Tensor
+    factor: Tensor
+    size: tuple[int, ...]
+    kernel_size: tuple[int, int]
+    stride: list[int]
+    dilation: list[int]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.kernel_size[0] * self.kernel_size[1]))
+
+    def shifted(self, image: Tensor, tap: int) -> Tensor:
+        """What this tap sees of `image` (N, rows, columns, C1), as a view: (N, H', W', C1)."""
+        offsets = divmod(tap, self.kernel_size[1])
+        for axis, offset in enumerate(offsets):
+            first, step = offset * self.dilation[axis], self.stride[axis]
+            image = image[(slice(None),) * (axis + 1) + (slice(first, first + step * (self.size[axis] - 1) + 1, step),)]
+        return image
+
+    def seen(self, tap: int) -> Tensor:
+        """This tap's input as matrices: (g, m, N*H'*W', e)."""
+        g, m, e = self.kernel.shape[:3]
+        pixels = self.shifted(self.padded, tap).reshape(-1, g, m, e)
+        return pixels.permute(1, 2, 0, 3)
+
+
+def _taps(
     input: Tensor,
     weight: Tensor,
     attention_map: Tensor,
@@ -24,16 +67,26 @@ def _split(
     dilation: list[int],
     groups: int,
     residual: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Patches P (N, g, m, e, k, l), kernel K (g, o, m, e, k) and factor 1 + A or A (N, g, o, m, k).
+) -> _Taps:
+    C2, channels, h, w = weight.shape
+    m = attention_map.shape[2]
+    kernel = weight.reshape(groups, C2 // groups, channels * h * w).mT.contiguous()
+    factor = attention_map.flatten(3).permute(3, 2, 0, 1)[:, :, :, None]  # (taps, m, N, 1, C2)
+    border = (0, 0, padding[1], padding[1], padding[0], padding[0])
+    return _Taps(
+        padded=F.pad(input.permute(0, 2, 3, 1), border).contiguous(),
+        kernel=kernel.view(groups, m, channels // m, h * w, C2 // groups),
+        factor=1 + factor if residual else factor,
+        size=output_size(input, weight, stride, padding, dilation),
+        kernel_size=(h, w),
+        stride=stride,
+        dilation=dilation,
+    )
 
-    g: groups, o: C2/groups, m: values of the map along C1, e: channels that share one, k: taps, l: output pixels.
-    """
-    compact, taps = attention_map.shape[2], weight.shape[2] * weight.shape[3]
-    P = patches(input, weight, stride, padding, dilation, groups).unflatten(2, (compact, -1, taps))
-    K = weight.flatten(2).unflatten(1, (compact, -1)).unflatten(0, (groups, -1))
-    A = attention_map.flatten(3).unflatten(1, (groups, -1))
-    return P, K, 1 + A if residual else A
+
+def _pixels_first(image: Tensor) -> Tensor:
+    """(g, pixels of the batch, o) -> (N*H'*W', C2)."""
+    return image.transpose(0, 1).flatten(1)
 
 
 def forward(
@@ -48,13 +101,18 @@ def forward(
     residual: bool,
 ) -> Tensor:
     """Shapes as in `awbench.kernels.aw_conv2d`."""
-    if len(input) == 0:  # unfold refuses an empty batch
+    if len(input) == 0:  # an empty batch still has a shape
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    P, K, factor = _split(input, weight, attention_map, stride, padding, dilation, groups, residual)
-    taps = torch.einsum("gomek,ngmekl->ngomkl", K, P)
-    O = torch.einsum("ngomk,ngomkl->ngol", factor, taps)
-    O = O.flatten(1, 2).unflatten(2, output_size(input, weight, stride, padding, dilation))  # (N, C2, H', W')
-    return O if bias is None else O + bias[:, None, None]
+    taps = _taps(input, weight, attention_map, stride, padding, dilation, groups, residual)
+    wide = torch.promote_types(input.dtype, torch.float32)
+    O = input.new_zeros(len(input), taps.size[0] * taps.size[1], weight.shape[0], dtype=wide)
+    for k in taps:
+        P = taps.seen(k)
+        for m in range(attention_map.shape[2]):
+            products = _pixels_first(P[:, m] @ taps.kernel[:, m, :, k])
+            O.addcmul_(products.view(O.shape), taps.factor[k, m])
+    O = O.to(input.dtype) if bias is None else (O + bias).to(input.dtype)
+    return O.unflatten(1, taps.size).permute(0, 3, 1, 2)  # (N, C2, H', W')
 
 
 def backward(
@@ -68,15 +126,28 @@ def backward(
     groups: int,
     residual: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for input, weight and map, through those of the taps' outputs."""
+    """Gradients for input, weight and map, through those of the taps' products."""
     if len(input) == 0:
         return torch.zeros_like(input), torch.zeros_like(weight), torch.zeros_like(attention_map)
-    P, K, factor = _split(input, weight, attention_map, stride, padding, dilation, groups, residual)
-    dO = grad_output.flatten(2).unflatten(1, (groups, -1))  # (N, g, o, l)
-    taps = torch.einsum("gomek,ngmekl->ngomkl", K, P)
-    grad_map = torch.einsum("ngol,ngomkl->ngomk", dO, taps).reshape(attention_map.shape)
-    dtaps = torch.einsum("ngomk,ngol->ngomkl", factor, dO)
-    grad_weight = torch.einsum("ngomkl,ngmekl->gomek", dtaps, P).reshape(weight.shape)
-    dP = torch.einsum("gomek,ngomkl->ngmekl", K, dtaps).flatten(1, 4)  # (N, C1*h*w, H'*W')
-    grad_input = fold(dP, input, weight, stride, padding, dilation)
+    taps = _taps(input, weight, attention_map, stride, padding, dilation, groups, residual)
+    g, o, compact = groups, weight.shape[0] // groups, attention_map.shape[2]
+    dO = grad_output.permute(0, 2, 3, 1).flatten(1, 2).contiguous()  # (N, H'*W', C2)
+    grad_padded = torch.zeros_like(taps.padded, dtype=torch.promote_types(input.dtype, torch.float32))
+    grad_kernel = torch.empty_like(taps.kernel)
+    grad_factor = torch.empty_like(taps.factor)
+    for k in taps:
+        P = taps.seen(k)
+        grad_seen = torch.empty_like(P, memory_format=torch.contiguous_format)
+        for m in range(compact):
+            products = _pixels_first(P[:, m] @ taps.kernel[:, m, :, k]).view(dO.shape)
+            grad_factor[k, m] = (dO * products).sum(1, keepdim=True)
+            dY = (dO * taps.factor[k, m]).view(-1, g, o).transpose(0, 1)  # (g, pixels of the batch, o)
+            grad_kernel[:, m, :, k] = P[:, m].mT @ dY
+            grad_seen[:, m] = dY @ taps.kernel[:, m, :, k].mT
+        target = taps.shifted(grad_padded, k)
+        target += grad_seen.permute(2, 0, 1, 3).reshape(target.shape)
+    (top, left), (H, W) = padding, input.shape[2:]
+    grad_input = grad_padded[:, top : top + H, left : left + W].permute(0, 3, 1, 2).to(input.dtype)
+    grad_weight = grad_kernel.view(g, -1, o).mT.reshape(weight.shape)
+    grad_map = grad_factor[:, :, :, 0].permute(2, 3, 1, 0).reshape(attention_map.shape)
     return grad_input, grad_weight, grad_map

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from awbench.attention.aw_convolution import set_strategy
 from awbench.errors import UserError
-from awbench.kernels.operator import check_strategy
+from awbench.kernels import check_strategy
 from awbench.measure.complexity import check_image_size
 from awbench.measure.timing import Case, Goal, Timing, Timings, interleave, timer_for
 from awbench.models import build_variant
@@ -305,17 +305,27 @@ def peak_memory(model: nn.Module, image: Tensor, run: Callable[[], Any]) -> int 
         image: the input of `run`.
         run: calls the network once.
     """
-    own = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers(), image))
+    return peak_of_call((*model.parameters(), *model.buffers(), image), run)
+
+
+def peak_of_call(own: Iterable[Tensor], run: Callable[[], Any]) -> int | None:
+    """Bytes of the tensors that a call works on, and what torch's allocators hand out while it runs.
+
+    Args:
+        own: on one device.
+    """
+    own = tuple(own)
+    held = sum(tensor.numel() * tensor.element_size() for tensor in own)
     run()  # libraries allocate more the first time
-    if image.device.type != "cuda":
+    if own[0].device.type != "cuda":
         allocated = _peak_of_cpu_allocations(run)
-        return None if allocated is None else own + allocated
+        return None if allocated is None else held + allocated
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     run()
     torch.cuda.synchronize()
-    return own + torch.cuda.max_memory_allocated() - before
+    return held + torch.cuda.max_memory_allocated() - before
 
 
 def _peak_of_cpu_allocations(run: Callable[[], Any]) -> int | None:

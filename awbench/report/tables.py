@@ -10,6 +10,7 @@ from awbench.reference.compare import Comparison, ComplexityIndex, compare_compl
 from awbench.reference.load import References
 from awbench.reference.source import ComplexityConvention
 from awbench.report.accuracy import proxy_table
+from awbench.report.aw_speed import aw_speed_table
 from awbench.report.claims import claims_table
 from awbench.report.detection import detectors_table, shapes_table
 from awbench.report.formats import Table
@@ -162,5 +163,6 @@ TABLES: dict[str, Callable[[RecordStore, References], Table]] = {
     "detection": published_table("detection"),
     "latency": published_table("latency"),
     "speed": speed_table,
+    "aw-speed": aw_speed_table,
     "claims": claims_table,
 }

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from awbench.errors import UserError
-from awbench.kernels import STRATEGIES, aw_conv2d
+from awbench.kernels import aw_conv2d
 from awbench.kernels.operator import aw_convolution
+from awbench.kernels.strategies import size_rule, strategies_for
 
+STRATEGIES = strategies_for(torch.device("cpu"), torch.float64)
 FAST = [*sorted(set(STRATEGIES) - {"oracle"}), "auto"]
 
 
@@ -126,7 +128,7 @@ def test_gradcheck(strategy, groups):
 
 
 # Those that call the library's convolution; the others sum in another order and are bound by rounding.
-@pytest.mark.parametrize("strategy", ["oracle", "grouped"])
+@pytest.mark.parametrize("strategy", ["oracle", "grouped", "per_sample"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(64, 56), (128, 28), (256, 14), (512, 7)])
 def test_a_zero_map_gives_the_plain_convolution_bitwise(strategy, dtype, shape):
@@ -139,14 +141,13 @@ def test_a_zero_map_gives_the_plain_convolution_bitwise(strategy, dtype, shape):
     assert torch.equal(aw_conv2d(I, K, A, None, 1, 1, strategy=strategy), plain)
 
 
-def test_auto_forms_whichever_is_smaller_the_kernels_or_the_taps_outputs():
-    from awbench.kernels import grouped, operator, tapwise
-
+def test_the_size_rule_has_the_least_to_write():
     def chosen(C, size, compact=1):
         I, K, A = torch.empty(2, C, size, size), torch.empty(C, C, 3, 3), torch.empty(2, C, compact, 3, 3)
-        return operator._strategy("auto", I, K, A, [1, 1], [1, 1], [1, 1])
+        return size_rule(I, K, A, [1, 1], [1, 1], [1, 1])
 
-    assert [chosen(64, 56), chosen(512, 7), chosen(512, 7, 512)] == [grouped, tapwise, grouped]
+    assert [chosen(64, 56), chosen(128, 28), chosen(512, 7)] == ["grouped", "per_sample", "tapwise"]
+    assert chosen(512, 7, compact=512) == "per_sample"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

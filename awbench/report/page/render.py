@@ -26,7 +26,7 @@ from awbench.report.tables import TABLES
 
 _FOLDER = Path(__file__).resolve().parent
 _OUTCOMES = ("reproduced", "contradicted", "inconclusive", "not measured")
-_KINDS = ("accuracy", "detection", "complexity", "latency")
+_KINDS = ("accuracy", "detection", "complexity", "latency", "aw_speed")
 # What a reader wants of an environment, first; the rest follows by name.
 _MACHINE = ("device", "cpu", "cpu_count", "threads", "torch", "cuda", "cudnn", "torchvision", "python", "platform")
 

@@ -1,0 +1,82 @@
+"""The strategies by name, what each of them takes, and the rule that picks one without measuring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from awbench.errors import UserError, suggestion
+from awbench.kernels import fused, grouped, oracle, per_sample, tapwise, unfolded
+from awbench.kernels.unfolded import output_size
+
+STRATEGIES: dict[str, Any] = {
+    "oracle": oracle,
+    "grouped": grouped,
+    "unfolded": unfolded,
+    "per_sample": per_sample,
+    "tapwise": tapwise,
+    "fused": fused,
+}
+AUTO = "auto"  # by measurement, see `awbench.kernels.choice`
+RULE = "rule"  # by `size_rule`
+DEFAULT_STRATEGY = "grouped"
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+# Those made of operators that can be differentiated again and transformed; the others write into tensors.
+_OF_PURE_OPERATORS = ("oracle", "grouped", "unfolded")
+# Numbers of a kernel from which a CPU is faster with one at a time; chosen: at 128 channels, 3x3, they break even.
+_LARGE_KERNEL = 2**17
+
+
+def check_strategy(strategy: str) -> None:
+    """Refuse a strategy that does not exist.
+
+    Raises:
+        UserError: naming the known ones.
+    """
+    known = (*STRATEGIES, AUTO, RULE)
+    if strategy not in known:
+        raise UserError(f"strategy {strategy!r} does not exist{suggestion(strategy, known)} Known: {', '.join(known)}.")
+
+
+def refusal(strategy: str, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why the strategy cannot execute on this device and dtype, in words that end a sentence; None if it can."""
+    of_module = getattr(STRATEGIES[strategy], "refusal", None)
+    return of_module(device, dtype) if of_module else None
+
+
+def strategies_for(device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
+    """Names of those that can execute on this device and dtype."""
+    return tuple(name for name in STRATEGIES if refusal(name, device, dtype) is None)
+
+
+def demand_support(strategy: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Refuse a strategy that cannot execute this.
+
+    Raises:
+        UserError: naming it, the reason and what would work.
+    """
+    reason = refusal(strategy, device, dtype)
+    if reason is not None:
+        others = ", ".join(strategies_for(device, dtype))
+        raise UserError(f"strategy {strategy!r} {reason}; use one of {others}, or {AUTO}")
+
+
+def for_transforms(strategy: str) -> str:
+    """The strategy that executes under torch.func's transforms and for derivatives of derivatives."""
+    return strategy if strategy in _OF_PURE_OPERATORS else DEFAULT_STRATEGY
+
+
+def size_rule(
+    input: Tensor, weight: Tensor, attention_map: Tensor, stride: list[int], padding: list[int], dilation: list[int]
+) -> str:
+    """The strategy that has less to write, from sizes alone: the same on every machine of a kind, every time.
+
+    The tap-wise sum writes C1/e*H'*W' numbers for each output channel and tap, the others C1 of each kernel.
+    """
+    height, width = output_size(input, weight, stride, padding, dilation)
+    if attention_map.shape[2] * height * width < weight.shape[1]:
+        return "tapwise"
+    return "per_sample" if input.device.type == "cpu" and weight.numel() >= _LARGE_KERNEL else "grouped"
