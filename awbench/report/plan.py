@@ -241,7 +241,8 @@ def to_object(plan: Plan, budget: Budget | None, results: Path) -> dict[str, Any
         "costs": [
             {
                 "network": network, "dataset": way.dataset, "recipe": way.recipe, "changes": list(way.changes),
-                "hours": cost.hours, "at_least": cost.at_least, "origin": cost.origin or None,
+                "hours": cost.hours if cost.known else None,
+                "at_least_hours": cost.hours if cost.at_least else None, "origin": cost.origin or None,
                 "measure": None if cost.known else measure_command(network, way, plan, results),
             }
             for (network, way), cost in sorted(plan.costs.items(), key=lambda item: _rank(item[0][0]))
@@ -279,7 +280,8 @@ def _step_object(step: Step, plan: Plan, results: Path) -> dict[str, Any]:
 
 
 def _cost_object(cost: Hours) -> dict[str, Any]:
-    return {"hours": cost.hours, "at_least": cost.at_least, "unknown": list(cost.unknown)}
+    bound = None if cost.known or not cost.hours else cost.hours
+    return {"hours": cost.hours if cost.known else None, "at_least_hours": bound, "unknown": list(cost.unknown)}
 
 
 def _budget_object(budget: Budget) -> dict[str, Any]:

@@ -60,7 +60,10 @@ def test_on_a_fresh_machine_it_says_what_is_unknown_and_how_to_find_out(awbench)
 def test_json_is_alone_on_stdout_and_unknown_is_null(awbench):
     found = as_json(awbench)
     assert [step["id"] for step in found["claims"]][:2] == ["imagenet-r101", "imagenet-combined"]
-    assert found["claims"][0]["unknown"] == ["aw_resnet101", "resnet101"]
+    first, _, detector, _ = found["claims"]
+    assert first["unknown"] == ["aw_resnet101", "resnet101"]
+    assert (first["hours"], first["at_least_hours"]) == (None, None)
+    assert detector["hours"] is None and detector["at_least_hours"] == pytest.approx(686.4)
     assert found["claims"][2]["pairs"][0]["deviation"] is None and found["claims"][2]["pilot"]
     assert {cost["hours"] for cost in found["costs"] if cost["dataset"] == "imagenet"} == {None}
     assert all(cost["hours"] is None or cost["origin"] for cost in found["costs"])
