@@ -146,7 +146,7 @@ def test_the_size_rule_has_the_least_to_write():
         I, K, A = torch.empty(2, C, size, size), torch.empty(C, C, 3, 3), torch.empty(2, C, compact, 3, 3)
         return size_rule(I, K, A, [1, 1], [1, 1], [1, 1])
 
-    assert [chosen(64, 56), chosen(128, 28), chosen(512, 7)] == ["grouped", "per_sample", "tapwise"]
+    assert [chosen(128, 28), chosen(256, 28), chosen(512, 7)] == ["grouped", "per_sample", "tapwise"]
     assert chosen(512, 7, compact=512) == "per_sample"
 
 
