@@ -23,7 +23,7 @@ from awbench.training.recipe import load_recipe
 from awbench.variants import ModelOptions, describe_options, list_variants, parse_variant
 
 # Seconds are in them, which no two runs share.
-TIMED = re.compile("tables/(speed|shapes)[.]")
+TIMED = re.compile("tables/(speed|shapes)[.]|figures/latency|report.html")
 
 
 @pytest.fixture
@@ -40,7 +40,8 @@ def small_grid(monkeypatch):
 
 
 def tables(results: Path) -> dict[str, bytes]:
-    files = [path for path in sorted(results.glob("[tf]*/*")) if not path.name.startswith(".")]
+    made = [*results.glob("[tf]*/*"), *results.glob("report.html")]
+    files = [path for path in sorted(made) if not path.name.startswith(".")]
     return {str(path.relative_to(results)): path.read_bytes() for path in files}
 
 
@@ -57,7 +58,8 @@ def test_reproduce_writes_every_table_and_figure_and_repeats_nothing(awbench, sm
         "tables/detectors.html",
         "tables/shapes.json",
         "tables/claims.tex",
-        "figures/complexity.svg",
+        "figures/claims.svg",
+        "report.html",
     } <= set(first)
     code, again, err = awbench("reproduce")
     assert (code, again) == (0, out)
