@@ -1,30 +1,36 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from awbench.cli.readme import FIGURE, fill, record_imagenet_grid
-from awbench.records import RecordStore
-from awbench.report.figures.complexity import complexity_picture
+from awbench.cli.readme import PICTURES, fill, pictures, readme_store
 from awbench.variants import list_variants
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    store = RecordStore(tmp_path_factory.mktemp("results"))
-    record_imagenet_grid(store)
-    return store
+    root = Path(__file__).resolve().parent.parent
+    return readme_store(root, tmp_path_factory.mktemp("readme") / "results")
 
 
-def test_the_readmes_table_is_what_the_command_makes(root, store):
+def test_the_readmes_tables_are_what_the_command_makes(root, store):
     readme = (root / "README.md").read_text()
-    assert "<!-- table: complexity" in readme
+    for kind in ("claims", "complexity", "proxy", "speed"):
+        assert f"<!-- table: {kind} " in readme
     assert readme == fill(readme, store), "run `make readme`"
 
 
+def words(svg: bytes) -> list[str]:
+    """What stands behind each mark: every number of the picture, free of fonts and layout."""
+    title = "{http://www.w3.org/2000/svg}title"
+    return [str(element.text) for element in ElementTree.fromstring(svg).iter(title)]
+
+
 def bar_heights(svg: bytes) -> list[float]:
-    """Heights of the bars, each panel's relative to its tallest: free of fonts and layout."""
+    """Heights of the bars, each panel's relative to its tallest."""
     paths = re.findall(rb'<path d="([^"]+)"\s+clip-path', svg)
     settings = {variant.setting for variant in list_variants("classification")} - {"plain"}
     assert len(paths) == 2 * len(settings) * 5, "two panels, five depths"
@@ -36,9 +42,15 @@ def bar_heights(svg: bytes) -> list[float]:
     return [height / max(panel) for panel in (heights[:half], heights[half:]) for height in panel]
 
 
-def test_the_readmes_picture_is_what_the_command_makes(root, store):
-    committed, made = (root / FIGURE).read_bytes(), complexity_picture(store).to_bytes("svg")
-    assert bar_heights(committed) == pytest.approx(bar_heights(made), abs=2e-3), "run `make readme`"
+def test_the_readmes_pictures_are_what_the_command_makes(root, store):
+    made = pictures(store)
+    assert set(made) == set(PICTURES.values())
+    for file, picture in made.items():
+        committed = (root / "docs" / file).read_bytes()
+        assert words(committed) == list(picture.marks.values()) != [], f"docs/{file}: run `make readme`"
+        assert f"docs/{file})" in (root / "README.md").read_text()
+    bars = [(root / "docs/complexity.svg").read_bytes(), made["complexity.svg"].to_bytes("svg")]
+    assert bar_heights(bars[0]) == pytest.approx(bar_heights(bars[1]), abs=2e-3), "run `make readme`"
 
 
 def test_every_make_target_the_readme_names_exists(root):

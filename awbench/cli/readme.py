@@ -1,11 +1,14 @@
-"""The README's table and picture, made from records: `python -m awbench.cli.readme` writes them.
+"""The README's tables and pictures, made from records: `python -m awbench.cli.readme` writes them.
 
-A test makes them again and fails when the committed ones differ.
+Counts are made again, for they are exact; what scatters (accuracy, latency) is read from the records in docs/records,
+which a maintainer replaces with those of a newer `make reproduce`. A test makes everything again and fails when what is
+committed differs.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -14,50 +17,63 @@ from awbench.recording import record_complexity
 from awbench.records import RecordStore
 from awbench.records.atomic import write_bytes, write_text
 from awbench.reference.load import load_references
-from awbench.report.figures.complexity import complexity_picture
-from awbench.report.formats import Table, render
+from awbench.report.figures import Picture, all_pictures
+from awbench.report.formats import render, select
 from awbench.report.tables import TABLES
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 
-# A table's kind, the variants wanted (a regular expression), and the columns wanted.
-_BLOCK = re.compile(r"(<!-- table: (\w+) (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
-FIGURE = "docs/complexity.svg"
+# A table's kind, what the first column must match, and the columns wanted.
+_BLOCK = re.compile(r"(<!-- table: (\w+) (\S+) ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+# Name of a picture -> its file in docs/.
+PICTURES = {"claims": "claims.svg", "complexity": "complexity.svg", "latency-1": "latency.svg", "digits": "digits.svg"}
 
 
 def fill(readme: str, store: RecordStore) -> str:
-    """The README with every `<!-- table: KIND VARIANTS COLUMNS -->` block made again."""
+    """The README with every `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` block made again."""
     references = load_references()
 
     def block(match: re.Match[str]) -> str:
-        start, kind, variants, columns, end = match.groups()
+        start, kind, wanted, columns, end = match.groups()
         table = TABLES[kind](store, references)
-        places = [table.columns.index(column) for column in columns.split(",")]
-        rows = [tuple(row[place] for place in places) for row in table.rows if re.fullmatch(variants, row[0])]
-        shown = Table(table.title, tuple(columns.split(",")), rows, [], table.notes, table.right_aligned)
-        body = render(shown, "github")
-        return f"{start}{body}{end}"
+        keep = [number for number, row in enumerate(table.rows) if re.fullmatch(wanted, row[0])]
+        kept = type(table)(
+            table.title, table.columns, [table.rows[i] for i in keep], [], table.notes, table.right_aligned
+        )
+        return f"{start}{render(select(kept, columns.split(',')), 'github')}{end}"
 
     return _BLOCK.sub(block, readme)
 
 
-def record_imagenet_grid(store: RecordStore) -> None:
-    """The records that the README's table and picture are made from."""
+def pictures(store: RecordStore) -> dict[str, Picture]:
+    """The README's pictures, by their file in docs/."""
+    made = {picture.name: picture for picture in all_pictures(store, load_references())}
+    return {file: made[name] for name, file in PICTURES.items()}
+
+
+def readme_store(root: Path, folder: Path) -> RecordStore:
+    """The records that the README is made from: those of docs/records and the ImageNet grid's counts, made now.
+
+    Args:
+        root: the checkout.
+        folder: that does not exist yet, for a copy of the records.
+    """
+    shutil.copytree(root / "docs/records", folder / "records")
+    store = RecordStore(folder)
     for placement in STRIDE_PLACEMENTS:
         for variant in list_variants("classification"):
-            if variant.architecture.family == "imagenet":
+            if variant.architecture.family == "imagenet" or variant.depth == 20:
                 record_complexity(store, variant, ModelOptions(stride_placement=placement))
+    return store
 
 
 def main() -> int:
     root = Path(__file__).resolve().parent.parent.parent
     readme = root / "README.md"
     with tempfile.TemporaryDirectory() as folder:
-        store = RecordStore(Path(folder))
-        record_imagenet_grid(store)
+        store = readme_store(root, Path(folder) / "results")
         write_text(readme, fill(readme.read_text(), store))
-        picture = complexity_picture(store)
-        assert picture is not None, "its records were just made"
-        write_bytes(root / FIGURE, picture.to_bytes("svg"))
+        for file, picture in pictures(store).items():
+            write_bytes(root / "docs" / file, picture.to_bytes("svg"))
     return 0
 
 
