@@ -30,6 +30,17 @@ UNITS = {
     "latency_ms": "ms",
 }
 
+# What a record of a kind always has, (settings, values): whoever reads it relies on them.
+REQUIRED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "complexity": (("image_size",), ("params", "macs")),
+    "accuracy": (("origin", "dataset"), ("images",)),
+    "detection": (("origin", "dataset", "engine"), ()),
+    "latency": (
+        ("device", "device_name", "batch_size", "dtype", "layout", "image_size", "over"),
+        ("latency_ms", "ratio_to_plain", "ratio_to_plain_low", "ratio_to_plain_high"),
+    ),
+}
+
 
 class BrokenRecordError(UserError):
     """A record is truncated, edited, or not a record; the message names the file."""
@@ -71,6 +82,17 @@ class Record(Strict):
     environment: dict[str, Any]
     started: str
     finished: str
+
+    @model_validator(mode="after")
+    def _check_required(self) -> Record:
+        settings, values = REQUIRED.get(self.kind, ((), ()))
+        missing = [name for name in settings if name not in self.settings]
+        missing += [name for name in values if name not in self.values]
+        if self.kind in REQUIRED and "stride_placement" not in self.options:
+            missing.append("stride_placement")
+        if missing:
+            raise ValueError(f"a record of kind {self.kind} lacks {', '.join(missing)}")
+        return self
 
     @model_validator(mode="after")
     def _check_units(self) -> Record:

@@ -17,7 +17,7 @@ from sample_records import make_record
 
 from awbench.cli import grid, reproduce
 from awbench.errors import UserError
-from awbench.records import RecordStore
+from awbench.records import Quantity, RecordStore
 from awbench.training.job import PROTOCOL
 from awbench.training.recipe import load_recipe
 from awbench.variants import ModelOptions, describe_options, list_variants, parse_variant
@@ -131,6 +131,7 @@ def test_coco_runs_begin_from_the_imagenet_weights_of_their_backbone(tmp_path, m
             variant="aw_resnet101",
             options=describe_options(parse_variant("aw_resnet101"), ModelOptions()),
             settings={**settings, "recipe": used.identity()},
+            values={"images": Quantity(value=50_000, unit="images")},
         )
         store.add(record)
         run = tmp_path / "results" / "runs" / f"aw_resnet101-imagenet-cbam-seed{seed}-{record.key[:8]}"

@@ -39,7 +39,7 @@ def test_the_newest_record_of_a_key_is_found(tmp_path, record):
         {"options": {"stride_placement": "v1", "num_classes": 1000}},
         {"settings": {"image_size": 192, "cross_check": False}},
         {"inputs": {"source_sha256": "1" * 64}},
-        {"kind": "latency"},
+        {"kind": "another"},
     ],
 )
 def test_whatever_can_change_the_result_changes_the_key(change, record):
@@ -145,6 +145,20 @@ def test_a_metric_in_another_unit_is_refused_with_the_files_name(tmp_path, recor
     ) as error:
         RecordStore(tmp_path).load("complexity")
     assert path.name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"), [("values", "macs"), ("settings", "image_size"), ("options", "stride_placement")]
+)
+def test_a_record_that_lacks_what_its_readers_rely_on_is_refused(place, name, record):
+    from awbench.records.record import _sha256
+
+    body = record.model_dump(mode="json")
+    del body[place][name]
+    with pytest.raises(
+        BrokenRecordError, match=f"r.json is not a valid record: a record of kind complexity lacks {name}"
+    ):
+        Record.from_json(json.dumps({**body, "sha256": _sha256(body)}), "r.json")
 
 
 def test_records_hold_what_is_published_in_its_base_unit():

@@ -163,7 +163,7 @@ def digits(top1: float, seed: int, **changes):
         variant="aw_resnet20",
         options=describe_options(parse_variant("aw_resnet20"), ModelOptions(num_classes=10)),
         settings={"origin": "trained", "dataset": "digits", "recipe": recipe, "protocol": PROTOCOL, "seed": seed},
-        values={"top1": Quantity(value=top1, unit="percent")},
+        values={"top1": Quantity(value=top1, unit="percent"), "images": Quantity(value=359, unit="images")},
     )
 
 
