@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import add_json, add_references, add_results, print_json
+from awbench.errors import UserError
 from awbench.records import RecordStore
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
     store, references = RecordStore(args.results), load_references(args.references)
     output = args.output or args.results / "report.html"
+    if output.is_dir():
+        raise UserError(f"--output {output} is a folder; give a file, e.g. {output / 'report.html'}")
     page, figures = write_report(store, references, output, args.figures or args.results / "figures")
     outcomes = {one.claim.id: one.outcome for one in judge_claims(store, references)}
     if args.json:

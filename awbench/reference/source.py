@@ -227,6 +227,10 @@ class Claim(Strict):
             )
         if (kind == "detection") != (CLAIM_DATASETS[self.dataset] == "coco"):
             raise ValueError(f"{self.metric} is not measured on {self.dataset}")
+        if self.delta == 0 and self.margin is None:
+            raise ValueError("delta 0 has no half to take for a margin; add margin: how far from 0 still counts as 0")
+        if self.url is not None and not self.url.startswith("https://"):
+            raise ValueError(f"url {self.url!r} must begin with https://")
         return self
 
 

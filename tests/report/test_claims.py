@@ -163,6 +163,11 @@ def test_a_claim_of_another_paper_is_judged_without_a_change_of_code(store, own_
         (("metric: top1", "metric: params"), "unit 'percent' does not fit params"),
         (("metric: top1", "metric: top1_error"), "use top1, top5, box_ap"),
         (("relation: equal", "relation: about"), "relation"),
+        (("delta: 0.50", "delta: .nan"), "delta"),
+        (("delta: 0.50", "delta: half"), "delta"),
+        (("delta: 0.50", "delta: 0.0"), "delta 0 has no half to take for a margin"),
+        (("delta: 0.50", "delta: 0.50\n    margin: 0"), "margin"),
+        (("relation: equal", "relation: equal\n    url: 'javascript:alert(1)'"), "must begin with https"),
     ],
 )
 def test_a_claim_that_makes_no_sense_is_one_line_and_exit_code_2(replacement, message, own_claim, awbench):

@@ -140,7 +140,17 @@ def test_the_command_writes_the_page_and_its_pictures(awbench, tmp_path):
         assert (tmp_path / path).read_bytes().startswith((b"<?xml", b"\x89PNG"))
 
 
-def test_a_place_that_cannot_be_written_is_one_line(awbench, tmp_path):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--output", "a_file/page.html"), "a_file"),
+        (("--output", "a_folder"), "--output a_folder is a folder; give a file, e.g. a_folder/report.html"),
+        (("--figures", "a_file"), "a_file"),
+        (("--results", "a_file"), "results folder a_file is a file"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line(words, message, awbench, tmp_path):
     (tmp_path / "a_file").write_text("")
-    code, out, err = awbench("report", "--output", "a_file/page.html")
-    assert (code, out) == (2, "") and "a_file" in err and "Traceback" not in err
+    (tmp_path / "a_folder").mkdir()
+    code, out, err = awbench("report", *words)
+    assert (code, out) == (2, "") and message in err and len(err.splitlines()) == 1
