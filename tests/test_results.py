@@ -94,3 +94,12 @@ def test_a_side_is_independent_runs_of_one_network(store):
             measure_gain(treated, plain, "top1")
     with pytest.raises(UserError, match="a record of aw_resnet20 has no top5"):
         measure_gain(aw, plain, "top5")
+    other = aw[1].model_copy(update={"options": {**aw[1].options, "aw": {"reduction": 8}}})
+    with pytest.raises(UserError, match="with different options were given as one side"):
+        measure_gain([aw[0], other], plain, "top1")
+    with pytest.raises(UserError, match=r"level 95 is not a probability"):
+        measure_gain(aw, plain, "top1", level=95)
+    fewer = [run.model_copy(update={"values": run.values | {"images": run.values["top1"]}}) for run in plain]
+    with pytest.raises(UserError, match="they differ in images"):
+        measure_gain(aw, fewer, "top1")
+    assert measure_gain(iter(aw), iter(plain), "top1").value == 0.5

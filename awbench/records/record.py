@@ -88,11 +88,26 @@ class Record(Strict):
         settings, values = REQUIRED.get(self.kind, ((), ()))
         missing = [name for name in settings if name not in self.settings]
         missing += [name for name in values if name not in self.values]
-        if self.kind in REQUIRED and "stride_placement" not in self.options:
-            missing.append("stride_placement")
+        if self.kind in REQUIRED:
+            missing += [name for name in ("stride_placement", "num_classes") if name not in self.options]
         if missing:
             raise ValueError(f"a record of kind {self.kind} lacks {', '.join(missing)}")
+        if self.kind in ("accuracy", "detection") and self.settings["origin"] == "trained":
+            self._check_training()
         return self
+
+    def _check_training(self) -> None:
+        seed, recipe = self.settings.get("seed"), self.settings.get("recipe")
+        if type(seed) is not int:
+            raise ValueError(f"a training's seed is {seed!r}; it must be a whole number")
+        batch = recipe.get("batch_size") if isinstance(recipe, dict) else None
+        if (
+            not isinstance(recipe, dict)
+            or type(batch) is not int
+            or batch < 1
+            or not isinstance(recipe.get("name"), str)
+        ):
+            raise ValueError("a training's recipe must have a name and a batch_size of 1 or more")
 
     @model_validator(mode="after")
     def _check_units(self) -> Record:

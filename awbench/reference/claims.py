@@ -73,7 +73,9 @@ def judge_claims(store: RecordStore, references: References) -> list[JudgedClaim
     found = [[_find_runs(claim, *names, store) for names in claimed_pairs(claim)] for _, claim in references.claims]
     level = bonferroni(LEVEL, sum(any(pair.measured for pair in pairs) for pairs in found))
     return [
-        JudgedClaim(source, claim, *_judge(claim, pairs, level, known_spread(claim.metric, references.scatter)))
+        JudgedClaim(
+            source, claim, *_judge(claim, pairs, level, known_spread(claim.metric, claim.dataset, references.scatter))
+        )
         for (source, claim), pairs in zip(references.claims, found, strict=True)
     ]
 
@@ -112,7 +114,7 @@ def trained_runs(claim: Claim, variant: str, store: RecordStore) -> dict[str, tu
     ways: dict[str, list[Record]] = {}
     for record in store.load(kind):
         if record.variant == variant and _counts(record, kind, dataset, claim.metric):
-            ways.setdefault(json.dumps(_way(record), sort_keys=True), []).append(record)
+            ways.setdefault(json.dumps(training_way(record), sort_keys=True), []).append(record)
     return {way: tuple(by_seed(runs).values()) for way, runs in ways.items()}
 
 
@@ -129,12 +131,13 @@ def _counts(record: Record, kind: str, dataset: str, metric: str) -> bool:
     )
 
 
-def _way(record: Record) -> dict[str, Any]:
+def training_way(record: Record) -> dict[str, Any]:
     """Everything of a run that must be the same for two networks to be compared, but for the networks and the seed."""
     settings = {name: value for name, value in record.settings.items() if name != "seed"}
     own = ("backbone_weights_sha256", "initial_weights_sha256")  # of another network they are other weights
     inputs = {name: value == "random" if name in own else value for name, value in record.inputs.items()}
-    return {**settings, **inputs, "stride_placement": record.options["stride_placement"]}
+    images = record.values["images"].value if "images" in record.values else None
+    return {**settings, **inputs, "images": images, "stride_placement": record.options["stride_placement"]}
 
 
 def _unlike(treated: Collection[str], baseline: Collection[str]) -> str:
@@ -151,7 +154,7 @@ def _differing(ways: list[dict[str, Any]]) -> list[str]:
 
 
 def measure_gain(
-    treated: Collection[Record], baseline: Collection[Record], metric: str, level: float = LEVEL
+    treated: Iterable[Record], baseline: Iterable[Record], metric: str, level: float = LEVEL
 ) -> Difference:
     """Mean difference of a metric between runs of two networks, with Welch's interval.
 
@@ -163,17 +166,27 @@ def measure_gain(
         UserError: one side is empty, holds several networks or a seed twice, lacks the metric, or the sides were not
             trained and evaluated alike, e.g. on different datasets.
     """
+    treated, baseline = list(treated), list(baseline)
     for side in (treated, baseline):
         names = sorted({record.variant for record in side})
         if len(names) != 1:
             raise UserError(
                 f"runs of {', '.join(names) or 'nothing'} were given as one side; give those of one network"
             )
+        if any("seed" not in record.settings for record in side):
+            raise UserError(f"a record of {names[0]} has no seed; give records of trainings")
         if len(by_seed(side)) != len(side):
             raise UserError(f"a seed of {names[0]} stands twice; the runs of a side must be independent")
         if any(metric not in record.values for record in side):
             raise UserError(f"a record of {names[0]} has no {metric}")
-    differing = _differing([_way(record) for record in (*treated, *baseline)])
+        if len({json.dumps(record.options, sort_keys=True) for record in side}) > 1:
+            raise UserError(f"runs of {names[0]} with different options were given as one side; give those of one")
+    if not 0 < level < 1:
+        raise UserError(f"level {level} is not a probability between 0 and 1, e.g. 0.95")
+    aw = [side[0].options["aw"] for side in (treated, baseline) if "aw" in side[0].options]
+    if len(aw) > 1 and aw[0] != aw[1]:
+        raise UserError("these runs have AW-convolutions with different options")
+    differing = _differing([training_way(record) for record in (*treated, *baseline)])
     if "dataset" in differing:
         datasets = sorted({str(record.settings["dataset"]) for record in (*treated, *baseline)})
         raise UserError(f"runs on {' and '.join(datasets)} cannot be compared; give runs on one dataset")
@@ -187,10 +200,15 @@ def values_of(runs: Iterable[Record], metric: str) -> list[float]:
     return [float(record.value(metric)) for record in runs]
 
 
-def known_spread(metric: str, scatter: Iterable[Scatter]) -> Spread | None:
-    """How reruns of one recipe scatter in a metric, from the references."""
+def known_spread(metric: str, dataset: str | None, scatter: Iterable[Scatter]) -> Spread | None:
+    """How reruns of one recipe scatter in a metric on a dataset (None: on any), from the references."""
     for known in scatter:
-        if known.metric == metric and known.of == "training" and len(known.reruns) > 1:
+        if (
+            known.metric == metric
+            and dataset in (None, known.dataset)
+            and known.of == "training"
+            and len(known.reruns) > 1
+        ):
             reruns = [float(value) for value in known.reruns]
             return Spread(statistics.stdev(reruns), len(reruns) - 1, known.what)
     return None

@@ -204,7 +204,7 @@ class Planner:
         squares = sum(statistics.variance(side) * (len(side) - 1) for side in sides)
         if squares > 0:
             return Spread(math.sqrt(squares / freedom), freedom, "these runs")
-        known = known_spread(claim.metric, self.references.scatter)
+        known = known_spread(claim.metric, claim.dataset, self.references.scatter)
         if known is None and claim.metric in self.assumed:
             return Spread(self.assumed[claim.metric], 0, "assumed")
         return known

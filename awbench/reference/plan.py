@@ -104,7 +104,7 @@ def plan(
         costs=costs,
         steps=order([one for one in plans if one.possible], costs),
         impossible=tuple(one for one in plans if not one.possible),
-        unused={metric: spread for metric in assumed if (spread := known_spread(metric, references.scatter))},
+        unused={metric: spread for metric in assumed if (spread := known_spread(metric, None, references.scatter))},
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import unicodedata
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -69,6 +71,31 @@ def _check_metric(metric: str, unit: str) -> None:
     units = METRICS[metric].units
     if unit not in units:
         raise ValueError(f"unit {unit!r} does not fit {metric}; use {' or '.join(units)}")
+
+
+def _check_url(url: str) -> None:
+    if not re.fullmatch(r"https://[^\s\"'<>\\\\]+", url):
+        raise ValueError(f"url {url!r} must begin with https:// and be a plain address")
+
+
+def _refuse_control_characters(value: Any) -> None:
+    """What neither a table nor a picture can show: control characters, halves of surrogate pairs."""
+    if isinstance(value, str):
+        for character in value:
+            if unicodedata.category(character) in ("Cc", "Cs") and character != "\n":
+                raise ValueError(f"text {value[:40]!r} has the control character {character!r}; remove it")
+    elif isinstance(value, dict):
+        for one in value.values():
+            _refuse_control_characters(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            _refuse_control_characters(one)
+
+
+def _check_dataset(name: str) -> None:
+    if name not in CLAIM_DATASETS:
+        known = ", ".join(CLAIM_DATASETS)
+        raise ValueError(f"dataset {name!r} is not known{suggestion(name, CLAIM_DATASETS)} Known: {known}")
 
 
 def _check_variant(name: str) -> None:
@@ -175,8 +202,8 @@ class Number(Strict):
             raise ValueError(f"value {self.value} of {self.metric} has more than 12 decimals")
         if self.unit in ("percent", "AP points") and self.value > 100:
             raise ValueError(f"value {self.value} of {self.metric} is above 100 {self.unit}")
-        if self.url is not None and not self.url.startswith("https://"):
-            raise ValueError(f"url {self.url!r} must begin with https://")
+        if self.url is not None:
+            _check_url(self.url)
         return self
 
 
@@ -220,17 +247,22 @@ class Claim(Strict):
             _check_variant(name)
             if parse_variant(name).task != task:
                 raise ValueError(f"{name} is not a {task} variant; {self.metric} is measured of those")
-        if self.dataset not in CLAIM_DATASETS:
-            known = ", ".join(CLAIM_DATASETS)
-            raise ValueError(
-                f"dataset {self.dataset!r} is not known{suggestion(self.dataset, CLAIM_DATASETS)} Known: {known}"
-            )
+        _check_dataset(self.dataset)
         if (kind == "detection") != (CLAIM_DATASETS[self.dataset] == "coco"):
             raise ValueError(f"{self.metric} is not measured on {self.dataset}")
+        family = {"cifar10": "cifar", "cifar100": "cifar"}.get(CLAIM_DATASETS[self.dataset], "imagenet")
+        for name in (*sides[0], *sides[1]):
+            if name not in SETTINGS and parse_variant(name).architecture.family != family:
+                raise ValueError(f"{name} is not a network for {self.dataset}")
+        pairs = list(zip(*sides, strict=True))
+        if len(set(pairs)) < len(pairs) or any(variant == over for variant, over in pairs):
+            raise ValueError("a pair stands twice, or is a network over itself; a claim is about different networks")
+        if abs(self.delta) > 100 or (self.margin or 0) > 100:
+            raise ValueError(f"delta {self.delta} and margin {self.margin or 'none'} must be at most 100 {self.unit}")
         if self.delta == 0 and self.margin is None:
             raise ValueError("delta 0 has no half to take for a margin; add margin: how far from 0 still counts as 0")
-        if self.url is not None and not self.url.startswith("https://"):
-            raise ValueError(f"url {self.url!r} must begin with https://")
+        if self.url is not None:
+            _check_url(self.url)
         return self
 
 
@@ -246,10 +278,12 @@ class Scatter(Strict):
 
     Attributes:
         of: what is repeated: the evaluation of the same weights, or the training.
+        dataset: a key of CLAIM_DATASETS; runs on another scatter otherwise.
     """
 
     what: str
     of: Literal["evaluation", "training"]
+    dataset: str
     metric: str
     unit: str
     published: Decimal | None = None
@@ -261,6 +295,7 @@ class Scatter(Strict):
     @model_validator(mode="after")
     def _check(self) -> Scatter:
         _check_metric(self.metric, self.unit)
+        _check_dataset(self.dataset)
         if not self.reruns and self.tolerance is None:
             raise ValueError("give reruns or tolerance")
         return self
@@ -295,8 +330,8 @@ class Source(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Source:
-        if not self.url.startswith("https://"):
-            raise ValueError(f"url {self.url!r} must begin with https://")
+        _check_url(self.url)
+        _refuse_control_characters(self.model_dump(mode="python"))
         for index, number in enumerate(self.numbers):
             where = f"numbers[{index}] ({number.variant} {number.metric} {number.value})"
             if number.standing is None and self.standing is None:

@@ -85,9 +85,11 @@ def throughputs(store: RecordStore, references: References) -> list[Throughput]:
 def _recorded(record: Record) -> Throughput | None:
     settings, environment = record.settings, record.environment
     steps = record.values.get("steps" if record.kind == "accuracy" else "iterations")
-    if settings.get("origin") != "trained" or steps is None or "train_time" not in record.values:
+    if settings.get("origin") != "trained" or not steps or steps.value < 1 or "train_time" not in record.values:
         return None
     on, world = environment.get("training_device"), environment.get("world_size", 1)
+    if type(world) is not int or world < 1:
+        return None
     seconds = record.value("train_time") * world / (steps.value * settings["recipe"]["batch_size"])
     if seconds <= 0 or on not in ("cuda", "cpu") or not has_default_options(record, ModelOptions()):
         return None

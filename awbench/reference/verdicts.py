@@ -4,7 +4,8 @@ A claim "the gain is d" is taken as "the gain lies within d +- margin". With a c
 gain at level 1 - alpha it is *reproduced* when the whole interval lies inside, and *contradicted* when all of it lies
 outside; otherwise *inconclusive*. So a gain that is truly outside is called reproduced with probability alpha/2 at most
 (two one-sided tests, Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987), and one truly inside is called contradicted
-with probability alpha at most.
+with probability alpha at most. With Welch's t these hold approximately: simulated with two to ten runs of each and
+spreads up to three to one they do; two runs against many of a far smaller spread exceed alpha/2 (4.1 % for 2.5 %).
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ def judge_gain(
         return NOT_MEASURED
     difference, spread = measured_gain(treated, baseline, level, known)
     if math.isnan(difference.low):
-        return Verdict("inconclusive", difference, "unknown: each needs a second run", 1)
+        single = " and ".join(
+            name for name, side in (("the network", treated), ("its baseline", baseline)) if len(side) == 1
+        )
+        return Verdict("inconclusive", difference, f"unknown: needs a second run of {single}", 1)
     low, high = claimed - margin, claimed + margin
     if low <= difference.low and difference.high <= high:
         return Verdict("reproduced", difference, spread)
@@ -83,15 +87,20 @@ def judge_gain(
 def measured_gain(
     treated: Sequence[float], baseline: Sequence[float], level: float, known: Spread | None
 ) -> tuple[Difference, str]:
-    """(the gain with its interval, whose spread it rests on): Welch's, or with a single run the known spread."""
+    """(the gain with its interval, whose spread it rests on): Welch's; with a single run the known spread, or that of
+    the other side's runs where it is larger.
+    """
     if min(len(treated), len(baseline)) > 1:
         return welch_difference(treated, baseline, level), "these runs"
     value = statistics.fmean(treated) - statistics.fmean(baseline)
     if known is None:
         return Difference(value, math.nan, math.nan, level), "unknown"
-    error = known.deviation * math.sqrt(1 / len(treated) + 1 / len(baseline))
-    reach = _t((1 + level) / 2, known.freedom) * error
-    return Difference(value, value - reach, value + reach, level), known.origin
+    deviation, freedom, origin = known.deviation, known.freedom, known.origin
+    several = max((treated, baseline), key=len)
+    if len(several) > 1 and (own := statistics.stdev(several)) > deviation:  # what these runs show outweighs others'
+        deviation, freedom, origin = own, len(several) - 1, "these runs, of the network that has several"
+    reach = _t((1 + level) / 2, freedom) * deviation * math.sqrt(1 / len(treated) + 1 / len(baseline))
+    return Difference(value, value - reach, value + reach, level), origin
 
 
 def bonferroni(level: float, judged: int) -> float:

@@ -41,6 +41,7 @@ def claims_table(store: RecordStore, references: References) -> Table:
         ),
         right_aligned=frozenset({"claimed difference", "measured difference"}),
         origins=[tuple(run.key for run in runs) for _, runs in rows],
+        sources=[cells[1] for cells, _ in rows],
     )
 
 
@@ -102,7 +103,8 @@ def describe(verdict: Verdict, claim: Claim) -> str:
         settles = "no 1000 runs" if more is None else f"about {more} more run(s) of each"
         details = f": {settles} would settle it"
     elif verdict.outcome == "contradicted" and verdict.difference is not None:
-        too_good = verdict.difference.value > claim.delta
+        beyond = verdict.difference.value - float(claim.delta)
+        too_good = beyond > 0 if claim.delta >= 0 else beyond < 0
         details = ": more than claimed, too good is suspect" if too_good else ": less than claimed"
     return f"{verdict.outcome}{details}; spread of {verdict.spread}"
 

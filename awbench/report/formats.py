@@ -29,6 +29,7 @@ class Table:
         notes: footnotes on conventions.
         right_aligned: names of columns of numbers.
         origins: for each row, the keys of the records that it was made from; empty where none is known.
+        sources: for each row, the id of the reference whose number or claim it shows; "" where there is none.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Table:
     notes: tuple[str, ...] = ()
     right_aligned: frozenset[str] = frozenset()
     origins: Sequence[tuple[str, ...]] = ()
+    sources: Sequence[str] = ()
 
     @property
     def alignment(self) -> list[str]:
@@ -89,8 +91,15 @@ def select(table: Table, columns: Sequence[str] = (), sort: Sequence[str] = ()) 
     else:  # objects that stand for several rows keep their order
         objects = [table.objects[i] for i in order] if len(table.objects) == len(table.rows) else table.objects
     origins = [table.origins[i] for i in order] if table.origins else ()
-    right = table.right_aligned & set(names)
-    return replace(table, columns=names, rows=rows, objects=objects, right_aligned=right, origins=origins)
+    return replace(
+        table,
+        columns=names,
+        rows=rows,
+        objects=objects,
+        right_aligned=table.right_aligned & set(names),
+        origins=origins,
+        sources=[table.sources[i] for i in order] if table.sources else (),
+    )
 
 
 def _place(table: Table, name: str) -> int:
@@ -113,7 +122,7 @@ def render(table: Table, format: str) -> str:
 
 
 def _github(table: Table) -> str:
-    rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in table.rows]
+    rows = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in table.rows]
     body = _tabulate(table, rows, "pipe")  # GitHub's own form, with alignment
     return "\n\n".join([body, "\n".join(f"- {note}" for note in table.notes)])
 
@@ -123,7 +132,7 @@ def _latex(table: Table) -> str:
     plain = replace(table, columns=tuple(_plain_ascii(name) for name in table.columns))
     aligned = replace(plain, right_aligned=frozenset(_plain_ascii(name) for name in table.right_aligned))
     body = _tabulate(aligned, [[_plain_ascii(cell) for cell in row] for row in table.rows], "latex_booktabs")
-    body = re.sub(r"^(\s*)\[", r"\1{[}", body, flags=re.MULTILINE)  # else an argument of the line end before it
+    body = re.sub(r"^(\s*)([\[*])", r"\1{\2}", body, flags=re.MULTILINE)  # else arguments of the line end before
     notes = [f"\\par {_escape_latex(note)}" for note in table.notes]
     lines = [
         "% needs \\usepackage{booktabs}",
@@ -164,7 +173,8 @@ def _tabulate(table: Table, rows: Any, format: str) -> str:
         rows,
         headers=list(table.columns),
         tablefmt=format,
-        colalign=table.alignment if rows else None,
+        # Without rows tabulate would not know the columns' number, which LaTeX needs.
+        colalign=table.alignment if rows or format == "latex_booktabs" else None,
         disable_numparse=True,  # digits stay as they were printed
     )
 

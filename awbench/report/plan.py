@@ -29,7 +29,7 @@ _COLUMNS = (
 def to_text(plan: Plan, budget: Budget | None, results: Path) -> str:
     """Table, steps with their commands, what a run costs, what the budget buys, and what the words mean."""
     if not plan.steps and not plan.impossible:
-        return "every claim is settled: nothing to run"
+        return "every claim is settled: nothing to run" if plan.claims_judged else "there are no open claims to plan"
     parts = [render(claims_table(plan), "github").rstrip(), *_steps(plan, results), _costs(plan, results)]
     if budget is not None:
         parts.append("\n".join(_budget(plan, budget)))

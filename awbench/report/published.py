@@ -62,6 +62,7 @@ def published_table(kind: str) -> Callable[[RecordStore, References], Table]:
             notes=(*_NOTES[kind], STANDING_NOTE, *unknown_notes(references)),
             right_aligned=frozenset({"published", "difference"}),
             origins=[found.records if found else () for _, found in compared],
+            sources=[number.source for number, _ in compared],
         )
 
     return table

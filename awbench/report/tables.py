@@ -39,6 +39,7 @@ def complexity_table(store: RecordStore, references: References) -> Table:
         ),
         right_aligned=frozenset({"published", "measured", "difference"}),
         origins=[(comparison.record,) if comparison.record else () for comparison in comparisons],
+        sources=[comparison.number.source if comparison.number else "" for comparison in comparisons],
     )  # fmt: skip
 
 

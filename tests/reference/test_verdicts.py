@@ -74,6 +74,24 @@ def test_a_single_run_is_judged_by_the_known_spread_or_not_at_all():
     assert judge_gain([77.4], [77.4], CLAIMED, MARGIN, known=known).outcome == "contradicted"
 
 
+def test_a_single_run_beside_several_that_scatter_more_than_known_is_judged_by_those():
+    """One run against twelve: wrong verdicts stay within the level, whatever published reruns show."""
+    known, rng = Spread(0.26, 2, "published reruns"), np.random.default_rng(3)
+
+    def found(gain, margin):
+        return [
+            judge_gain([rng.normal(gain, 2.0)], list(rng.normal(0, 2.0, 12)), 1.0, margin, known=known).outcome
+            for _ in range(400)
+        ]
+
+    assert wrong_no_more_often_than(found(3.0, 2.0).count("reproduced"), 0.025)
+    assert wrong_no_more_often_than(found(1.0, 1.5).count("contradicted"), 0.05)
+    few = judge_gain([78.0], [77.0, 77.01, 77.02], CLAIMED, MARGIN, known=Spread(0.05, 30, "published reruns"))
+    assert few.spread == "published reruns"
+    unknown = judge_gain([78.0], [77.0, 77.1], CLAIMED, MARGIN)
+    assert unknown.spread == "unknown: needs a second run of the network"
+
+
 def test_nothing_measured_is_not_judged():
     assert judge_gain([], [77.4], CLAIMED, MARGIN).outcome == "not measured"
 

@@ -163,6 +163,11 @@ def test_a_claim_of_another_paper_is_judged_without_a_change_of_code(store, own_
         (("metric: top1", "metric: params"), "unit 'percent' does not fit params"),
         (("metric: top1", "metric: top1_error"), "use top1, top5, box_ap"),
         (("relation: equal", "relation: about"), "relation"),
+        (("variant: eca", "variant: aw_resnet101"), "aw_resnet101 is not a network for CIFAR-10 test"),
+        (("variant: eca", "variant: plain"), "is a network over itself"),
+        (("delta: 0.50", "delta: 1e999"), "must be at most 100 percentage points"),
+        (("ECA adds half a point at every depth", '"\\x1b"'), "has the control character '\\x1b'; remove it"),
+        (("url: https://example.org", "url: 'https://a\"><script>'"), "a plain address"),
         (("delta: 0.50", "delta: .nan"), "delta"),
         (("delta: 0.50", "delta: half"), "delta"),
         (("delta: 0.50", "delta: 0.0"), "delta 0 has no half to take for a margin"),
@@ -175,6 +180,17 @@ def test_a_claim_that_makes_no_sense_is_one_line_and_exit_code_2(replacement, me
     code, out, err = awbench("table", "claims", "--references", folder)
     assert (code, out) == (2, "")
     assert message in err and "other_paper.yaml" in err and len(err.splitlines()) == 1
+
+
+def test_reruns_on_one_dataset_say_nothing_of_another(store, own_claim, root):
+    folder = own_claim(("variant: eca", "variant: eca_resnet56"), ("over: plain", "over: resnet56"))
+    (folder / "run_to_run.yaml").write_text((root / "reference_results/run_to_run.yaml").read_text())
+    add_top1(store, "resnet56", 92.0, dataset="cifar10", images=10_000)
+    add_top1(store, "eca_resnet56", 92.5, dataset="cifar10", images=10_000)
+    (judged,) = TABLES["claims"](store, load_references(folder)).objects
+    (pair,) = judged["pairs"]
+    assert (pair["outcome"], pair["interval"]) == ("inconclusive", None)
+    assert pair["spread"] == "unknown: needs a second run of the network and its baseline"
 
 
 def test_a_claims_id_stands_once(own_claim):

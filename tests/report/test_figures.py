@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -12,6 +13,7 @@ from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.figures import all_pictures
 from awbench.report.figures.training import training_pictures
+from awbench.training.recipe import load_recipe
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_training_curves_are_of_recorded_runs_and_survive_a_cut_line(store):
     (other := store.results / "runs/resnet101-imagenet-cbam-seed1-00000000").mkdir()
     (other / "metrics.jsonl").write_text(text.replace("5.0", "4.0"))  # not recorded yet
     (picture,) = training_pictures(store)
-    assert picture.name == "training-imagenet-cbam-101"
+    assert re.fullmatch("training-imagenet-cbam-101-[0-9a-f]{6}", picture.name)
     assert list(picture.marks.values()) == [
         "resnet101, seed 0: loss 5 at step 100",
         "resnet101, seed 0: top1_percent 12.5 at step 100",
@@ -102,3 +104,25 @@ def test_files_are_the_same_bytes_for_the_same_records_and_carry_their_words(sto
     for svg in (picture.to_bytes("svg").decode(), picture.to_inline_svg()):
         titles = [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}title")]
         assert titles == list(picture.marks.values())
+
+
+def test_a_changed_recipe_is_another_point_though_it_keeps_its_name(store):
+    counts = make_record(variant="resnet101")
+    store.add(counts)
+    add_top1(store, "resnet101", 78.0, 78.2)
+    short = load_recipe("cbam", ["epochs=1"]).identity()
+    add_top1(store, "resnet101", 30.0, 30.2, recipe=short, finished="2026-02-01T00:00:00.000000Z")
+    marks = [words for words in pictures(store)["accuracy"].marks.values() if "measured here" in words]
+    assert [words.split()[1] for words in marks] == ["78.100", "30.100"]
+
+
+def test_a_recipe_called_anything_is_a_plain_file_name(store, tmp_path):
+    recipe = load_recipe("cbam").identity() | {"name": "../../evil $x^{$ <b>"}
+    add_top1(store, "resnet101", 77.4, recipe=recipe)
+    (record,) = store.load("accuracy")
+    folder = store.results / "runs" / f"resnet101-imagenet-x-seed0-{record.key[:8]}"
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0}\n')
+    (picture,) = training_pictures(store)
+    assert re.fullmatch("[A-Za-z0-9-]+", picture.name)
+    assert picture.to_bytes("png")

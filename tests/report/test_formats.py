@@ -88,7 +88,7 @@ def test_an_empty_table_is_still_a_table(format):
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex (apt-get install texlive-latex-recommended)")
 @pytest.mark.parametrize(
-    "cell", [HOSTILE, "naïve µ ≥ 模型 \t tab", "\x00\x07", "[option]", "\\end{table}", "-- --- `` ''", ""]
+    "cell", [HOSTILE, "naïve µ ≥ 模型 \t tab", "\x00\x07", "[option]", "*star", "\\end{table}", "-- --- `` ''", ""]
 )
 def test_latex_compiles_whatever_the_text(cell, tmp_path):
     table = Table(f"Title {cell}", (f"name {cell}", "number"), [(cell, "7.570"), (cell, "")], [], (f"note {cell}",))

@@ -120,6 +120,21 @@ def test_marks_of_pictures_carry_their_words(open_page):
     page = open_page(1280)
     title = page.locator("#picture-claims svg g[id*='-mark-'] > title", has_text="reproduced; spread of these runs")
     assert title.count() == 1
+    title.locator("..").click()
+    assert "reproduced; spread of these runs" in page.locator("#origin").text_content()
+    page.keyboard.press("Escape")
+    page.locator("#picture-claims details.marks summary").click()
+    assert page.locator("#picture-claims details.marks li", has_text="reproduced").is_visible()
+
+
+@needs_browser
+def test_rows_of_a_claim_with_several_pairs_have_their_source(open_page):
+    page = open_page(1280)
+    rows = page.locator("#table-claims tbody tr")
+    assert rows.count() == 5  # four claims, and a measured pair
+    for number in range(rows.count()):
+        assert "An Attention Module" in rows.nth(number).get_attribute("title")
+        assert rows.nth(number).get_by_role("button", name="source of").count() == 1
 
 
 @needs_browser

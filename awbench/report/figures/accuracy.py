@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from awbench.records import Record, RecordStore
+from awbench.reference.claims import training_way
 from awbench.reference.compare import ComplexityIndex, Setting
 from awbench.reference.load import References
 from awbench.reference.measured import IMAGENET_VAL_IMAGES, by_seed, digits_runs, has_default_options
@@ -100,18 +102,19 @@ def _digits(store: RecordStore, index: ComplexityIndex) -> list[_Point]:
 
 
 def _grouped(records: Iterable[Record], index: ComplexityIndex, metric: str) -> list[_Point]:
-    """A point for each network with default options and each recipe or file of weights: the mean over seeds."""
+    """The mean over seeds for each network with default options and each way of training or file of weights."""
     known = {variant.name for variant in list_variants()}
-    groups: dict[tuple[str, str, str], list[Record]] = {}
+    groups: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in records:
         if record.variant not in known:
             continue
         placement = record.options["stride_placement"]
         if has_default_options(record, ModelOptions(stride_placement=placement)):
-            way = str(record.settings.get("weights") or f"recipe {record.settings['recipe']['name']}")
-            groups.setdefault((record.variant, placement, way), []).append(record)
+            name = str(record.settings.get("weights") or f"recipe {record.settings['recipe']['name']}")
+            way = json.dumps(training_way(record), sort_keys=True)  # a changed recipe keeps its name
+            groups.setdefault((record.variant, placement, name, way), []).append(record)
     points = []
-    for (name, placement, way), of in groups.items():
+    for (name, placement, way, _), of in groups.items():
         variant = parse_variant(name)
         gmacs = _gmacs(index, variant, placement)
         if gmacs is None:

@@ -26,6 +26,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.titlesize": 9,
     "legend.frameon": False,
+    "text.parse_math": False,  # labels are text: a dollar is a dollar
     "legend.fontsize": 8,
 }
 
@@ -68,6 +69,10 @@ class Picture:
     caption: str
     figure: Figure
     marks: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # It becomes a file's name and part of ids; a recipe of the user's may be called anything.
+        self.name = re.sub(r"[^A-Za-z0-9-]+", "-", self.name).strip("-")
 
     def mark(self, artist: Any, words: str) -> None:
         """Say what a mark stands for: shown when the pointer rests on it."""

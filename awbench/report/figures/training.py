@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ def training_pictures(store: RecordStore) -> list[Picture]:
             rows = _metrics(store.results, record) if record.variant in known else []
             if record.settings.get("origin") == "trained" and rows:
                 settings, depth = record.settings, parse_variant(record.variant).depth
-                group = (kind, settings["dataset"], settings["recipe"]["name"], settings.get("engine", ""), depth)
+                recipe = json.dumps(settings["recipe"], sort_keys=True)  # a changed one keeps its name
+                group = (kind, settings["dataset"], recipe, settings.get("engine", ""), depth)
                 groups.setdefault(group, []).append((record, rows))
     return [_picture(group, runs) for group, runs in sorted(groups.items())]
 
@@ -46,12 +48,14 @@ def _metrics(results: Path, record: Record) -> list[dict[str, Any]]:
 
 
 def _picture(group: tuple[str, str, str, str, int], runs: list[tuple[Record, list[dict[str, Any]]]]) -> Picture:
-    kind, dataset, recipe, engine, depth = group
+    kind, dataset, of_recipe, engine, depth = group
+    recipe = str(json.loads(of_recipe)["name"])
+    digest = hashlib.sha256(of_recipe.encode()).hexdigest()[:6]
     metric, label = _EVALUATED[kind]
     proxy = "; a proxy, no evidence on ImageNet or COCO" if dataset in _PROXIES else ""
     with style():
         figure = Figure(figsize=(WIDTH_INCHES, 5.4), layout="constrained")
-        name = "-".join(part for part in ("training", dataset, recipe, engine, str(depth)) if part)
+        name = "-".join(part for part in ("training", dataset, recipe, engine, str(depth), digest) if part)
         picture = Picture(
             name,
             f"Training on {dataset}, ResNet-{depth}, recipe {recipe}{f', {engine}' if engine else ''}",

@@ -60,6 +60,7 @@ def render_page(store: RecordStore, references: References, pictures: Sequence[P
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     ).get_template("report.html.jinja")
     counts: Counter[str] = Counter(one.outcome for one in judged)
+    titles = {source.id: source.title for source in references.sources}
     return template.render(
         version=awbench.__version__,
         newest=max((record.finished for record in records), default=""),
@@ -67,11 +68,17 @@ def render_page(store: RecordStore, references: References, pictures: Sequence[P
         outcomes=[(outcome, counts[outcome]) for outcome in _OUTCOMES],
         claims=[_card(one) for one in judged],
         pictures=[
-            {"name": one.name, "title": one.title, "caption": one.caption, "svg": Markup(one.to_inline_svg())}
+            {
+                "name": one.name,
+                "title": one.title,
+                "caption": one.caption,
+                "svg": Markup(one.to_inline_svg()),
+                "marks": list(one.marks.values()),
+            }
             for one in (all_pictures(store, references) if pictures is None else pictures)
         ],
         tables=[
-            _table(kind, make(store, references), records, places)
+            _table(kind, make(store, references), records, places, titles)
             for kind, make in sorted(TABLES.items(), key=_claims_first)
         ],
         environments=environments,
@@ -121,14 +128,16 @@ def _gain(pair: Pair) -> str:
     return f"{difference.value:+.2f} ({interval}), {pair.runs[0]} and {pair.runs[1]} runs"
 
 
-def _table(kind: str, table: Table, records: Sequence[Record], places: dict[str, int]) -> dict[str, Any]:
-    matched = len(table.objects) == len(table.rows)
+def _table(
+    kind: str, table: Table, records: Sequence[Record], places: dict[str, int], titles: dict[str, str]
+) -> dict[str, Any]:
     rows = []
     for number, cells in enumerate(table.rows):
         keys = table.origins[number] if table.origins else ()
         of = [places[key] for key in dict.fromkeys(keys) if key in places]
-        source = str(table.objects[number].get("source") or "") if matched else ""
-        rows.append(_Row(cells, of, source, "; ".join(_short(records[place]) for place in of[:3])))
+        source = table.sources[number] if table.sources else ""
+        published = [f"published: {titles[source]}"] if source in titles else []
+        rows.append(_Row(cells, of, source, "; ".join([*published, *(_short(records[place]) for place in of[:3])])))
     return {
         "kind": kind,
         "title": table.title,

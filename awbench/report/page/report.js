@@ -79,8 +79,11 @@ function describeRecord(record) {
 
 function showOrigin(button) {
   const records = button.dataset.records.split(" ").filter(Boolean).map((place) => data.records[Number(place)]);
-  const body = document.getElementById("origin-body");
-  body.replaceChildren(...describeSource(button.dataset.source), ...records.flatMap(describeRecord));
+  show(...describeSource(button.dataset.source), ...records.flatMap(describeRecord));
+}
+
+function show(...parts) {
+  document.getElementById("origin-body").replaceChildren(...parts);
   document.getElementById("origin").showModal();
 }
 
@@ -94,10 +97,12 @@ for (const section of document.querySelectorAll("#tables > details")) {
 document.addEventListener("click", (event) => {
   const button = event.target.closest(".from button");
   if (button) showOrigin(button);
+  const words = event.target.closest("figure g[id*='-mark-']")?.querySelector(":scope > title");
+  if (words) show(element("p", words.textContent));  // a finger cannot rest on a mark
 });
 let closed = [];
 window.addEventListener("beforeprint", () => {
-  closed = Array.from(document.querySelectorAll("details:not([open])"));
+  closed = Array.from(document.querySelectorAll("details:not([open]):not(.marks)"));
   for (const details of closed) details.open = true;
 });
 window.addEventListener("afterprint", () => {
