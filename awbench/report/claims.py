@@ -36,7 +36,8 @@ def claims_table(store: RecordStore, references: References) -> Table:
             "Reproduced: the whole interval of the measured gain lies within. Contradicted: all of it lies beyond, on "
             "either side; too much is suspect too. Inconclusive: neither.",
             f"Intervals are Welch's t over runs with different seeds; those of all measured claims hold together at "
-            f"{LEVEL:.0%} (Bonferroni). With a single run the spread is that of published reruns, and said so.",
+            f"{LEVEL:.0%} (Bonferroni). With a single run the spread is that of published reruns on the same "
+            "data, or of the other network's runs where that is larger, and said so.",
             "Runs on digits and shapes are no evidence for any claim; they have their own tables (proxy, shapes).",
         ),
         right_aligned=frozenset({"claimed difference", "measured difference"}),
