@@ -25,6 +25,7 @@ from awbench.cache import cache_directory
 from awbench.errors import UserError
 from awbench.kernels.strategies import (
     AUTO,
+    LEAST_SHARED,
     RULE,
     STRATEGIES,
     check_strategy,
@@ -279,6 +280,8 @@ def candidates(request: Request) -> list[str]:
     first, hopeless = request.rule(), {"oracle"}
     if input.device.type == "cpu":
         hopeless.add("fused")  # in Triton's interpreter
+    if weight.shape[1] // request.tensors[2].shape[2] < LEAST_SHARED:
+        hopeless.add("direct")
     if input.numel() * weight[0, 0].numel() * input.element_size() > _LARGEST_PATCHES:
         hopeless.add("unfolded")
     others = [name for name in strategies_for(input.device, input.dtype) if name not in {first, *hopeless}]

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from awbench.errors import UserError
+from awbench.kernels.checks import check_request
 from awbench.kernels.choice import Request, choose
-from awbench.kernels.strategies import DEFAULT_STRATEGY, DTYPES, STRATEGIES, check_strategy, for_transforms
+from awbench.kernels.strategies import DEFAULT_STRATEGY, STRATEGIES, check_strategy, for_transforms
 
 
 def aw_conv2d(
@@ -52,16 +52,16 @@ def aw_conv2d(
         O, (N, C2, H', W'). Under autocast, in autocast's dtype, as a convolution.
 
     Raises:
-        UserError: the map does not fit the kernel and batch, the dtype is not one of the usual, or the
-            strategy does not exist or cannot execute this.
+        UserError: the tensors do not fit each other, the dtype is not one of the usual, or the strategy does
+            not exist or cannot execute this.
     """
     check_strategy(strategy)
-    _check_map(input, weight, attention_map)
-    _check_dtype(input.dtype)
     device = input.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         input, weight, attention_map, bias = (_cast(tensor, device) for tensor in (input, weight, attention_map, bias))
-    settings = (_pair(stride), _pair(padding), _pair(dilation), groups, residual)
+    geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
+    check_request(input, weight, attention_map, bias, *geometry)
+    settings = (*geometry, residual)
     if _needs_plain_operators():
         return STRATEGIES[for_transforms(strategy)].forward(input, weight, attention_map, bias, *settings)
     return aw_convolution(input, weight, attention_map, bias, *settings, strategy)
@@ -79,27 +79,6 @@ def _needs_plain_operators() -> bool:
     if torch.compiler.is_compiling():
         return False
     return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
-
-
-def _check_map(input: Tensor, weight: Tensor, attention_map: Tensor) -> None:
-    C2, channels, h, w = weight.shape
-    expected = f"(N, C2, C1/groups/e, h, w) = ({input.shape[0]}, {C2}, a divisor of {channels}, {h}, {w})"
-    fits = (
-        attention_map.dim() == 5
-        and attention_map.shape[0] == input.shape[0]
-        and attention_map.shape[1] == C2
-        and attention_map.shape[2] > 0
-        and channels % attention_map.shape[2] == 0
-        and tuple(attention_map.shape[3:]) == (h, w)
-    )
-    if not fits:
-        raise UserError(f"the attention map has shape {tuple(attention_map.shape)}; it must be {expected}")
-
-
-def _check_dtype(dtype: torch.dtype) -> None:
-    if dtype not in DTYPES:
-        usual = ", ".join(str(known).removeprefix("torch.") for known in DTYPES)
-        raise UserError(f"dtype {str(dtype).removeprefix('torch.')} has no AW-convolution; use one of {usual}")
 
 
 def chosen_strategy(
@@ -120,9 +99,13 @@ def chosen_strategy(
     Args:
         grad_output: (N, C2, H', W') to ask about the backward pass; None for the forward pass.
         other arguments: as `aw_conv2d`.
+
+    Raises:
+        UserError: as `aw_conv2d`.
     """
-    settings = (_pair(stride), _pair(padding), _pair(dilation), groups, residual)
-    return choose(strategy, Request((input, weight, attention_map), settings, grad_output))
+    geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
+    check_request(input, weight, attention_map, None, *geometry)
+    return choose(strategy, Request((input, weight, attention_map), (*geometry, residual), grad_output))
 
 
 def _pair(value: int | Sequence[int]) -> list[int]:

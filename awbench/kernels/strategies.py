@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from awbench.errors import UserError, suggestion
-from awbench.kernels import fused, grouped, oracle, per_sample, tapwise, unfolded
+from awbench.kernels import direct, fused, grouped, oracle, per_sample, tapwise, unfolded
 from awbench.kernels.unfolded import output_size
 
 STRATEGIES: dict[str, Any] = {
@@ -17,6 +17,7 @@ STRATEGIES: dict[str, Any] = {
     "unfolded": unfolded,
     "per_sample": per_sample,
     "tapwise": tapwise,
+    "direct": direct,
     "fused": fused,
 }
 AUTO = "auto"  # by measurement, see `awbench.kernels.choice`
@@ -28,6 +29,8 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _OF_PURE_OPERATORS = ("oracle", "grouped", "unfolded")
 # Numbers of a kernel from which a CPU is faster with one at a time: at 128 channels, 3x3, it is not, at 256 it is.
 _LARGE_KERNEL = 2**18
+# Channels that share a value of the map, from which scaling their sum is little beside making it; chosen.
+LEAST_SHARED = 16
 
 
 def check_strategy(strategy: str) -> None:
@@ -74,9 +77,14 @@ def size_rule(
 ) -> str:
     """The strategy that has less to write, from sizes alone: the same on every machine of a kind, every time.
 
-    The tap-wise sum writes C1/e*H'*W' numbers for each output channel and tap, the others C1 of each kernel.
+    A machine without a C compiler is of another kind than one that has it. Of the others, the tap-wise sum writes
+    C1/e*H'*W' numbers for each output channel and tap, those that form kernels C1 of each.
     """
+    large = input.device.type == "cpu" and weight.numel() >= _LARGE_KERNEL
+    shared = weight.shape[1] // attention_map.shape[2]
+    if large and shared >= LEAST_SHARED and refusal("direct", input.device, input.dtype) is None:
+        return "direct"
     height, width = output_size(input, weight, stride, padding, dilation)
     if attention_map.shape[2] * height * width < weight.shape[1]:
         return "tapwise"
-    return "per_sample" if input.device.type == "cpu" and weight.numel() >= _LARGE_KERNEL else "grouped"
+    return "per_sample" if large else "grouped"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_SOURCE = (".py", ".c")
 
 
 def environment() -> dict[str, Any]:
@@ -50,13 +51,22 @@ def package_version(package: str) -> str:
 @functools.cache
 def cpu_name() -> str:
     """The processor's model name, or "unknown"."""
+    return _of_cpu("model name") or platform.processor() or "unknown"
+
+
+@functools.cache
+def cpu_features() -> str:
+    """The processor's name and instruction sets, as far as the system tells: other ones may need other code."""
+    return " ".join((platform.machine(), cpu_name(), _of_cpu("flags") or _of_cpu("Features")))
+
+
+def _of_cpu(name: str) -> str:
+    """The first value under this name in /proc/cpuinfo, or ""."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        pass
-    return platform.processor() or "unknown"
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 @functools.cache
@@ -105,5 +115,5 @@ def _source_files(parts: Iterable[str]) -> list[Path]:
     files: list[Path] = []
     for part in parts:
         path = _PACKAGE / part
-        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        files += sorted(file for file in path.rglob("*") if file.suffix in _SOURCE) if path.is_dir() else [path]
     return files

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from functools import partial
 
 import pytest
@@ -13,8 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from awbench.errors import UserError
 from awbench.kernels import aw_conv2d
 from awbench.kernels.operator import aw_convolution
+from awbench.kernels.strategies import STRATEGIES as STRATEGY_MODULES
 from awbench.kernels.strategies import size_rule, strategies_for
 
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 STRATEGIES = strategies_for(torch.device("cpu"), torch.float64)
 FAST = [*sorted(set(STRATEGIES) - {"oracle"}), "auto"]
 
@@ -141,13 +144,25 @@ def test_a_zero_map_gives_the_plain_convolution_bitwise(strategy, dtype, shape):
     assert torch.equal(aw_conv2d(I, K, A, None, 1, 1, strategy=strategy), plain)
 
 
-def test_the_size_rule_has_the_least_to_write():
-    def chosen(C, size, compact=1):
-        I, K, A = torch.empty(2, C, size, size), torch.empty(C, C, 3, 3), torch.empty(2, C, compact, 3, 3)
-        return size_rule(I, K, A, [1, 1], [1, 1], [1, 1])
+def by_rule(C, size, compact=1, dtype=torch.float32):
+    I, K, A = torch.empty(2, C, size, size), torch.empty(C, C, 3, 3), torch.empty(2, C, compact, 3, 3)
+    return size_rule(I.to(dtype), K.to(dtype), A.to(dtype), [1, 1], [1, 1], [1, 1])
 
-    assert [chosen(128, 28), chosen(256, 28), chosen(512, 7)] == ["grouped", "per_sample", "tapwise"]
-    assert chosen(512, 7, compact=512) == "per_sample"
+
+@needs_compiler
+def test_the_size_rule_has_the_least_to_write():
+    assert [by_rule(128, 28), by_rule(256, 28), by_rule(512, 7)] == ["grouped", "direct", "direct"]
+    assert [by_rule(512, 7, compact=512), by_rule(64, 7)] == ["per_sample", "tapwise"]
+
+
+def test_the_size_rule_where_nothing_is_compiled(monkeypatch):
+    half = torch.bfloat16
+    assert [by_rule(C, size, dtype=half) for C, size in ((128, 28), (256, 28), (512, 7))] == WITHOUT_A_COMPILER
+    monkeypatch.setattr(STRATEGY_MODULES["direct"], "refusal", lambda device, dtype: "needs a C compiler")
+    assert [by_rule(C, size) for C, size in ((128, 28), (256, 28), (512, 7))] == WITHOUT_A_COMPILER
+
+
+WITHOUT_A_COMPILER = ["grouped", "per_sample", "tapwise"]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

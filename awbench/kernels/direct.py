@@ -1,0 +1,223 @@
+"""A direct convolution in C, for CPUs: no kernel is formed, and nothing but the result is written.
+
+With e = C1 each tap's sum over the channels is scaled by 1 + A in the processor's registers, C1 multiplications to one:
+
+    O[n,c2] = sum over taps k and channel groups m of (1 + A[n,c2,m,k]) * (K[c2,m,:,k] . I[n,m,:,shifted by k])
+
+The gradient of the input takes dO scaled for each tap; those of K and A both come from the samples' plain gradients
+G[n] = dO[n] x I[n], a tile of which is in registers at a time: dK = sum over n of (1 + A[n]) * G[n], dA = K * G.
+Good wherever e is large; with a small e there are as many scalings as multiplications.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from awbench.kernels.compiled import NotCompiled, library
+from awbench.kernels.unfolded import output_size
+
+_SOURCE = Path(__file__).with_name("direct.c")
+_C_TYPES = {torch.float32: "float", torch.float64: "double"}
+_PLACE = 3  # ints of a `place`
+
+
+class _Shape(ctypes.Structure):
+    """`shape` in direct.c."""
+
+    _fields_ = [
+        *((name, ctypes.c_long) for name in ("N", "H", "W", "C1", "C2", "m", "h", "w", "out_h", "out_w")),
+        *((name, ctypes.c_long * 2) for name in ("stride", "padding", "dilation")),
+        ("k_step", ctypes.c_long * 3),
+        *((name, ctypes.c_long) for name in ("x_row", "o_row", "threads")),
+    ]
+
+
+def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
+    """See `awbench.kernels.strategies.refusal`."""
+    if device.type != "cpu":
+        return f"is for the CPU, not {device.type}"
+    if dtype not in _C_TYPES:
+        return f"has no {str(dtype).removeprefix('torch.')}"
+    try:
+        _library(dtype)
+    except NotCompiled as error:
+        return str(error)
+    return None
+
+
+def _library(dtype: torch.dtype) -> Any:
+    return library(_SOURCE, f"REAL={_C_TYPES[dtype]}")
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One group of an AW-convolution, as direct.c takes it.
+
+    Attributes:
+        channels, outputs: which of C1 and of C2.
+        kernel: (C2/groups, C1/groups, taps), any layout.
+        factor: 1 + A or A, (N, m, taps, C2/groups), flat, and a block behind.
+        m: values of the map along C1/groups.
+    """
+
+    channels: slice
+    outputs: slice
+    kernel: Tensor
+    factor: Tensor
+    m: int
+    size: tuple[int, ...]
+    kernel_size: tuple[int, int]
+    settings: tuple[list[int], list[int], list[int]]
+
+    def shape(self, pixels: Tensor, o_row: int) -> _Shape:
+        """Args:
+        pixels: the whole input, (N, H, W, C1).
+        o_row: channels of a pixel of the output, or of its gradient.
+        """
+        outputs, channels, _ = self.kernel.shape
+        pair, triple = ctypes.c_long * 2, ctypes.c_long * 3
+        return _Shape(
+            *pixels.shape[:3], channels, outputs, self.m, *self.kernel_size, *self.size,
+            *(pair(*values) for values in self.settings), triple(*self.kernel.stride()),
+            pixels.shape[3], o_row, torch.get_num_threads(),
+        )  # fmt: skip
+
+
+def _groups(
+    input: Tensor, weight: Tensor, attention_map: Tensor, settings: Any, groups: int, residual: bool
+) -> Iterator[_Group]:
+    block = _library(input.dtype).block()
+    C2, channels, h, w = weight.shape
+    kernel, outputs = _flat(weight), C2 // groups
+    for g in range(groups):
+        mine = slice(g * outputs, (g + 1) * outputs)
+        A = attention_map[:, mine].flatten(3).permute(0, 2, 3, 1)  # (N, m, taps, C2/groups)
+        factor = F.pad((1 + A if residual else A).flatten(), (0, block))
+        yield _Group(
+            slice(g * channels, (g + 1) * channels), mine, kernel[mine], factor, A.shape[1],
+            output_size(input, weight, *settings), (h, w), settings,
+        )  # fmt: skip
+
+
+def _flat(weight: Tensor) -> Tensor:
+    """(C2, C1/groups, taps), without a copy where K is contiguous or channels_last."""
+    dense = weight.is_contiguous() or weight.is_contiguous(memory_format=torch.channels_last)
+    return (weight if dense else weight.contiguous()).flatten(2)
+
+
+def _pixels(image: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, H, W, C), contiguous."""
+    return image.permute(0, 2, 3, 1).contiguous()
+
+
+def _images(groups: list[Tensor]) -> Tensor:
+    """Of each group (N, H, W, C/groups) -> (N, C, H, W)."""
+    return (groups[0] if len(groups) == 1 else torch.cat(groups, 3)).permute(0, 3, 1, 2)
+
+
+def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    """The tensor must be held by a name while it is used."""
+    return ctypes.c_void_p(tensor.data_ptr() if tensor is not None else None)
+
+
+def forward(
+    input: Tensor,
+    weight: Tensor,
+    attention_map: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    residual: bool,
+) -> Tensor:
+    """Shapes as in `awbench.kernels.aw_conv2d`."""
+    if len(input) == 0:
+        return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    code, pixels = _library(input.dtype), _pixels(input)
+    outputs = []
+    for group in _groups(input, weight, attention_map, (stride, padding, dilation), groups, residual):
+        o = len(group.kernel)
+        O = input.new_empty(len(input), *group.size, o)
+        shape = group.shape(pixels, o_row=o)
+        x, b = pixels[..., group.channels], None if bias is None else bias[group.outputs].contiguous()
+        zeros = input.new_zeros(weight.shape[1])
+        places = torch.empty(O[..., 0].numel() + code.pixels(), _PLACE, dtype=torch.int32)
+        taps = group.kernel.shape[2]
+        scratch = input.new_empty(shape.threads, taps * code.chunk() * code.block())
+        held = (x, group.kernel, group.factor, b, zeros, places, scratch, O)
+        code.forward(ctypes.byref(shape), *map(_pointer, held))
+        outputs.append(O)
+    return _images(outputs)
+
+
+def backward(
+    grad_output: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    attention_map: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    residual: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients for input, weight and map."""
+    if len(input) == 0:
+        return torch.zeros_like(input), torch.zeros_like(weight), torch.zeros_like(attention_map)
+    pixels, gradients = _pixels(input), _pixels(grad_output)
+    grad_inputs, grad_kernels, grad_factors = [], [], []
+    for group in _groups(input, weight, attention_map, (stride, padding, dilation), groups, residual):
+        shape = group.shape(pixels, o_row=grad_output.shape[1])
+        dO = gradients[..., group.outputs]
+        grad_inputs.append(_gradient_of_input(group, shape, pixels, dO))
+        dK, dA = _gradients_of_kernel(group, shape, pixels, dO)
+        grad_kernels.append(dK)
+        grad_factors.append(dA)
+    grad_kernel = grad_kernels[0] if groups == 1 else torch.cat(grad_kernels)
+    grad_map = torch.cat(grad_factors, 3).permute(0, 3, 1, 2)  # (N, C2, m, taps)
+    return (
+        _images(grad_inputs),
+        grad_kernel.unflatten(2, weight.shape[2:]),
+        grad_map.reshape(attention_map.shape),
+    )
+
+
+def _gradient_of_input(group: _Group, shape: _Shape, pixels: Tensor, dO: Tensor) -> Tensor:
+    """(N, H, W, C1/groups)."""
+    code = _library(pixels.dtype)
+    stride, taps = group.settings[0], group.kernel.shape[2]
+    dI = pixels.new_empty(*pixels.shape[:3], group.kernel.shape[1])
+    zeros = pixels.new_zeros(len(group.kernel))
+    phases = stride[0] * stride[1]
+    places = torch.empty(dI[..., 0].numel() + phases * code.pixels(), _PLACE, dtype=torch.int32)
+    scratch = pixels.new_empty(shape.threads, (taps * code.block() + code.pixels()) * code.chunk())
+    held = (dO, group.kernel, group.factor, zeros, places, scratch, dI)
+    code.backward_input(ctypes.byref(shape), *map(_pointer, held))
+    return dI
+
+
+def _gradients_of_kernel(group: _Group, shape: _Shape, pixels: Tensor, dO: Tensor) -> tuple[Tensor, Tensor]:
+    """(C2/groups, C1/groups, taps) as K lies, and (N, m, taps, C2/groups)."""
+    code = _library(pixels.dtype)
+    outputs, channels, taps = group.kernel.shape
+    block, strip = code.block(), code.pixels()
+    blocks, strips = -(-outputs // block), group.m * -(-channels // group.m // strip)
+    parts = 1 if blocks % shape.threads == 0 else min(strips, shape.threads)
+    dK = torch.empty_strided(group.kernel.shape, group.kernel.stride(), dtype=pixels.dtype)
+    dA = pixels.new_zeros(parts, len(pixels), group.m, taps, outputs)
+    need = 2 * taps * strips * strip * block + dO[0, ..., 0].numel() * block + pixels[0, ..., 0].numel() * strip
+    scratch = pixels.new_empty(shape.threads, need)
+    x = pixels[..., group.channels]
+    held = (dO, x, group.kernel, group.factor)
+    rest = (scratch, dK, dA)
+    code.backward_kernel(ctypes.byref(shape), *map(_pointer, held), ctypes.c_long(parts), *map(_pointer, rest))
+    return dK, dA.sum(0)

@@ -1,0 +1,211 @@
+"""The direct convolution at sizes that fill its blocks, on every kind of processor the compiler can pretend, and the
+compiler itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from awbench.errors import UserError
+from awbench.kernels import aw_conv2d, compiled, direct
+
+COMPILED = direct.refusal(torch.device("cpu"), torch.float64) is None
+needs_compiler = pytest.mark.skipif(not COMPILED, reason="no C compiler")
+SOURCE = Path(direct.__file__).with_name("direct.c")
+
+# N, C1, C2, H, W, groups, values of the map, kernel, stride, padding, dilation
+SHAPES = [
+    (2, 300, 40, 6, 5, 1, 1, (3, 3), 1, 1, 1),  # more channels than a chunk, and a ragged block
+    (3, 40, 300, 5, 7, 1, 1, (3, 3), 2, 1, 1),  # so backward, and rows shorter than a tile
+    (1, 64, 64, 9, 9, 1, 2, (3, 3), 1, 1, 1),  # blocks of one value of the map
+    (2, 120, 96, 5, 5, 2, 4, (2, 3), 1, 0, 2),  # of 15 channels a value: no block is whole
+    (5, 33, 65, 3, 3, 1, 33, (1, 1), 3, 0, 1),  # a value a channel, pixels that no tap reaches
+    (2, 32, 32, 4, 4, 1, 1, (3, 3), 1, 4, 1),  # outputs that see padding alone
+    (1, 16, 16, 1, 40, 1, 1, (1, 5), 2, (0, 2), 1),
+]
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """Nothing is compiled yet; returns the folder where it will lie."""
+    monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    compiled._attempt.cache_clear()
+    yield tmp_path / "kernels"
+    compiled._attempt.cache_clear()
+
+
+def results(strategy, shape, channels_last=False):
+    N, C1, C2, H, W, groups, compact, kernel, *settings = shape
+    torch.manual_seed(0)
+    leaves = [
+        torch.randn(size, dtype=torch.float64)
+        for size in ((N, C1, H, W), (C2, C1 // groups, *kernel), (N, C2, compact, *kernel), (C2,))
+    ]
+    if channels_last:
+        leaves[:2] = [leaf.to(memory_format=torch.channels_last) for leaf in leaves[:2]]
+    leaves = [leaf.requires_grad_() for leaf in leaves]
+    out = aw_conv2d(*leaves, *settings, groups, strategy=strategy)
+    return [out, *torch.autograd.grad((out * torch.linspace(-1, 1, out.numel()).view(out.shape)).sum(), leaves)]
+
+
+def hold_to_the_oracle(shape, **options):
+    for ours, exact in zip(results("direct", shape, **options), results("oracle", shape, **options), strict=True):
+        assert (ours - exact).norm() <= 1e-14 * exact.norm()
+
+
+@needs_compiler
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_it_is_the_oracle_whatever_the_sizes_threads_and_layout(shape, count, channels_last, threads):
+    threads(count)
+    hold_to_the_oracle(shape, channels_last=channels_last)
+
+
+@needs_compiler
+@pytest.mark.parametrize("option", ["-mno-avx512f", "-mno-avx"])
+def test_it_is_the_oracle_on_processors_with_less(option, fresh, monkeypatch):
+    monkeypatch.setenv("CC", f"cc {option}")
+    if isinstance(compiled._attempt(SOURCE, "REAL=double"), str):
+        pytest.skip("not a processor, or a compiler, that knows the option")
+    for shape in SHAPES:
+        hold_to_the_oracle(shape)
+
+
+@needs_compiler
+def test_views_and_frozen_tensors(threads):
+    threads(2)
+    I, K, A = torch.randn(4, 40, 12, 9), torch.randn(64, 40, 3, 3), torch.rand(4, 64, 1, 3, 3)
+    views = I[::2, :, 1::2].flip(1), K.transpose(2, 3)[:40], A[:2, :40].transpose(3, 4)
+    with torch.inference_mode():
+        found, exact = (aw_conv2d(*views, None, 1, 1, strategy=name) for name in ("direct", "oracle"))
+    torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize("real", ["float", "double"])
+def test_the_source_has_no_warnings(real, tmp_path):
+    words = ["cc", *compiled._OPTIONS, "-Wall", "-Wextra", "-Werror", "-fopenmp", f"-DREAL={real}", str(SOURCE)]
+    run = subprocess.run([*words, "-o", str(tmp_path / "out.so")], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@needs_compiler
+def test_it_is_compiled_once_and_then_read_from_the_cache(fresh, caplog):
+    assert direct.refusal(torch.device("cpu"), torch.float32) is None
+    [kept] = fresh.iterdir()
+    [said] = caplog.messages
+    assert said.startswith("awbench: a kernel for this processor was compiled in ")
+    assert said.endswith(f" s, kept in {kept}")
+    before = kept.stat().st_mtime_ns
+    as_a_new_process(caplog)
+    assert direct.refusal(torch.device("cpu"), torch.float32) is None
+    assert kept.stat().st_mtime_ns == before
+    assert not caplog.messages
+
+
+def as_a_new_process(caplog):
+    compiled._attempt.cache_clear()
+    caplog.clear()
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", [lambda b: b[:-100], lambda b: b"", lambda b: b[:3000] + b"x" + b[3001:]])
+def test_a_corrupt_file_is_said_and_compiled_again(damage, fresh, caplog):
+    hold_to_the_oracle(SHAPES[0])
+    [kept] = fresh.iterdir()
+    intact = kept.read_bytes()
+    kept.write_bytes(damage(intact))
+    as_a_new_process(caplog)
+    hold_to_the_oracle(SHAPES[0])
+    assert caplog.messages[0] == f"awbench: the compiled {kept} is corrupt; it is compiled again"
+    assert len(kept.read_bytes()) == len(intact)
+
+
+@needs_compiler
+def test_another_processor_gets_its_own(fresh, monkeypatch, caplog):
+    direct.refusal(torch.device("cpu"), torch.float32)
+    monkeypatch.setattr(compiled, "cpu_features", lambda: "other")
+    as_a_new_process(caplog)
+    direct.refusal(torch.device("cpu"), torch.float32)
+    assert len(list(fresh.iterdir())) == 2
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_stops_nothing(fresh, monkeypatch, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path / "file"))
+    hold_to_the_oracle(SHAPES[0])
+    assert caplog.messages[0].endswith("not kept: the cache cannot be written")
+
+
+@needs_compiler
+def test_two_processes_at_once(fresh):
+    code = "import torch; from awbench.kernels import direct; print(direct.refusal(torch.device('cpu'), torch.float32))"
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0] for process in both] == ["None\n", "None\n"]
+    assert len(list(fresh.iterdir())) == 1
+
+
+def a_compiler(folder, script):
+    path = folder / "compiler"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@needs_compiler
+@pytest.mark.parametrize("unknown", ["-fopenmp", "-march=native", "-*"])
+def test_a_compiler_that_knows_less_will_do(unknown, fresh, monkeypatch, tmp_path):
+    refuse = f'for word; do case "$word" in -fPIC|-shared|-std*|-O3|-D*|-o) ;; {unknown}) exit 1;; esac; done; cc "$@"'
+    monkeypatch.setenv("CC", a_compiler(tmp_path, f'[ "$1" = --version ] && exec cc --version; {refuse}'))
+    hold_to_the_oracle(SHAPES[1])
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ('[ "$1" = --version ] || { echo first >&2; echo no room >&2; exit 1; }', r"cannot compile direct\.c: no room"),
+        ('[ "$1" = --version ] || exit 3', r"cannot compile direct\.c: exit code 3"),
+        ('[ "$1" = --version ] || { while [ "$1" != -o ]; do shift; done; echo >"$2"; }', "cannot be loaded.*TMPDIR"),
+    ],
+)
+def test_what_a_compiler_says_is_passed_on_once(script, said, fresh, monkeypatch, tmp_path):
+    monkeypatch.setenv("CC", a_compiler(tmp_path, f'echo x >> "{tmp_path}/calls"\n{script}'))
+    for _ in range(2):
+        with pytest.raises(UserError, match=rf"'direct' .*{said}.*; use one of oracle, grouped"):
+            convolve()
+        calls = (tmp_path / "calls").read_text()
+    with pytest.raises(UserError):
+        convolve()
+    assert (tmp_path / "calls").read_text() == calls
+    assert convolve(strategy="rule").shape == (1, 4, 3, 3)
+
+
+def convolve(dtype=torch.float32, strategy="direct"):
+    I, K, A = torch.ones(1, 4, 5, 5), torch.ones(4, 4, 3, 3), torch.ones(1, 4, 1, 3, 3)
+    return aw_conv2d(I.to(dtype), K.to(dtype), A.to(dtype), strategy=strategy)
+
+
+@pytest.mark.parametrize("wanted", ["no-such-compiler", "' '", "no-such-compiler -m64"])
+def test_without_a_compiler_it_says_what_it_needs(wanted, fresh, monkeypatch):
+    monkeypatch.setenv("CC", wanted)
+    with pytest.raises(UserError, match=r"'direct' needs a C compiler, and .* is not one that can be run; set CC="):
+        convolve()
+
+
+def test_half_precision_is_refused_with_what_can():
+    with pytest.raises(UserError, match=r"strategy 'direct' has no bfloat16; use one of oracle, .*, or auto"):
+        convolve(torch.bfloat16)
