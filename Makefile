@@ -13,7 +13,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables report check test test-slow bench lint format lock readme detectron2 page-tools clean
+.PHONY: help install reproduce tables report check test test-slow sanitize bench lint format lock readme detectron2 page-tools clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -47,6 +47,11 @@ test: $(INSTALLED)  ## the tests, under 10 minutes on two cores
 
 test-slow: $(INSTALLED)  ## the tests that take minutes each (twenty kills, ...)
 	$(BIN)/python -m pytest -m slow
+
+sanitize: $(INSTALLED)  ## the C kernel's tests under gcc's address and undefined-behaviour sanitizers
+	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	  CC="gcc -fsanitize=address,undefined -fno-sanitize-recover=all -g" AWBENCH_CACHE=$(VENV)/sanitized \
+	  $(BIN)/python -m pytest -s tests/kernels -k direct
 
 bench: $(INSTALLED)  ## pytest-benchmark suites; saved, and compared with the last saved run
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-autosave --benchmark-sort=name \

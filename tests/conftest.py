@@ -13,7 +13,7 @@ from awbench.cli.main import main
 from awbench.records import Record
 
 torch.set_num_threads(1)  # two test processes on two cores, and the same sums everywhere
-os.environ["AWBENCH_AW_STRATEGY"] = "rule"  # nothing is tuned by chance, nor kept in the user's cache
+os.environ["AWBENCH_AW_STRATEGY"] = "rule"  # nothing is tuned by chance
 
 
 @pytest.fixture

@@ -67,6 +67,33 @@ def latency_record(variant: str, ratio: tuple[float, float, float], finished: st
     )  # fmt: skip
 
 
+def aw_speed_record(method: str, ratio: float | None, run: str, batch_size: int) -> Record:
+    """Of one method at one shape of a run; the plain convolution, of no ratio, takes 1 ms."""
+    time = 1.0 if ratio is None else ratio
+    values = {f"time_ms{part}": Quantity(value=time, unit="ms") for part in ("", "_low", "_high")}
+    values |= {
+        "spread": Quantity(value=0.02, unit="interquartile range / median"),
+        "rounds": Quantity(value=50, unit="calls"),
+        "harness_overhead_ms": Quantity(value=0.0001, unit="ms"),
+    }
+    if ratio is not None:
+        values |= {f"ratio_to_plain{part}": Quantity(value=ratio, unit="of the plain convolution's time")
+                   for part in ("", "_low", "_high")}  # fmt: skip
+    return make_record(
+        kind="aw_speed",
+        variant=method,
+        options={},
+        settings={
+            "device": "cpu", "batch_size": batch_size, "dtype": "float32", "layout": "contiguous",
+            "direction": "forward", "device_name": cpu_name(), "threads": 2, "channels": 16, "size": 6, "stride": 1,
+        },
+        inputs={"source_sha256": "0" * 64, "torch": package_version("torch")},
+        values=values,
+        environment={"run": run, "executed_as": {"forward": "direct"} if method == "auto" else {}},
+        finished=f"2026-01-01T00:00:0{run}.000000Z",
+    )  # fmt: skip
+
+
 def training_record(
     variant: str,
     value: float = 50.0,

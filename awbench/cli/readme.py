@@ -23,9 +23,15 @@ from awbench.report.tables import TABLES
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 
 # A table's kind, what the first column must match, and the columns wanted.
-_BLOCK = re.compile(r"(<!-- table: (\w+) (\S+) ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: ([\w-]+) (\S+) ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # Name of a picture -> its file in docs/.
-PICTURES = {"claims": "claims.svg", "complexity": "complexity.svg", "latency-1": "latency.svg", "digits": "digits.svg"}
+PICTURES = {
+    "claims": "claims.svg",
+    "complexity": "complexity.svg",
+    "latency-1": "latency.svg",
+    "aw-speed-1": "aw-speed.svg",
+    "digits": "digits.svg",
+}
 
 
 def fill(readme: str, store: RecordStore) -> str:

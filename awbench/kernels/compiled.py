@@ -77,7 +77,10 @@ def _compiler() -> list[str]:
         NotCompiled: it is not there.
     """
     wanted = os.environ.get("CC") or "cc"
-    words = shlex.split(wanted)
+    try:
+        words = shlex.split(wanted)
+    except ValueError:  # a quotation that does not end
+        words = []
     if not words or shutil.which(words[0]) is None:
         raise NotCompiled(f"needs a C compiler, and {wanted!r} is not one that can be run; set CC=COMPILER")
     return words

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,6 +38,7 @@ def environment() -> dict[str, Any]:
         "cpu": cpu_name(),
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "c_compiler": c_compiler(os.environ.get("CC") or "cc"),
     }
 
 
@@ -67,6 +69,17 @@ def _of_cpu(name: str) -> str:
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+@functools.cache
+def c_compiler(command: str) -> str:
+    """What it calls itself, or "none": of the compiler depends which AW strategies a CPU has."""
+    try:
+        words = [*shlex.split(command), "--version"]
+        run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return "none"
+    return (run.stdout.strip() or "unknown").splitlines()[0]
 
 
 @functools.cache

@@ -30,13 +30,19 @@ _GROUPED = "grouped"
 
 def aw_speed_table(store: RecordStore, references: References) -> Table:
     """The newest run under every setting, from any machine whose records these are."""
-    newest: dict[str, list[Record]] = {}
-    for run in _runs(store.load("aw_speed")):
-        newest[repr((_of_run(run[0]), sorted({_shape(record) for record in run})))] = run
+    newest = newest_runs(store)
     if not newest:
         rows = [(_NEEDS, *[""] * (len(COLUMNS) - 1))]
         return Table("Speed of AW-convolutions", COLUMNS, rows, [{"method": None, "verdict": _NEEDS}], NOTES)
-    return runs_table([record for run in newest.values() for record in run])
+    return runs_table([record for run in newest for record in run])
+
+
+def newest_runs(store: RecordStore) -> list[list[Record]]:
+    """The records of the newest run under every setting, the oldest run first."""
+    newest: dict[str, list[Record]] = {}
+    for run in _runs(store.load("aw_speed")):
+        newest[repr((_of_run(run[0]), sorted({shape_name(record) for record in run})))] = run
+    return list(newest.values())
 
 
 def runs_table(records: Iterable[Record]) -> Table:
@@ -45,9 +51,9 @@ def runs_table(records: Iterable[Record]) -> Table:
     notes: list[str] = []
     for run in _runs(records):
         objects += _objects(run)
-        disturbed = ", ".join(dict.fromkeys(_shape(record) for record in run if record.notes))
+        disturbed = ", ".join(dict.fromkeys(shape_name(record) for record in run if record.notes))
         if disturbed:
-            settings = _setting(run[0].settings)
+            settings = describe_run(run[0].settings)
             notes.append(
                 f"Disturbed, by other load or otherwise (the notes in --json say how): {settings}: {disturbed}."
             )
@@ -75,18 +81,19 @@ def _of_run(record: Record) -> dict[str, Any]:
     return {name: value for name, value in record.settings.items() if name not in ("channels", "size", "stride")}
 
 
-def _shape(record: Record) -> str:
+def shape_name(record: Record) -> str:
+    """E.g. "256x28x28, stride 2"."""
     settings = record.settings
     size = f"{settings['channels']}x{settings['size']}x{settings['size']}"
     return size + (f", stride {settings['stride']}" if settings["stride"] > 1 else "")
 
 
 def _objects(run: list[Record]) -> list[dict[str, Any]]:
-    ratios = {_shape(r): r.value("ratio_to_plain") for r in run if r.variant == _GROUPED}
-    objects = [_object(record, ratios.get(_shape(record))) for record in run]
+    ratios = {shape_name(r): r.value("ratio_to_plain") for r in run if r.variant == _GROUPED}
+    objects = [_object(record, ratios.get(shape_name(record))) for record in run]
     for stride in dict.fromkeys(record.settings["stride"] for record in run):
         of_stride = [record for record in run if record.settings["stride"] == stride]
-        if len({_shape(record) for record in of_stride}) > 1:
+        if len({shape_name(record) for record in of_stride}) > 1:
             objects += _sums(of_stride, stride)
     return objects
 
@@ -97,7 +104,7 @@ def _object(record: Record, ratio_of_grouped: float | None) -> dict[str, Any]:
     floors = [values[name] for name in ("floor_bytes_ms", "floor_operations_ms") if name in values]
     ratio = values.get("ratio_to_plain", 1.0)  # the plain convolution over itself
     return {
-        "shape": _shape(record),
+        "shape": shape_name(record),
         **record.settings,
         "method": record.variant,
         "executed_as": record.environment["executed_as"],
@@ -123,10 +130,10 @@ def _object(record: Record, ratio_of_grouped: float | None) -> dict[str, Any]:
 
 def _sums(records: list[Record], stride: int) -> list[dict[str, Any]]:
     """Of every method that was measured at all shapes of this stride."""
-    shapes = list(dict.fromkeys(_shape(record) for record in records))
+    shapes = list(dict.fromkeys(shape_name(record) for record in records))
     times: dict[str, dict[str, float]] = defaultdict(dict)
     for record in records:
-        times[record.variant][_shape(record)] = record.value("time_ms")
+        times[record.variant][shape_name(record)] = record.value("time_ms")
     total = {method: sum(of.values()) for method, of in times.items() if len(of) == len(shapes)}
     return [
         {
@@ -151,7 +158,7 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
     return (
         one["shape"],
         one["device_name"],
-        _setting(one),
+        describe_run(one),
         f"{one['method']} ({executed})" if executed else one["method"],
         f"{one['time_ms']:.3f}",
         "" if a_sum else f"{one['spread']:.1%}",
@@ -163,7 +170,7 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _setting(one: dict[str, Any]) -> str:
+def describe_run(one: dict[str, Any]) -> str:
     """E.g. "forward, batch 8, float32, contiguous, 2 threads"."""
     words = [one["direction"], f"batch {one['batch_size']}", one["dtype"], one["layout"]]
     if "threads" in one:

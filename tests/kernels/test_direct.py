@@ -95,6 +95,18 @@ def test_views_and_frozen_tensors(threads):
 
 
 @needs_compiler
+def test_one_kernel_for_all_channels():
+    """A kernel expanded over C1 has one place for many numbers, but a gradient for each."""
+    I, K, A = (torch.randn(size, dtype=torch.float64) for size in ((2, 5, 6, 6), (7, 1, 3, 3), (2, 7, 1, 3, 3)))
+    gradients = []
+    for strategy in ("direct", "oracle"):
+        one = K.clone().requires_grad_()
+        (aw_conv2d(I, one.expand(7, 5, 3, 3), A, strategy=strategy) ** 2).sum().backward()
+        gradients.append(one.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
+@needs_compiler
 @pytest.mark.parametrize("real", ["float", "double"])
 def test_the_source_has_no_warnings(real, tmp_path):
     words = ["cc", *compiled._OPTIONS, "-Wall", "-Wextra", "-Werror", "-fopenmp", f"-DREAL={real}", str(SOURCE)]
@@ -179,6 +191,7 @@ def test_a_compiler_that_knows_less_will_do(unknown, fresh, monkeypatch, tmp_pat
     [
         ('[ "$1" = --version ] || { echo first >&2; echo no room >&2; exit 1; }', r"cannot compile direct\.c: no room"),
         ('[ "$1" = --version ] || exit 3', r"cannot compile direct\.c: exit code 3"),
+        ("exit 0", r"cannot compile direct\.c: exit code 0"),  # and no file
         ('[ "$1" = --version ] || { while [ "$1" != -o ]; do shift; done; echo >"$2"; }', "cannot be loaded.*TMPDIR"),
     ],
 )
@@ -199,7 +212,7 @@ def convolve(dtype=torch.float32, strategy="direct"):
     return aw_conv2d(I.to(dtype), K.to(dtype), A.to(dtype), strategy=strategy)
 
 
-@pytest.mark.parametrize("wanted", ["no-such-compiler", "' '", "no-such-compiler -m64"])
+@pytest.mark.parametrize("wanted", ["no-such-compiler", "' '", "'cc", "no-such-compiler -m64"])
 def test_without_a_compiler_it_says_what_it_needs(wanted, fresh, monkeypatch):
     monkeypatch.setenv("CC", wanted)
     with pytest.raises(UserError, match=r"'direct' needs a C compiler, and .* is not one that can be run; set CC="):

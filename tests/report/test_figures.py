@@ -7,7 +7,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from sample_records import add_ap, add_top1, latency_record, make_record
+from sample_records import add_ap, add_top1, aw_speed_record, latency_record, make_record
 
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
@@ -73,6 +73,19 @@ def test_latency_has_a_picture_a_setting_and_no_mark_for_the_plain_network(store
     for picture in found.values():
         (words,) = picture.marks.values()
         assert words.startswith("aw_resnet50: 1.500 of resnet50 (1.400 to 1.600)")
+
+
+def test_aw_speed_has_a_picture_a_setting_and_says_what_auto_chose(store):
+    for count, batch in enumerate((8, 64, 8)):
+        for method, ratio in (("plain", None), ("grouped", 4.0), ("auto", 1.25), ("se", 0.1)):
+            store.add(aw_speed_record(method, ratio, run=str(count), batch_size=batch))
+    found = {name: picture for name, picture in pictures(store).items() if name.startswith("aw-speed")}
+    assert list(found) == ["aw-speed-1", "aw-speed-2"]  # the newest run of each of two settings
+    for picture in found.values():
+        auto, grouped = sorted(picture.marks.values())
+        assert grouped.startswith("grouped at 16x6x6: 4.000 of plain (4.000 to 4.000), 4.00 ms; 2026-01-01")
+        assert auto.startswith("auto (direct) at 16x6x6: 1.250 of plain (1.250 to 1.250), 1.25 ms; ")
+    assert "batch 8, float32" in found["aw-speed-1"].caption
 
 
 def test_training_curves_are_of_recorded_runs_and_survive_a_cut_line(store):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from awbench.records import RecordStore
 from awbench.reference.load import References
 from awbench.report.figures.accuracy import accuracy_pictures
+from awbench.report.figures.aw_speed import aw_speed_pictures
 from awbench.report.figures.claims import claims_picture
 from awbench.report.figures.complexity import complexity_picture
 from awbench.report.figures.latency import latency_pictures
@@ -19,6 +20,7 @@ def all_pictures(store: RecordStore, references: References) -> list[Picture]:
     pictures = [claims_picture(store, references)]
     pictures += accuracy_pictures(store, references)
     pictures += latency_pictures(store)
+    pictures += aw_speed_pictures(store)
     pictures += training_pictures(store)
     complexity = complexity_picture(store)
     return pictures + ([complexity] if complexity else [])

@@ -17,7 +17,7 @@ from awbench.variants import list_variants
 WIDTH_INCHES = 5.2  # one column of a page, and still readable on a phone
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # Okabe and Ito's colours, told apart with any colour vision; the last two settings have darker yellow and black.
-_COLOURS = ("#6b6b6b", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#A08A00")
+COLOURS = ("#6b6b6b", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#A08A00")
 # Same records, same bytes: no date, no random ids.
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "awbench",
@@ -43,7 +43,7 @@ def style() -> Iterator[None]:
 def colour_of(setting: str) -> str:
     """Of an attention setting ("aw_se"), the same in every picture."""
     settings = list(dict.fromkeys(variant.setting for variant in list_variants()))
-    return _COLOURS[settings.index(setting) % len(_COLOURS)]
+    return COLOURS[settings.index(setting) % len(COLOURS)]
 
 
 def add_legend(figure: Figure, handles: dict[str, Any]) -> None:
