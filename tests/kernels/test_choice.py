@@ -284,3 +284,15 @@ def test_the_choice_is_executed(measured, monkeypatch):
     )
     aw_conv2d(I, K, A, None, 1, 1, strategy="auto")
     assert len(calls) == 1
+
+
+def test_what_cannot_win_is_not_timed(monkeypatch):
+    def timed(compact):
+        request = choice.Request((I, K, torch.rand(2, 16, compact, 3, 3)), ([1, 1], [1, 1], [1, 1], 1, True))
+        return choice.candidates(request)
+
+    known = set(strategies.strategies_for(torch.device("cpu"), torch.float32))
+    assert set(timed(1)) == known - {"oracle", "fused"}
+    assert set(timed(2)) == known - {"oracle", "fused", "direct"}  # 8 channels a value
+    monkeypatch.setattr(choice, "_LARGEST_PATCHES", 1)
+    assert "unfolded" not in timed(1)
