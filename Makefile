@@ -13,7 +13,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables report check test test-slow sanitize bench lint format lock readme detectron2 page-tools clean
+.PHONY: help install reproduce tables report check test test-slow sanitize gpu bench lint format lock readme detectron2 page-tools clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -52,6 +52,17 @@ sanitize: $(INSTALLED)  ## the C kernel's tests under gcc's address and undefine
 	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	  CC="gcc -fsanitize=address,undefined -fno-sanitize-recover=all -g" AWBENCH_CACHE=$(VENV)/sanitized \
 	  $(BIN)/python -m pytest -s tests/kernels -k direct
+
+# Without torch's own caching every tensor is an allocation of its own, whose borders the sanitizer knows.
+gpu: $(INSTALLED)  ## with a CUDA GPU: AW kernels held to the oracle, under compute-sanitizer where there is one, and timed
+	@$(BIN)/python -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || \
+	  { echo "make gpu: torch sees no CUDA GPU; this is for a machine that has one" >&2; exit 2; }
+	$(BIN)/python -m pytest tests/kernels
+	@command -v compute-sanitizer >/dev/null || echo "make gpu: no compute-sanitizer here (the CUDA toolkit has it): not run" >&2
+	@! command -v compute-sanitizer >/dev/null || for tool in memcheck racecheck; do \
+	  PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $$tool --error-exitcode 1 \
+	    $(BIN)/python -m pytest tests/kernels/test_fused.py -k "oracle or summed" || exit 1; done
+	$(BIN)/awbench aw-speed --device cuda --backward --budget 300 --results $(RESULTS)
 
 bench: $(INSTALLED)  ## pytest-benchmark suites; saved, and compared with the last saved run
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-autosave --benchmark-sort=name \

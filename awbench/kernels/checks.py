@@ -28,7 +28,7 @@ def check_request(
     """
     _check_dtype(input.dtype)
     _check_settings(stride, padding, dilation)
-    _check_channels(input, weight, groups)
+    _check_sizes(input, weight, groups)
     _check_map(input, weight, attention_map)
     if bias is not None and tuple(bias.shape) != (len(weight),):
         raise UserError(f"the bias has shape {tuple(bias.shape)}; it must be (C2,) = ({len(weight)},)")
@@ -51,10 +51,24 @@ def _check_settings(stride: Sequence[int], padding: Sequence[int], dilation: Seq
             raise UserError(f"{name} is {tuple(values)}; it must be two numbers of {least} or more")
 
 
-def _check_channels(input: Tensor, weight: Tensor, groups: int) -> None:
+def check_gradient(grad_output: Tensor, input: Tensor, size: tuple[int, ...]) -> None:
+    """Refuse a gradient that is not like the output, (N, C2, H', W') = `size`.
+
+    Raises:
+        UserError: naming its shape, dtype or device and what it must be.
+    """
+    if tuple(grad_output.shape) != size:
+        raise UserError(f"the output's gradient has shape {tuple(grad_output.shape)}; it must be {size}")
+    _check_alike({"input": input, "output's gradient": grad_output})
+
+
+def _check_sizes(input: Tensor, weight: Tensor, groups: int) -> None:
     if input.dim() != 4 or weight.dim() != 4:
         shapes = f"{tuple(input.shape)} and the kernel {tuple(weight.shape)}"
         raise UserError(f"the input has shape {shapes}; they must be (N, C1, H, W) and (C2, C1/groups, h, w)")
+    if not all((*input.shape[1:], *weight.shape)):
+        shapes = f"{tuple(input.shape)} and the kernel {tuple(weight.shape)}"
+        raise UserError(f"the input has shape {shapes}; nothing but the batch may be empty")
     if groups < 1 or len(weight) % groups:
         raise UserError(f"groups is {groups}; it must divide the {len(weight)} output channels")
     if input.shape[1] != weight.shape[1] * groups:

@@ -102,6 +102,7 @@ class Request:
             "device": torch.cuda.get_device_name(input.device) if cuda else cpu_name(),
             "torch": torch.__version__,
             "kernels_sha256": source_digest("kernels"),
+            "available": strategies_for(input.device, input.dtype),  # a compiler comes and goes
         }
         if cuda:
             described |= {

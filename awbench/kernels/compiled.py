@@ -6,16 +6,19 @@ compiler, nothing else of awbench is missing.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import functools
 import hashlib
 import logging
 import os
 import shlex
 import shutil
+import signal
+import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from awbench.cache import cache_directory
@@ -24,9 +27,10 @@ from awbench.records import atomic
 from awbench.records.environment import cpu_features
 
 _OPTIONS = ("-std=gnu11", "-O3", "-shared", "-fPIC")
-# A compiler may lack OpenMP, as Apple's does, or not know the processor: then slower code is better than none.
-_WISHES: tuple[tuple[str, ...], ...] = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
-_LIMIT_SECONDS = 120
+# Without these the code is right but slow. A compiler may lack OpenMP, as Apple's does, or not know the processor;
+# what it says then names one of the words.
+_WISHES = {"-march=native": ("march", "native", "cpu"), "-fopenmp": ("openmp", "gomp", "omp")}
+_LIMIT_SECONDS = 30  # of a compiler that takes one
 
 log = logging.getLogger("awbench.kernels")
 
@@ -35,46 +39,41 @@ class NotCompiled(Exception):
     """Why there is no library, in words that follow the name of what needs it: "needs a C compiler, ..."."""
 
 
-def library(source: Path, *definitions: str) -> ctypes.CDLL:
-    """The shared library of one C file; asked for again, what was found the first time.
+class NoCompiler(NotCompiled):
+    """There is none at all, as on many machines."""
+
+
+def library(source: Path, functions: Sequence[str], *definitions: str) -> ctypes.CDLL:
+    """The shared library of one C file: the one that was kept, or one compiled now, which is said.
 
     Args:
+        functions: those it must have.
         definitions: macros, e.g. "REAL=float".
 
     Raises:
-        NotCompiled: no compiler, or what it said.
+        NoCompiler: there is none.
+        NotCompiled: it fails, or what it makes cannot be used.
     """
-    found = _attempt(source, *definitions)
-    if isinstance(found, str):
-        raise NotCompiled(found)
-    return found
-
-
-@functools.cache
-def _attempt(source: Path, *definitions: str) -> ctypes.CDLL | str:
-    try:
-        return _kept_or_compiled(source, *definitions)
-    except NotCompiled as error:
-        return str(error)
-
-
-def _kept_or_compiled(source: Path, *definitions: str) -> ctypes.CDLL:
     compiler = _compiler()
     arguments = [*_OPTIONS, *(f"-D{definition}" for definition in definitions)]
-    path = _path(source, [*compiler, _version(compiler), *arguments])
+    path = _path(source, [*compiler, _run([*compiler, "--version"]).stdout, *arguments])
     content = _kept(path)
-    if content is None:
-        started = time.monotonic()
-        content = _compile(compiler, arguments, source)
-        _keep(path, content, time.monotonic() - started)
-    return _load(content)
+    if content is not None:
+        return _load(content, functions)
+    started = time.monotonic()
+    content, missing = _compile(compiler, arguments, source)
+    code, seconds = _load(content, functions), time.monotonic() - started  # what cannot be loaded is not kept
+    lacking = f" without {' and '.join(missing)}, which this compiler lacks" if missing else ""
+    where = _keep(path, content)
+    log.warning("awbench: a kernel for this processor was compiled in %.1f s%s, %s", seconds, lacking, where)
+    return code
 
 
 def _compiler() -> list[str]:
     """The words of $CC, or cc.
 
     Raises:
-        NotCompiled: it is not there.
+        NoCompiler: it is not there.
     """
     wanted = os.environ.get("CC") or "cc"
     try:
@@ -82,23 +81,38 @@ def _compiler() -> list[str]:
     except ValueError:  # a quotation that does not end
         words = []
     if not words or shutil.which(words[0]) is None:
-        raise NotCompiled(f"needs a C compiler, and {wanted!r} is not one that can be run; set CC=COMPILER")
+        raise NoCompiler(f"needs a C compiler, and {wanted!r} is not one that can be run; set CC=COMPILER")
     return words
 
 
-def _version(compiler: list[str]) -> str:
+def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a compiler, and end all that it started if it takes too long.
+
+    Raises:
+        NotCompiled: it cannot be run, or took too long.
+    """
     try:
-        run = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=_LIMIT_SECONDS)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise NotCompiled(f"needs a C compiler, and {shlex.join(compiler)!r} fails: {error}") from None
-    return run.stdout
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            encoding="utf-8", errors="replace", start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise NotCompiled(f"needs a C compiler, and {words[0]!r} cannot be run: {error}") from None
+    try:
+        out, err = process.communicate(timeout=_LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise NotCompiled(f"needs a C compiler, and {words[0]!r} did not end in {_LIMIT_SECONDS} s") from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
 def _path(source: Path, words: list[str]) -> Path | None:
     """Of a compiled file in the cache, under all that can change it; None where there is no cache."""
     digest = hashlib.sha256(source.read_bytes())
     for word in (*words, cpu_features()):
-        digest.update(b"\0" + word.encode())
+        digest.update(b"\0" + os.fsencode(word))
     try:
         return cache_directory() / "kernels" / f"{source.stem}-{digest.hexdigest()[:24]}.compiled"
     except UserError:
@@ -106,66 +120,98 @@ def _path(source: Path, words: list[str]) -> Path | None:
 
 
 def _kept(path: Path | None) -> bytes | None:
-    """What was kept there, behind its digest; None where there is nothing, or something else, which is said."""
+    """What was kept there, behind its digest; None where there is nothing, or nothing to be trusted, which is said."""
     try:
-        file = path.read_bytes() if path else None
+        if path is None or not path.is_file():
+            return None
+        if not _is_ours_alone(path.parent) or not _is_ours(path.stat()):
+            log.warning("awbench: the compiled %s is not used, for others could have written it", path)
+            return None
+        digest, _, content = path.read_bytes().partition(b"\n")
     except OSError:
         return None
-    if file is None:
-        return None
-    digest, _, content = file.partition(b"\n")
     if digest != _sha256(content):
         log.warning("awbench: the compiled %s is corrupt; it is compiled again", path)
         return None
     return content
 
 
-def _keep(path: Path | None, content: bytes, seconds: float) -> None:
-    where = "not kept: the cache cannot be written"
-    if path is not None:
-        try:
-            atomic.remove_stale_temporaries(path.parent)
-            atomic.write_bytes(path, _sha256(content) + b"\n" + content)
-            where = f"kept in {path}"
-        except OSError:
-            pass
-    log.warning("awbench: a kernel for this processor was compiled in %.1f s, %s", seconds, where)
+def _keep(path: Path | None, content: bytes) -> str:
+    """Write it, and say where it is kept or why it is not."""
+    if path is None:
+        return "not kept: there is no cache"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_ours_alone(path.parent):
+            return f"not kept: others can write {path.parent}, and what lies there is executed"
+        atomic.remove_stale_temporaries(path.parent)
+        atomic.write_bytes(path, _sha256(content) + b"\n" + content)
+    except OSError:
+        return "not kept: the cache cannot be written"
+    return f"kept in {path}"
+
+
+def _is_ours_alone(folder: Path) -> bool:
+    status = folder.stat()
+    return _is_ours(status) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid()
 
 
 def _sha256(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 
-def _compile(compiler: list[str], arguments: list[str], source: Path) -> bytes:
-    """The compiled file, with as many of the wishes as the compiler can fulfil.
+def _compile(compiler: list[str], arguments: list[str], source: Path) -> tuple[bytes, list[str]]:
+    """(the compiled file, the wishes that the compiler says it cannot fulfil).
 
     Raises:
         NotCompiled: what it said last.
     """
-    with tempfile.TemporaryDirectory(prefix="awbench-") as folder:
-        target = Path(folder, "compiled.so")
-        for wishes in _WISHES:
-            words = [*compiler, *arguments, *wishes, str(source), "-o", str(target)]
-            try:
-                run = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT_SECONDS)
-            except (OSError, subprocess.SubprocessError) as error:
-                raise NotCompiled(f"needs a C compiler, and {shlex.join(compiler)!r} fails: {error}") from None
-            if run.returncode == 0 and target.is_file():
-                return target.read_bytes()
-    said = (run.stderr.strip() or f"exit code {run.returncode}").splitlines()[-1]
-    raise NotCompiled(f"needs a C compiler, and {shlex.join(compiler)!r} cannot compile {source.name}: {said}")
+    wishes = dict(_WISHES)
+    missing: list[str] = []
+    with _temporary_folder() as folder:
+        target = folder / "compiled.so"
+        while True:
+            done = _run([*compiler, *arguments, *wishes, "-x", "c", str(source), "-o", str(target)])
+            if done.returncode == 0 and target.is_file():
+                return target.read_bytes(), missing
+            said = done.stderr.strip().lower()
+            unknown = next((wish for wish, words in wishes.items() if any(word in said for word in words)), None)
+            if unknown is None:
+                break
+            missing.append(unknown)
+            del wishes[unknown]
+    last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+    raise NotCompiled(f"needs a C compiler, and {shlex.join(compiler)!r} cannot compile {source.name}: {last}")
 
 
-def _load(content: bytes) -> ctypes.CDLL:
+def _load(content: bytes, functions: Sequence[str]) -> ctypes.CDLL:
     """From a file of this process alone: what was checked is what is loaded.
 
     Raises:
-        NotCompiled: the system refuses it, as where temporary files may not be executed.
+        NotCompiled: the system refuses it, or a function is missing.
     """
-    with tempfile.TemporaryDirectory(prefix="awbench-") as folder:
-        file = Path(folder, "compiled.so")
+    with _temporary_folder() as folder:
+        file = folder / "compiled.so"
         try:
             file.write_bytes(content)
-            return ctypes.CDLL(str(file))
-        except OSError as error:
-            raise NotCompiled(f"cannot be loaded: {error} (TMPDIR=DIR names another folder)") from None
+            code = ctypes.CDLL(str(file))
+            for name in functions:
+                getattr(code, name)
+        except (OSError, AttributeError) as error:
+            hint = "where temporary files may not be executed, TMPDIR=DIR names another folder"
+            raise NotCompiled(f"was compiled, but cannot be loaded: {error} ({hint})") from None
+    return code
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="awbench-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise NotCompiled(f"needs a temporary folder to be compiled in: {error}; set TMPDIR=DIR") from None
+    with folder as name:
+        yield Path(name)

@@ -37,9 +37,10 @@ typedef struct {
     int n, y, x; /* n < 0: there is no such pixel */
 } place;
 
-long block(void) { return BLOCK; }
-long pixels(void) { return PIXELS; }
-long chunk(void) { return CHUNK; }
+#define PUBLIC __attribute__((visibility("default")))
+PUBLIC long block(void) { return BLOCK; }
+PUBLIC long pixels(void) { return PIXELS; }
+PUBLIC long chunk(void) { return CHUNK; }
 
 static long least(long a, long b) { return a < b ? a : b; }
 static long over(long a, long b) { return (a + b - 1) / b; }
@@ -122,7 +123,7 @@ static long list_places(place *places, long N, long H, long W, const long steps[
 /* O[n,p,c2] = bias[c2] + sum over m, t of f[n,m,t,c2] * (sum over m's channels of K[c2,c1,t] * I[n,p+t,c1])
 
    zeros: at least C1 of them. places: of N*out_h*out_w pixels and a tile. scratch: T * CHUNK * BLOCK for each thread. */
-void forward(const shape *z, const real *x, const real *K, const real *f, const real *bias, const real *zeros,
+PUBLIC void forward(const shape *z, const real *x, const real *K, const real *f, const real *bias, const real *zeros,
              place *places, real *scratch, real *out) {
     const long T = z->h * z->w, e = z->C1 / z->m, blocks = over(z->C2, BLOCK), ones[2] = {1, 1}, *k = z->k_step;
     const long tiles = list_places(places, z->N, z->out_h, z->out_w, ones);
@@ -167,9 +168,9 @@ void forward(const shape *z, const real *x, const real *K, const real *f, const 
 
 /* dI[n,q,c1] = sum over t, c2 of K[c2,c1,t] * (f[n,m of c1,t,c2] * dO[n,q-t,c2])
 
-   zeros: at least C2 of them. places: of N*H*W pixels and stride[0]*stride[1] tiles.
+   zeros: at least C2 of them. places: of N*H*W pixels and least(stride, size) tiles of each axis, multiplied.
    scratch: (T * BLOCK + PIXELS) * CHUNK for each thread. */
-void backward_input(const shape *z, const real *dO, const real *K, const real *f, const real *zeros, place *places,
+PUBLIC void backward_input(const shape *z, const real *dO, const real *K, const real *f, const real *zeros, place *places,
                     real *scratch, real *dx) {
     const long T = z->h * z->w, e = z->C1 / z->m, blocks = z->m * over(e, BLOCK), *k = z->k_step;
     const long tiles = list_places(places, z->N, z->H, z->W, z->stride);
@@ -266,7 +267,7 @@ static void copy_columns(real *to, const real *from, long rows, long count, long
 
    parts: of the input channels, worked on apart. df: one for each part, zeroed. dK lies as K does.
    scratch: 2*T*(C1 + m*PIXELS)*BLOCK + out_h*out_w*BLOCK + H*W*PIXELS for each thread. */
-void backward_kernel(const shape *z, const real *dO, const real *x, const real *K, const real *f, long parts,
+PUBLIC void backward_kernel(const shape *z, const real *dO, const real *x, const real *K, const real *f, long parts,
                      real *scratch, real *dK, real *df) {
     const long T = z->h * z->w, e = z->C1 / z->m, strips = over(e, PIXELS), blocks = over(z->C2, BLOCK);
     const long packed = T * PIXELS * BLOCK, all = z->m * strips, outs = z->out_h * z->out_w;

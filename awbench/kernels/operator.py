@@ -6,7 +6,8 @@ counts the mathematical operation, never the tricks of its execution.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from awbench.kernels.checks import check_request
+from awbench.errors import UserError
+from awbench.kernels.checks import check_gradient, check_request
 from awbench.kernels.choice import Request, choose
-from awbench.kernels.strategies import DEFAULT_STRATEGY, STRATEGIES, check_strategy, for_transforms
+from awbench.kernels.strategies import DEFAULT_STRATEGY, STRATEGIES, check_strategy, for_transforms, output_size
 
 
 def aw_conv2d(
@@ -57,7 +59,8 @@ def aw_conv2d(
     """
     check_strategy(strategy)
     device = input.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    if autocast and input.dtype != torch.float64:  # which autocast leaves alone
         input, weight, attention_map, bias = (_cast(tensor, device) for tensor in (input, weight, attention_map, bias))
     geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
     check_request(input, weight, attention_map, bias, *geometry)
@@ -68,10 +71,8 @@ def aw_conv2d(
 
 
 def _cast(tensor: Any, device: str) -> Any:
-    """To autocast's dtype, as convolutions are: what is float64 stays."""
-    if tensor is None or tensor.dtype == torch.float64:
-        return tensor
-    return tensor.to(torch.get_autocast_dtype(device))
+    """To autocast's dtype, as convolutions are."""
+    return tensor if tensor is None else tensor.to(torch.get_autocast_dtype(device))
 
 
 def _needs_plain_operators() -> bool:
@@ -105,11 +106,22 @@ def chosen_strategy(
     """
     geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
     check_request(input, weight, attention_map, None, *geometry)
+    if grad_output is not None:
+        check_gradient(grad_output, input, (len(input), len(weight), *output_size(input, weight, *geometry[:3])))
     return choose(strategy, Request((input, weight, attention_map), (*geometry, residual), grad_output))
 
 
 def _pair(value: int | Sequence[int]) -> list[int]:
-    return [value, value] if isinstance(value, int) else list(value)
+    """Raises:
+    UserError: it is neither a whole number nor one or two of them.
+    """
+    try:
+        values = [operator.index(one) for one in (value if isinstance(value, Iterable) else (value,))]
+    except TypeError:
+        values = []
+    if len(values) not in (1, 2):
+        raise UserError(f"stride, padding or dilation is {value!r}; it must be a whole number, or two")
+    return values * 2 if len(values) == 1 else values
 
 
 @torch.library.custom_op("awbench::aw_convolution", mutates_args=())
@@ -125,8 +137,9 @@ def aw_convolution(
     residual: bool,
     strategy: str,
 ) -> Tensor:
-    """The operator behind `aw_conv2d`, same arguments and shapes, already checked."""
+    """The operator behind `aw_conv2d`, same arguments and shapes."""
     settings = (stride, padding, dilation, groups, residual)
+    check_request(input, weight, attention_map, bias, *settings[:4])  # an exported program calls it directly
     chosen = choose(strategy, Request((input, weight, attention_map), settings))
     out: Tensor = STRATEGIES[chosen].forward(input, weight, attention_map, bias, *settings)
     return out.contiguous(memory_format=_layout(input))
@@ -170,6 +183,8 @@ def aw_convolution_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `aw_convolution` for input, weight and map, each of the shape of what it belongs to."""
     tensors, settings = (input, weight, attention_map), (stride, padding, dilation, groups, residual)
+    check_request(input, weight, attention_map, None, *settings[:4])
+    check_gradient(grad_output, input, (len(input), len(weight), *output_size(input, weight, *settings[:3])))
     chosen = choose(strategy, Request(tensors, settings, grad_output))
     dI, dK, dA = STRATEGIES[chosen].backward(grad_output, *tensors, *settings)
     layouts = _layout(input), _layout(weight)

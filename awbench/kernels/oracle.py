@@ -29,7 +29,8 @@ def forward(
     for sample, sample_map in zip(input, attention_map, strict=True):
         A = expand_map(sample_map, weight.shape[1])  # (C2, C1/groups, h, w)
         AK = weight + A * weight if residual else A * weight  # (C2, C1/groups, h, w)
-        O = F.conv2d(sample[None], AK, bias, stride, padding, dilation, groups)  # (1, C2, H', W')
+        # Contiguous: of a sample taken from a channels_last batch, torch 2.14's float64 grouped gradient is wrong.
+        O = F.conv2d(sample[None].contiguous(), AK.contiguous(), bias, stride, padding, dilation, groups)
         outputs.append(O)
     if not outputs:  # an empty batch still has a shape
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)

@@ -13,7 +13,8 @@ import torch
 from awbench.errors import UserError
 from awbench.kernels import aw_conv2d, compiled, direct
 
-COMPILED = direct.refusal(torch.device("cpu"), torch.float64) is None
+CPU = torch.device("cpu")
+COMPILED = direct.refusal(CPU, torch.float64) is None
 needs_compiler = pytest.mark.skipif(not COMPILED, reason="no C compiler")
 SOURCE = Path(direct.__file__).with_name("direct.c")
 
@@ -41,23 +42,26 @@ def fresh(monkeypatch, tmp_path):
     """Nothing is compiled yet; returns the folder where it will lie."""
     monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    compiled._attempt.cache_clear()
+    direct._library_or_reason.cache_clear()
     yield tmp_path / "kernels"
-    compiled._attempt.cache_clear()
+    direct._library_or_reason.cache_clear()
 
 
-def results(strategy, shape, channels_last=False):
+def results(strategy, shape, channels_last=False, place="cpu"):
     N, C1, C2, H, W, groups, compact, kernel, *settings = shape
     torch.manual_seed(0)
     leaves = [
-        torch.randn(size, dtype=torch.float64)
+        torch.randn(size, dtype=torch.float64, device=place)
         for size in ((N, C1, H, W), (C2, C1 // groups, *kernel), (N, C2, compact, *kernel), (C2,))
     ]
     if channels_last:
         leaves[:2] = [leaf.to(memory_format=torch.channels_last) for leaf in leaves[:2]]
     leaves = [leaf.requires_grad_() for leaf in leaves]
     out = aw_conv2d(*leaves, *settings, groups, strategy=strategy)
-    return [out, *torch.autograd.grad((out * torch.linspace(-1, 1, out.numel()).view(out.shape)).sum(), leaves)]
+    return [
+        out,
+        *torch.autograd.grad((out * torch.linspace(-1, 1, out.numel(), device=place).view(out.shape)).sum(), leaves),
+    ]
 
 
 def hold_to_the_oracle(shape, **options):
@@ -78,7 +82,7 @@ def test_it_is_the_oracle_whatever_the_sizes_threads_and_layout(shape, count, ch
 @pytest.mark.parametrize("option", ["-mno-avx512f", "-mno-avx"])
 def test_it_is_the_oracle_on_processors_with_less(option, fresh, monkeypatch):
     monkeypatch.setenv("CC", f"cc {option}")
-    if isinstance(compiled._attempt(SOURCE, "REAL=double"), str):
+    if direct.refusal(CPU, torch.float64):
         pytest.skip("not a processor, or a compiler, that knows the option")
     for shape in SHAPES:
         hold_to_the_oracle(shape)
@@ -116,20 +120,20 @@ def test_the_source_has_no_warnings(real, tmp_path):
 
 @needs_compiler
 def test_it_is_compiled_once_and_then_read_from_the_cache(fresh, caplog):
-    assert direct.refusal(torch.device("cpu"), torch.float32) is None
+    assert direct.refusal(CPU, torch.float32) is None
     [kept] = fresh.iterdir()
     [said] = caplog.messages
     assert said.startswith("awbench: a kernel for this processor was compiled in ")
     assert said.endswith(f" s, kept in {kept}")
     before = kept.stat().st_mtime_ns
     as_a_new_process(caplog)
-    assert direct.refusal(torch.device("cpu"), torch.float32) is None
+    assert direct.refusal(CPU, torch.float32) is None
     assert kept.stat().st_mtime_ns == before
     assert not caplog.messages
 
 
 def as_a_new_process(caplog):
-    compiled._attempt.cache_clear()
+    direct._library_or_reason.cache_clear()
     caplog.clear()
 
 
@@ -148,10 +152,10 @@ def test_a_corrupt_file_is_said_and_compiled_again(damage, fresh, caplog):
 
 @needs_compiler
 def test_another_processor_gets_its_own(fresh, monkeypatch, caplog):
-    direct.refusal(torch.device("cpu"), torch.float32)
+    direct.refusal(CPU, torch.float32)
     monkeypatch.setattr(compiled, "cpu_features", lambda: "other")
     as_a_new_process(caplog)
-    direct.refusal(torch.device("cpu"), torch.float32)
+    direct.refusal(CPU, torch.float32)
     assert len(list(fresh.iterdir())) == 2
 
 
@@ -172,39 +176,121 @@ def test_two_processes_at_once(fresh):
 
 
 def a_compiler(folder, script):
+    """An executable that does this when it compiles, and tells the version of cc; its calls are kept in "calls"."""
     path = folder / "compiler"
-    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.write_text(
+        f'#!/bin/sh\necho "$*" >> "{folder}/calls"\n[ "$1" = --version ] && exec cc --version\n'
+        'out() { while [ "$1" != -o ]; do shift; done; echo "$2"; }\n' + script + "\n"
+    )
     path.chmod(0o755)
     return str(path)
 
 
+def refusing(*options):
+    """A script that compiles unless it is given one of these."""
+    cases = "".join(f"{option}) echo \"cc: error: unrecognized option '$word'\" >&2; exit 1;; " for option in options)
+    return f'for word; do case "$word" in {cases}esac; done; exec cc "$@"'
+
+
 @needs_compiler
-@pytest.mark.parametrize("unknown", ["-fopenmp", "-march=native", "-*"])
-def test_a_compiler_that_knows_less_will_do(unknown, fresh, monkeypatch, tmp_path):
-    refuse = f'for word; do case "$word" in -fPIC|-shared|-std*|-O3|-D*|-o) ;; {unknown}) exit 1;; esac; done; cc "$@"'
-    monkeypatch.setenv("CC", a_compiler(tmp_path, f'[ "$1" = --version ] && exec cc --version; {refuse}'))
+@pytest.mark.parametrize("unknown", [["-fopenmp"], ["-march=native"], ["-fopenmp", "-march=native"]])
+def test_a_compiler_that_knows_less_will_do_and_it_is_said(unknown, fresh, monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("CC", a_compiler(tmp_path, refusing(*unknown)))
     hold_to_the_oracle(SHAPES[1])
+    [said] = caplog.messages
+    missing = [option for option in ("-march=native", "-fopenmp") if option in unknown]
+    assert f" s without {' and '.join(missing)}, which this compiler lacks, kept in " in said
+
+
+NO_ROOM = '{ echo first >&2; echo "no room" >&2; exit 1; }'
 
 
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ('[ "$1" = --version ] || { echo first >&2; echo no room >&2; exit 1; }', r"cannot compile direct\.c: no room"),
-        ('[ "$1" = --version ] || exit 3', r"cannot compile direct\.c: exit code 3"),
+        (NO_ROOM, r"cannot compile direct\.c: no room"),
+        ("exit 3", r"cannot compile direct\.c: exit code 3"),
         ("exit 0", r"cannot compile direct\.c: exit code 0"),  # and no file
-        ('[ "$1" = --version ] || { while [ "$1" != -o ]; do shift; done; echo >"$2"; }', "cannot be loaded.*TMPDIR"),
+        ("printf 'no \\377 room' >&2; exit 1", r"cannot compile direct\.c: no \ufffd room"),
+        ('echo > $(out "$@")', "cannot be loaded: .*TMPDIR"),
+        ('echo "int block;" | cc -shared -fPIC -x c - -o $(out "$@")', "cannot be loaded: .*undefined symbol: pixels"),
+        ("sleep 60 & sleep 60", "did not end in 1 s"),
+        ('cc "$@" -Wno-psabi -DPIXELS=13', r"cannot compile direct\.c"),
     ],
 )
-def test_what_a_compiler_says_is_passed_on_once(script, said, fresh, monkeypatch, tmp_path):
-    monkeypatch.setenv("CC", a_compiler(tmp_path, f'echo x >> "{tmp_path}/calls"\n{script}'))
+def test_what_fails_is_said_once_and_the_others_do_its_work(script, said, fresh, monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("CC", a_compiler(tmp_path, script))
+    monkeypatch.setattr(compiled, "_LIMIT_SECONDS", 1)
     for _ in range(2):
         with pytest.raises(UserError, match=rf"'direct' .*{said}.*; use one of oracle, grouped"):
             convolve()
-        calls = (tmp_path / "calls").read_text()
-    with pytest.raises(UserError):
-        convolve()
-    assert (tmp_path / "calls").read_text() == calls
     assert convolve(strategy="rule").shape == (1, 4, 3, 3)
+    [line] = caplog.messages
+    assert line.startswith("awbench: strategy direct is left out, other strategies do its work: it ")
+    assert len((tmp_path / "calls").read_text().splitlines()) <= 2  # its version, and once
+    assert not fresh.exists()  # another process tries again
+
+
+@needs_compiler
+def test_a_library_that_computes_something_else_is_left_out(fresh, monkeypatch, tmp_path, caplog):
+    wrong = tmp_path / "direct.c"
+    wrong.write_text(SOURCE.read_text().replace("bias ? bias[b + l] : 0", "1"))
+    monkeypatch.setattr(direct, "_SOURCE", wrong)
+    with pytest.raises(UserError, match="'direct' was compiled, but computes something else than it should, off by"):
+        convolve()
+    assert "is left out" in caplog.messages[-1]
+
+
+@needs_compiler
+@pytest.mark.parametrize("writable", [0o777, 0o770])
+def test_what_others_could_have_written_is_not_executed(writable, fresh, caplog):
+    hold_to_the_oracle(SHAPES[0])
+    [kept] = fresh.iterdir()
+    assert fresh.stat().st_mode & 0o777 == 0o700
+    fresh.chmod(writable)
+    as_a_new_process(caplog)
+    hold_to_the_oracle(SHAPES[0])
+    used, made = caplog.messages
+    assert used == f"awbench: the compiled {kept} is not used, for others could have written it"
+    assert made.endswith(f"not kept: others can write {fresh}, and what lies there is executed")
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "compiler", ["cc -x c++", "cc -fvisibility=hidden", "cc -DX=\udcff", "cc -DX='a b'", "cc -ffast-math -w"]
+)
+def test_compilers_with_options_of_their_own(compiler, fresh, monkeypatch):
+    monkeypatch.setenv("CC", compiler)
+    hold_to_the_oracle(SHAPES[0])
+
+
+@needs_compiler
+def test_without_a_folder_for_temporary_files(fresh, monkeypatch):
+    def none(*args, **options):
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(compiled.tempfile, "TemporaryDirectory", none)
+    with pytest.raises(
+        UserError, match="'direct' needs a temporary folder to be compiled in: No usable .*; set TMPDIR"
+    ):
+        convolve()
+
+
+@needs_compiler
+def test_torchs_default_device_and_autocast_do_not_reach_it(fresh):
+    torch.set_default_device("meta")
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert direct.refusal(CPU, torch.float32) is None
+        found = results("direct", SHAPES[1], place="cpu")
+    finally:
+        torch.set_default_device(None)
+    assert all(tensor.isfinite().all() for tensor in found)
+
+
+@needs_compiler
+def test_a_stride_beyond_the_image_needs_no_more_memory():
+    hold_to_the_oracle((2, 4, 4, 9, 9, 1, 1, (3, 3), 100_000, 1, 1))
 
 
 def convolve(dtype=torch.float32, strategy="direct"):

@@ -118,6 +118,19 @@ def test_the_oracles_gradients_are_autograds(request):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
+def test_the_oracles_own_derivatives_in_channels_last():
+    """torch's float64 gradient of a grouped convolution is wrong for some strides of a batch of one."""
+    torch.manual_seed(0)
+    I, K, A = (torch.randn(size, dtype=torch.float64) for size in ((2, 6, 4, 4), (4, 3, 3, 3), (2, 4, 1, 3, 3)))
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        i, k = (t.to(memory_format=layout).requires_grad_() for t in (I, K))
+        out = STRATEGY_MODULES["oracle"].forward(i, k, A, None, [1, 1], [1, 1], [1, 1], 2, True)
+        found.append(torch.autograd.grad((out * torch.linspace(-1, 1, out.numel()).view(out.shape)).sum(), (i, k)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("groups", [1, 2])
 def test_gradcheck(strategy, groups):
