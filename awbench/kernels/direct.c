@@ -23,6 +23,7 @@ enum { LANES = VECTOR / sizeof(real), BLOCK = VECTORS * LANES, CHUNK = 256 };
 
 typedef real vec __attribute__((vector_size(VECTOR)));
 typedef real loose __attribute__((vector_size(VECTOR), aligned(sizeof(real)), may_alias));
+typedef __typeof__((vec){0} < (vec){0}) order; /* whole numbers, as many and as wide */
 typedef vec sums[PIXELS][VECTORS];
 
 typedef struct {
@@ -45,8 +46,17 @@ PUBLIC long chunk(void) { return CHUNK; }
 static long least(long a, long b) { return a < b ? a : b; }
 static long over(long a, long b) { return (a + b - 1) / b; }
 
-/* acc[p][v] = sum over channels of rows[p][c] * panel[c][v] */
-static inline void product(const real *const rows[PIXELS], const real *panel, long channels, sums acc) {
+/* to[l] += s[l] * by[l] for the first lanes of a block that is not whole; `by` may be 0, for 1 */
+static void add_lanes(real *to, const vec s[VECTORS], const real *by, long lanes) {
+    for (int v = 0; v < VECTORS; v++)
+        for (long l = 0; l < LANES && v * LANES + l < lanes; l++)
+            to[v * LANES + l] += s[v][l] * (by ? by[v * LANES + l] : 1);
+}
+
+/* to[p][l] += by[p][l] * (sum over channels of rows[p][c] * panel[c][l]) for the first lanes; nothing where to[p] is 0,
+   and by[p] may be 0, for 1. The sums stay in registers. */
+static inline void product(const real *const rows[PIXELS], const real *panel, long channels, long lanes,
+                           real *const to[PIXELS], const real *const by[PIXELS]) {
     sums a;
     for (int p = 0; p < PIXELS; p++)
         for (int v = 0; v < VECTORS; v++)
@@ -64,24 +74,91 @@ static inline void product(const real *const rows[PIXELS], const real *panel, lo
                 a[p][v] += k[v] * s;
         }
     }
-    memcpy(acc, a, sizeof(sums));
+    if (lanes < BLOCK) {
+        for (int p = 0; p < PIXELS; p++)
+            if (to[p])
+                add_lanes(to[p], a[p], by[p], lanes);
+        return;
+    }
+#pragma GCC unroll 16
+    for (int p = 0; p < PIXELS; p++)
+        if (to[p])
+#pragma GCC unroll 4
+            for (int v = 0; v < VECTORS; v++) {
+                loose *o = (loose *)(to[p] + v * LANES);
+                *o += by[p] ? a[p][v] * *(const loose *)(by[p] + v * LANES) : a[p][v];
+            }
 }
 
-/* to[l] += s[l] for the first lanes of a block; s is scaled by `by` unless that is 0 */
-static inline void add(real *to, const vec s[VECTORS], const real *by, long lanes) {
-    for (int v = 0; v < VECTORS; v++) {
-        const vec scaled = by ? s[v] * *(const loose *)(by + v * LANES) : s[v];
-        if (lanes == BLOCK) {
-            *(loose *)(to + v * LANES) += scaled;
-        } else {
-            for (long l = 0; l < LANES && v * LANES + l < lanes; l++)
-                to[v * LANES + l] += scaled[l];
+#ifndef __clang__ /* which has no shuffle by a computed order, and makes gathers of the loop below */
+/* to[i][l] = from[l * step + i] for LANES times LANES numbers: row by row into registers, where in step s bit s of a
+   number's row changes places with bit s of its column. */
+static inline void transpose(real *const to[LANES], const real *from, long step) {
+    vec rows[LANES];
+#pragma GCC unroll 16
+    for (int r = 0; r < LANES; r++)
+        rows[r] = *(const loose *)(from + r * step);
+#pragma GCC unroll 4
+    for (int s = 1; s < LANES; s *= 2) {
+        order low, high; /* of two rows side by side, which numbers become the first of them, and which the other */
+#pragma GCC unroll 16
+        for (int c = 0; c < LANES; c++) {
+            low[c] = c & s ? LANES + (c ^ s) : c;
+            high[c] = c & s ? LANES + c : c | s;
+        }
+#pragma GCC unroll 16
+        for (int r = 0; r < LANES; r++)
+            if (!(r & s)) {
+                const vec one = rows[r], other = rows[r | s];
+                rows[r] = __builtin_shuffle(one, other, low);
+                rows[r | s] = __builtin_shuffle(one, other, high);
+            }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < LANES; r++)
+        *(loose *)to[r] = rows[r];
+}
+
+/* `pack` for whole blocks where numbers of a lane lie side by side in K: all of them (tap == 1, channel == T), or those
+   of a tap (channel == 1). Returns whether they do. */
+static int pack_by_transposing(real *panel, const real *K, long T, long channels, long lane, long channel, long tap) {
+    const int all = tap == 1 && channel == T;
+    if (!all && channel != 1)
+        return 0;
+    const long count = all ? channels * T : channels;
+    for (long run = 0; run < (all ? 1 : T); run++) {
+        long row = run * channels, t = 0; /* where number i of the run goes */
+        for (long i = 0; i < count;) {
+            const long n = least(LANES, count - i);
+            real *to[LANES];
+            for (long r = 0; r < n; r++) {
+                to[r] = panel + row * BLOCK;
+                t = all && t + 1 < T ? t + 1 : 0;
+                row = !all ? row + 1 : t ? row + channels : row + 1 - (T - 1) * channels;
+            }
+            const real *from = K + run * tap + i;
+            for (int v = 0; v < VECTORS; v++) {
+                if (n == LANES)
+                    transpose(to, from + v * LANES * lane, lane);
+                for (long r = 0; r < n && n < LANES; r++)
+                    for (int l = 0; l < LANES; l++)
+                        to[r][l] = from[(v * LANES + l) * lane + r];
+                for (long r = 0; r < n; r++)
+                    to[r] += LANES;
+            }
+            i += n;
         }
     }
+    return 1;
 }
+#endif
 
 /* panel[t][c][l] = K of lane l, channel c, tap t; 0 for the lanes of a block that are not there */
 static void pack(real *panel, const real *K, long T, long channels, long lanes, long lane, long channel, long tap) {
+#ifndef __clang__
+    if (lanes == BLOCK && pack_by_transposing(panel, K, T, channels, lane, channel, tap))
+        return;
+#endif
     for (long c = 0; c < channels; c++)
         for (long t = 0; t < T; t++) {
             real *to = panel + (t * channels + c) * BLOCK;
@@ -138,27 +215,33 @@ PUBLIC void forward(const shape *z, const real *x, const real *K, const real *f,
                 pack(panel, K + b * k[0] + c * k[1], T, n_c, lanes, k[0], k[1], k[2]);
                 for (long i = tiles * part / parts; i < tiles * (part + 1) / parts; i++) {
                     const place *at = places + i * PIXELS;
-                    for (int p = 0; p < PIXELS && c == 0; p++)
-                        for (long l = 0; l < lanes && at[p].n >= 0; l++)
-                            out[(i * PIXELS + p) * z->o_row + b + l] = bias ? bias[b + l] : 0;
+                    long corner[PIXELS], top[PIXELS], left[PIXELS]; /* of what tap 0 sees; it may lie outside */
+                    const real *factor[PIXELS];
+                    real *to[PIXELS];
+                    for (int p = 0; p < PIXELS; p++) {
+                        const long n = at[p].n < 0 ? 0 : at[p].n;
+                        top[p] = at[p].n < 0 ? z->H : at[p].y * z->stride[0] - z->padding[0];
+                        left[p] = at[p].x * z->stride[1] - z->padding[1];
+                        corner[p] = ((n * z->H + top[p]) * z->W + left[p]) * z->x_row + c;
+                        factor[p] = f + (n * z->m + c / e) * T * z->C2 + b;
+                        to[p] = at[p].n < 0 ? 0 : out + (i * PIXELS + p) * z->o_row + b;
+                        for (long l = 0; l < lanes && to[p] && c == 0; l++)
+                            to[p][l] = bias ? bias[b + l] : 0;
+                    }
                     for (long t = 0; t < T; t++) {
-                        const real *rows[PIXELS];
+                        const long down = t / z->w * z->dilation[0], right = t % z->w * z->dilation[1];
+                        const long further = (down * z->W + right) * z->x_row;
+                        const real *rows[PIXELS], *by[PIXELS];
                         int reached = 0;
                         for (int p = 0; p < PIXELS; p++) {
-                            const long y = at[p].y * z->stride[0] - z->padding[0] + t / z->w * z->dilation[0];
-                            const long u = at[p].x * z->stride[1] - z->padding[1] + t % z->w * z->dilation[1];
-                            const int inside = at[p].n >= 0 && y >= 0 && y < z->H && u >= 0 && u < z->W;
-                            rows[p] = inside ? x + ((at[p].n * z->H + y) * z->W + u) * z->x_row + c : zeros;
+                            const long y = top[p] + down, u = left[p] + right;
+                            const int inside = y >= 0 && y < z->H && u >= 0 && u < z->W;
+                            rows[p] = inside ? x + corner[p] + further : zeros;
+                            by[p] = factor[p] + t * z->C2;
                             reached |= inside;
                         }
-                        if (!reached)
-                            continue;
-                        sums acc;
-                        product(rows, panel + t * n_c * BLOCK, n_c, acc);
-                        for (int p = 0; p < PIXELS; p++)
-                            if (at[p].n >= 0)
-                                add(out + (i * PIXELS + p) * z->o_row + b, acc[p],
-                                    f + ((at[p].n * z->m + c / e) * T + t) * z->C2 + b, lanes);
+                        if (reached)
+                            product(rows, panel + t * n_c * BLOCK, n_c, lanes, to, by);
                     }
                 }
             }
@@ -175,6 +258,7 @@ PUBLIC void backward_input(const shape *z, const real *dO, const real *K, const 
     const long T = z->h * z->w, e = z->C1 / z->m, blocks = z->m * over(e, BLOCK), *k = z->k_step;
     const long tiles = list_places(places, z->N, z->H, z->W, z->stride);
     const long parts = least(tiles, over(4 * z->threads, blocks));
+    const real *const ones[PIXELS] = {0};
 #pragma omp parallel for schedule(static) num_threads(z->threads)
     for (long thread = 0; thread < z->threads; thread++) {
         real *panel = scratch + thread * (T * BLOCK + PIXELS) * CHUNK, *scaled = panel + T * BLOCK * CHUNK;
@@ -209,13 +293,8 @@ PUBLIC void backward_input(const shape *z, const real *dO, const real *K, const 
                             rows[p] = scaled + p * CHUNK;
                             reached = 1;
                         }
-                        if (!reached)
-                            continue;
-                        sums acc;
-                        product(rows, panel + t * n_c * BLOCK, n_c, acc);
-                        for (int p = 0; p < PIXELS; p++)
-                            if (to[p])
-                                add(to[p], acc[p], 0, lanes);
+                        if (reached)
+                            product(rows, panel + t * n_c * BLOCK, n_c, lanes, to, ones);
                     }
                 }
             }
@@ -298,12 +377,13 @@ PUBLIC void backward_kernel(const shape *z, const real *dO, const real *x, const
                         sums G;
                         vec d[VECTORS] = {{0}};
                         outer(z, t, panel, strip, G);
-                        for (int p = 0; p < width; p++) {
-                            add(dk + p * BLOCK, G[p], f + row, BLOCK);
-                            for (int v = 0; v < VECTORS; v++)
-                                d[v] += G[p][v] * *(const loose *)(k + p * BLOCK + v * LANES);
-                        }
-                        add(df + part * z->N * z->m * T * z->C2 + row, d, 0, lanes);
+                        for (int p = 0; p < width; p++)
+                            for (int v = 0; v < VECTORS; v++) {
+                                const long at = p * BLOCK + v * LANES;
+                                *(loose *)(dk + at) += G[p][v] * *(const loose *)(f + row + v * LANES);
+                                d[v] += G[p][v] * *(const loose *)(k + at);
+                            }
+                        add_lanes(df + part * z->N * z->m * T * z->C2 + row, d, 0, lanes);
                     }
                 }
             }
