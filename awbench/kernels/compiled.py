@@ -29,7 +29,7 @@ from awbench.records.environment import cpu_features
 _OPTIONS = ("-std=gnu11", "-O3", "-shared", "-fPIC")
 # Without these the code is right but slow. A compiler may lack OpenMP, as Apple's does, or not know the processor;
 # what it says then names one of the words.
-_WISHES = {"-march=native": ("march", "native", "cpu"), "-fopenmp": ("openmp", "gomp", "omp")}
+_WISHES = {"-march=native": ("march", "native"), "-fopenmp": ("openmp", "gomp", "libomp", "kmpc")}
 _LIMIT_SECONDS = 30  # of a compiler that takes one
 
 log = logging.getLogger("awbench.kernels")
@@ -61,8 +61,18 @@ def library(source: Path, functions: Sequence[str], *definitions: str) -> ctypes
     if content is not None:
         return _load(content, functions)
     started = time.monotonic()
-    content, missing = _compile(compiler, arguments, source)
-    code, seconds = _load(content, functions), time.monotonic() - started  # what cannot be loaded is not kept
+    wishes, missing = list(_WISHES), []
+    while True:
+        try:
+            content = _compile([*compiler, *arguments, *wishes], source)
+            code = _load(content, functions)
+            break
+        except NotCompiled as error:
+            unknown = [wish for wish in wishes if any(word in str(error).lower() for word in _WISHES[wish])]
+            if not unknown:
+                raise
+            missing.append(wishes.pop(wishes.index(unknown[0])))
+    seconds = time.monotonic() - started
     lacking = f" without {' and '.join(missing)}, which this compiler lacks" if missing else ""
     where = _keep(path, content)
     log.warning("awbench: a kernel for this processor was compiled in %.1f s%s, %s", seconds, lacking, where)
@@ -100,11 +110,13 @@ def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
         raise NotCompiled(f"needs a C compiler, and {words[0]!r} cannot be run: {error}") from None
     try:
         out, err = process.communicate(timeout=_LIMIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise NotCompiled(f"needs a C compiler, and {words[0]!r} did not end in {_LIMIT_SECONDS} s") from None
-    finally:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise NotCompiled(f"needs a C compiler, and {words[0]!r} did not end in {_LIMIT_SECONDS} s") from None
+        raise
     return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
@@ -164,28 +176,20 @@ def _sha256(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 
-def _compile(compiler: list[str], arguments: list[str], source: Path) -> tuple[bytes, list[str]]:
-    """(the compiled file, the wishes that the compiler says it cannot fulfil).
+def _compile(words: list[str], source: Path) -> bytes:
+    """The compiled file.
 
     Raises:
-        NotCompiled: what it said last.
+        NotCompiled: the last line that the compiler said.
     """
-    wishes = dict(_WISHES)
-    missing: list[str] = []
     with _temporary_folder() as folder:
         target = folder / "compiled.so"
-        while True:
-            done = _run([*compiler, *arguments, *wishes, "-x", "c", str(source), "-o", str(target)])
-            if done.returncode == 0 and target.is_file():
-                return target.read_bytes(), missing
-            said = done.stderr.strip().lower()
-            unknown = next((wish for wish, words in wishes.items() if any(word in said for word in words)), None)
-            if unknown is None:
-                break
-            missing.append(unknown)
-            del wishes[unknown]
-    last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-    raise NotCompiled(f"needs a C compiler, and {shlex.join(compiler)!r} cannot compile {source.name}: {last}")
+        done = _run([*words, "-x", "c", str(source), "-o", str(target)])
+        if done.returncode == 0 and target.is_file():
+            return target.read_bytes()
+    said = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.strip().splitlines()
+    last = said[-1] if said else f"exit code {done.returncode}"
+    raise NotCompiled(f"needs a C compiler, and {words[0]!r} cannot compile {source.name}: {last}")
 
 
 def _load(content: bytes, functions: Sequence[str]) -> ctypes.CDLL:
