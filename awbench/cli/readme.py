@@ -29,7 +29,7 @@ PICTURES = {
     "claims": "claims.svg",
     "complexity": "complexity.svg",
     "latency-1": "latency.svg",
-    "aw-speed-1": "aw-speed.svg",
+    "aw-speed-2": "aw-speed.svg",
     "digits": "digits.svg",
 }
 
