@@ -173,6 +173,9 @@ static void pack(real *panel, const real *K, long T, long channels, long lanes, 
         }
 }
 
+/* Where a thread's tasks begin, and the last one's end. */
+static inline long share(long tasks, long thread, const shape *z) { return tasks * thread / z->threads; }
+
 /* Of which output `y`, an input's place from where a tap begins, is the place; -1 if of none. */
 static inline long output(long y, long stride, long size) {
     if (y < 0 || (stride > 1 && y % stride))
@@ -199,16 +202,17 @@ static long list_places(place *places, long N, long H, long W, const long steps[
 
 /* O[n,p,c2] = bias[c2] + sum over m, t of f[n,m,t,c2] * (sum over m's channels of K[c2,c1,t] * I[n,p+t,c1])
 
-   zeros: at least C1 of them. places: of N*out_h*out_w pixels and a tile. scratch: T * CHUNK * BLOCK for each thread. */
+   zeros: at least C1 of them. places: of N*out_h*out_w pixels and a tile.
+   scratch: T * CHUNK * BLOCK for each thread. */
 PUBLIC void forward(const shape *z, const real *x, const real *K, const real *f, const real *bias, const real *zeros,
-             place *places, real *scratch, real *out) {
+                    place *places, real *scratch, real *out) {
     const long T = z->h * z->w, e = z->C1 / z->m, blocks = over(z->C2, BLOCK), ones[2] = {1, 1}, *k = z->k_step;
     const long tiles = list_places(places, z->N, z->out_h, z->out_w, ones);
-    const long parts = least(tiles, over(4 * z->threads, blocks));
+    const long parts = least(tiles, over(4 * z->threads, blocks)), tasks = blocks * parts;
 #pragma omp parallel for schedule(static) num_threads(z->threads)
     for (long thread = 0; thread < z->threads; thread++) {
         real *panel = scratch + thread * T * CHUNK * BLOCK;
-        for (long task = blocks * parts * thread / z->threads; task < blocks * parts * (thread + 1) / z->threads; task++) {
+        for (long task = share(tasks, thread, z); task < share(tasks, thread + 1, z); task++) {
             const long b = task / parts * BLOCK, part = task % parts, lanes = least(BLOCK, z->C2 - b);
             for (long c = 0, n_c; c < z->C1; c += n_c) {
                 n_c = least(CHUNK, e - c % e);
@@ -253,16 +257,16 @@ PUBLIC void forward(const shape *z, const real *x, const real *K, const real *f,
 
    zeros: at least C2 of them. places: of N*H*W pixels and least(stride, size) tiles of each axis, multiplied.
    scratch: (T * BLOCK + PIXELS) * CHUNK for each thread. */
-PUBLIC void backward_input(const shape *z, const real *dO, const real *K, const real *f, const real *zeros, place *places,
-                    real *scratch, real *dx) {
+PUBLIC void backward_input(const shape *z, const real *dO, const real *K, const real *f, const real *zeros,
+                           place *places, real *scratch, real *dx) {
     const long T = z->h * z->w, e = z->C1 / z->m, blocks = z->m * over(e, BLOCK), *k = z->k_step;
     const long tiles = list_places(places, z->N, z->H, z->W, z->stride);
-    const long parts = least(tiles, over(4 * z->threads, blocks));
-    const real *const ones[PIXELS] = {0};
+    const long parts = least(tiles, over(4 * z->threads, blocks)), tasks = blocks * parts;
+    const real *const unscaled[PIXELS] = {0};
 #pragma omp parallel for schedule(static) num_threads(z->threads)
     for (long thread = 0; thread < z->threads; thread++) {
         real *panel = scratch + thread * (T * BLOCK + PIXELS) * CHUNK, *scaled = panel + T * BLOCK * CHUNK;
-        for (long task = blocks * parts * thread / z->threads; task < blocks * parts * (thread + 1) / z->threads; task++) {
+        for (long task = share(tasks, thread, z); task < share(tasks, thread + 1, z); task++) {
             const long part = task % parts, m = task / parts / over(e, BLOCK);
             const long b = m * e + task / parts % over(e, BLOCK) * BLOCK, lanes = least(BLOCK, (m + 1) * e - b);
             for (long c = 0, n_c; c < z->C2; c += n_c) {
@@ -294,7 +298,7 @@ PUBLIC void backward_input(const shape *z, const real *dO, const real *K, const 
                             reached = 1;
                         }
                         if (reached)
-                            product(rows, panel + t * n_c * BLOCK, n_c, lanes, to, ones);
+                            product(rows, panel + t * n_c * BLOCK, n_c, lanes, to, unscaled);
                     }
                 }
             }
@@ -347,15 +351,15 @@ static void copy_columns(real *to, const real *from, long rows, long count, long
    parts: of the input channels, worked on apart. df: one for each part, zeroed. dK lies as K does.
    scratch: 2*T*(C1 + m*PIXELS)*BLOCK + out_h*out_w*BLOCK + H*W*PIXELS for each thread. */
 PUBLIC void backward_kernel(const shape *z, const real *dO, const real *x, const real *K, const real *f, long parts,
-                     real *scratch, real *dK, real *df) {
+                            real *scratch, real *dK, real *df) {
     const long T = z->h * z->w, e = z->C1 / z->m, strips = over(e, PIXELS), blocks = over(z->C2, BLOCK);
     const long packed = T * PIXELS * BLOCK, all = z->m * strips, outs = z->out_h * z->out_w;
-    const long need = 2 * packed * all + outs * BLOCK + z->H * z->W * PIXELS;
+    const long tasks = blocks * parts, need = 2 * packed * all + outs * BLOCK + z->H * z->W * PIXELS;
 #pragma omp parallel for schedule(static) num_threads(z->threads)
     for (long thread = 0; thread < z->threads; thread++) {
         real *kernels = scratch + thread * need, *gradients = kernels + packed * all;
         real *panel = gradients + packed * all, *strip = panel + outs * BLOCK;
-        for (long task = blocks * parts * thread / z->threads; task < blocks * parts * (thread + 1) / z->threads; task++) {
+        for (long task = share(tasks, thread, z); task < share(tasks, thread + 1, z); task++) {
             const long b = task / parts * BLOCK, part = task % parts, lanes = least(BLOCK, z->C2 - b);
             const long begin = all * part / parts, end = all * (part + 1) / parts;
             memset(gradients, 0, sizeof(real) * packed * (end - begin));
