@@ -10,10 +10,13 @@ import torch
 from sample_records import make_record
 
 from awbench.cli.main import main
+from awbench.kernels import direct
 from awbench.records import Record
 
 torch.set_num_threads(1)  # two test processes on two cores, and the same sums everywhere
 os.environ["AWBENCH_AW_STRATEGY"] = "rule"  # nothing is tuned by chance
+for dtype in (torch.float32, torch.float64):
+    direct.refusal(torch.device("cpu"), dtype)  # what is compiled the first time is said here, in no test's output
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ compiler itself."""
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -42,9 +43,8 @@ def fresh(monkeypatch, tmp_path):
     """Nothing is compiled yet; returns the folder where it will lie."""
     monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    direct._library_or_reason.cache_clear()
-    yield tmp_path / "kernels"
-    direct._library_or_reason.cache_clear()
+    monkeypatch.setattr(direct, "_library_or_reason", functools.cache(direct._library_or_reason.__wrapped__))
+    return tmp_path / "kernels"
 
 
 def results(strategy, shape, channels_last=False, place="cpu"):
