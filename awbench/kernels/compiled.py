@@ -24,7 +24,7 @@ from pathlib import Path
 from awbench.cache import cache_directory
 from awbench.errors import UserError
 from awbench.records import atomic
-from awbench.records.environment import cpu_features
+from awbench.records.environment import c_compiler, c_compiler_command, cpu_features
 
 _OPTIONS = ("-std=gnu11", "-O3", "-shared", "-fPIC")
 # Without these the code is right but slow. A compiler may lack OpenMP, as Apple's does, or not know the processor;
@@ -56,7 +56,7 @@ def library(source: Path, functions: Sequence[str], *definitions: str) -> ctypes
     """
     compiler = _compiler()
     arguments = [*_OPTIONS, *(f"-D{definition}" for definition in definitions)]
-    path = _path(source, [*compiler, _run([*compiler, "--version"]).stdout, *arguments])
+    path = _path(source, [*compiler, c_compiler(c_compiler_command()), *arguments])
     content = _kept(path)
     if content is not None:
         return _load(content, functions)
@@ -85,7 +85,7 @@ def _compiler() -> list[str]:
     Raises:
         NoCompiler: it is not there.
     """
-    wanted = os.environ.get("CC") or "cc"
+    wanted = c_compiler_command()
     try:
         words = shlex.split(wanted)
     except ValueError:  # a quotation that does not end

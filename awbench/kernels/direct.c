@@ -345,6 +345,10 @@ static void copy_columns(real *to, const real *from, long rows, long count, long
             to[r * width + i] = i < count ? from[r * step + i] : 0;
 }
 
+/* The first channel of strip i, of up to PIXELS channels that share a value of the map, and how many they are. */
+static inline long strip_start(long i, long strips, long e) { return i / strips * e + i % strips * PIXELS; }
+static inline long strip_width(long i, long strips, long e) { return least(PIXELS, e - i % strips * PIXELS); }
+
 /* With G[n,c2,c1,t] = sum over p of dO[n,p,c2] * I[n,p+t,c1], which is never in memory:
    dK[c2,c1,t] = sum over n of f[n,m,t,c2] * G,  df[n,m,t,c2] = sum over m's channels of K[c2,c1,t] * G
 
@@ -364,15 +368,14 @@ PUBLIC void backward_kernel(const shape *z, const real *dO, const real *x, const
             const long begin = all * part / parts, end = all * (part + 1) / parts;
             memset(gradients, 0, sizeof(real) * packed * (end - begin));
             for (long i = begin; i < end; i++) {
-                const long c = i / strips * e + i % strips * PIXELS, width = least(PIXELS, e - i % strips * PIXELS);
+                const long c = strip_start(i, strips, e), width = strip_width(i, strips, e);
                 pack(kernels + (i - begin) * packed, K + b * z->k_step[0] + c * z->k_step[1], T, width, lanes,
                      z->k_step[0], z->k_step[1], z->k_step[2]);
             }
             for (long n = 0; n < z->N; n++) {
                 copy_columns(panel, dO + n * outs * z->o_row + b, outs, lanes, BLOCK, z->o_row);
                 for (long i = begin; i < end; i++) {
-                    const long m = i / strips, c = m * e + i % strips * PIXELS;
-                    const long width = least(PIXELS, e - i % strips * PIXELS);
+                    const long m = i / strips, c = strip_start(i, strips, e), width = strip_width(i, strips, e);
                     copy_columns(strip, x + n * z->H * z->W * z->x_row + c, z->H * z->W, width, PIXELS, z->x_row);
                     for (long t = 0; t < T; t++) {
                         const long row = ((n * z->m + m) * T + t) * z->C2 + b;
@@ -392,7 +395,7 @@ PUBLIC void backward_kernel(const shape *z, const real *dO, const real *x, const
                 }
             }
             for (long i = begin; i < end; i++) {
-                const long c = i / strips * e + i % strips * PIXELS, width = least(PIXELS, e - i % strips * PIXELS);
+                const long c = strip_start(i, strips, e), width = strip_width(i, strips, e);
                 for (long l = 0; l < lanes; l++)
                     for (long p = 0; p < width; p++)
                         for (long t = 0; t < T; t++)

@@ -93,11 +93,11 @@ def _own_error(code: Any, dtype: torch.dtype) -> float:
         torch.manual_seed(0)
         sizes = ((2, 20, 5, 9), (40, 20, 3, 3), (2, 40, 1, 3, 3))
         I, K, A = (torch.randn(size, dtype=dtype, device="cpu") for size in sizes)
-    settings: Any = ([2, 1], [1, 1], [1, 1], 1, True)
+    settings = ([2, 1], [1, 1], [1, 1], 1, True)
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         O = grouped.forward(I, K, A, None, *settings)
         expected = (O, *grouped.backward(O, I, K, A, *settings))
-        found = (_forward(code, I, K, A, None, *settings), *_backward(code, O, I, K, A, *settings))
+        found = (forward(I, K, A, None, *settings, code=code), *backward(O, I, K, A, *settings, code=code))
     return max(float((one - other).norm() / other.norm()) for one, other in zip(found, expected, strict=True))
 
 
@@ -181,26 +181,16 @@ def forward(
     dilation: list[int],
     groups: int,
     residual: bool,
+    code: Any = None,
 ) -> Tensor:
-    """Shapes as in `awbench.kernels.aw_conv2d`."""
+    """Shapes as in `awbench.kernels.aw_conv2d`.
+
+    Args:
+        code: the compiled direct.c; None for that of the dtype.
+    """
     if len(input) == 0:
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    code = _library(input.dtype)
-    return _forward(code, input, weight, attention_map, bias, stride, padding, dilation, groups, residual)
-
-
-def _forward(
-    code: Any,
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-) -> Tensor:
+    code = code or _library(input.dtype)
     pixels, outputs = _pixels(input), []
     settings = (stride, padding, dilation)
     for group in _groups(code.block(), input, weight, attention_map, settings, groups, residual):
@@ -227,26 +217,12 @@ def backward(
     dilation: list[int],
     groups: int,
     residual: bool,
+    code: Any = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients for input, weight and map; the order of the map's sums depends on the number of threads."""
     if len(input) == 0:
         return torch.zeros_like(input), torch.zeros_like(weight), torch.zeros_like(attention_map)
-    code = _library(input.dtype)
-    return _backward(code, grad_output, input, weight, attention_map, stride, padding, dilation, groups, residual)
-
-
-def _backward(
-    code: Any,
-    grad_output: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    code = code or _library(input.dtype)
     pixels, gradients = _pixels(input), _pixels(grad_output)
     grad_inputs, grad_kernels, grad_factors = [], [], []
     settings = (stride, padding, dilation)

@@ -27,7 +27,7 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 # Those made of operators that can be differentiated again and transformed; the others write into tensors.
 _OF_PURE_OPERATORS = ("oracle", "grouped", "unfolded")
-# Numbers of a kernel from which a CPU is faster with one at a time: at 128 channels, 3x3, it is not, at 256 it is.
+# Numbers of a kernel from which a CPU is slow with the grouped trick: at 128 channels, 3x3, it is not, at 256 it is.
 _LARGE_KERNEL = 2**18
 # Channels that share a value of the map, from which scaling their sum is little beside making it; chosen.
 LEAST_SHARED = 16

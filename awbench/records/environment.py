@@ -38,7 +38,7 @@ def environment() -> dict[str, Any]:
         "cpu": cpu_name(),
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "c_compiler": c_compiler(os.environ.get("CC") or "cc"),
+        "c_compiler": c_compiler(c_compiler_command()),
     }
 
 
@@ -71,12 +71,17 @@ def _of_cpu(name: str) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
+def c_compiler_command() -> str:
+    """$CC, or cc."""
+    return os.environ.get("CC") or "cc"
+
+
 @functools.cache
 def c_compiler(command: str) -> str:
     """What it calls itself, or "none": of the compiler depends which AW strategies a CPU has."""
     try:
         words = [*shlex.split(command), "--version"]
-        run = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
+        run = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30)
     except (OSError, ValueError, subprocess.SubprocessError):
         return "none"
     return (run.stdout.strip() or "unknown").splitlines()[0]

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
+from c_compiler import needs_compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,7 +17,6 @@ from awbench.kernels.operator import aw_convolution
 from awbench.kernels.strategies import STRATEGIES as STRATEGY_MODULES
 from awbench.kernels.strategies import size_rule, strategies_for
 
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 STRATEGIES = strategies_for(torch.device("cpu"), torch.float64)
 FAST = [*sorted(set(STRATEGIES) - {"oracle"}), "auto"]
 
