@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from awbench.errors import UserError
 from awbench.measure.intervals import Interval
 from awbench.records import Quantity, Record, RecordStore, measurement_key
+from awbench.records.clock import now
 from awbench.records.environment import (
     complexity_source_digest,
     cpu_name,
@@ -298,7 +298,7 @@ def _record(
         kind=kind,
         variant=variant.name,
         options=options,
-        settings=settings,
+        settings=settings,  # type: ignore[arg-type]  # a dict is read as its kind's model
         inputs=inputs,
         values=values,
         environment=environment(),
@@ -307,8 +307,3 @@ def _record(
     )
     store.add(record)
     return record, True
-
-
-def now() -> str:
-    """UTC, ISO 8601 to the microsecond."""
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from awbench.recording import now
 from awbench.records import Quantity, Record, RecordStore
+from awbench.records.clock import now
 from awbench.records.environment import cpu_name, environment, package_version, source_digest
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def record_aw_speed(
                 kind=KIND,
                 variant=speed.method.replace(" ", "_"),
                 options={},
-                settings={**described, **asdict(shape)},
+                settings={**described, **asdict(shape)},  # type: ignore[arg-type]  # read as its kind's model
                 inputs={"source_sha256": aw_speed_source_digest(), "torch": package_version("torch")},
                 values=_values(speed, measured),
                 notes=list(measured.notes),

@@ -78,7 +78,7 @@ class Results:
                 "finished": record.finished,
                 "key": record.key,
                 **{name: quantity.value for name, quantity in record.values.items()},
-                "settings": record.settings,
+                "settings": record.settings.json_object,
                 "options": record.options,
                 "environment": record.environment,
             }

@@ -24,10 +24,10 @@ from awbench.data.datasets import ArrayImages, Split, find_dataset
 from awbench.data.transforms import training_transform
 from awbench.data.views import View
 from awbench.kernels.strategies import AUTO
+from awbench.recipes.classification import load_recipe
 from awbench.training import trainer
 from awbench.training.distributed import World
 from awbench.training.loop import Loop
-from awbench.training.recipe import load_recipe
 
 ROUNDS, STEPS = 7, 6
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from awbench.detection.job import PROTOCOL as DETECTION_PROTOCOL
-from awbench.detection.recipe import load_detection_recipe
+from awbench.recipes import IMAGENET_CHANGES, IMAGENET_RECIPE, PROTOCOLS, load_detection_recipe, load_recipe
 from awbench.records import Quantity, Record, RecordStore
 from awbench.records.environment import cpu_name, latency_source_digest, package_version
-from awbench.training.job import PROTOCOL
-from awbench.training.recipe import IMAGENET_CHANGES, IMAGENET_RECIPE, load_recipe
 from awbench.variants import ModelOptions, describe_options, parse_variant
 
 
@@ -132,7 +129,7 @@ def training_record(
         inputs = {"val_sha256": "0", "initial_weights_sha256": "random"}
     settings = {
         "origin": "trained", "recipe": recipe.identity(), "seed": seed, "skip_bad_images": False,
-        "protocol": DETECTION_PROTOCOL if detector else PROTOCOL, **settings,
+        "protocol": PROTOCOLS["detection" if detector else "accuracy"], **settings,
     }  # fmt: skip
     on = {"training_device": "cpu", "device": "cpu", "cpu": "CPU B"}
     if device != "cpu":
@@ -154,7 +151,7 @@ def add_top1(store: RecordStore, variant: str, *top1: float, **changes) -> None:
     for seed, value in enumerate(top1):
         settings = {
             "origin": "trained", "dataset": "imagenet", "recipe": load_recipe("cbam").identity(), "seed": seed,
-            "protocol": PROTOCOL, "evaluation": {"resize": 256, "crop": 224}, **changes,
+            "protocol": PROTOCOLS["accuracy"], "evaluation": {"resize": 256, "crop": 224}, **changes,
         }  # fmt: skip
         images = settings.pop("images", 50_000)
         finished = settings.pop("finished", "2026-01-01T00:00:01.000000Z")

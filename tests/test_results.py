@@ -9,9 +9,9 @@ from sample_records import add_top1, make_record
 
 import awbench
 from awbench.errors import UserError
+from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
 from awbench.reference.claims import measure_gain
-from awbench.training.recipe import load_recipe
 
 
 @pytest.fixture

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate_classifier(args: argparse.Namespace, variant: Variant, options: ModelOptions) -> tuple[Record, bool]:
+    from awbench.recipes.classification import load_recipe
     from awbench.training.evaluation import EvaluationJob, evaluate_job
-    from awbench.training.recipe import load_recipe
 
     if args.engine:
         raise UserError(f"--engine {args.engine} is for detectors; {variant.name} is a classifier")
@@ -75,8 +75,8 @@ def _evaluate_classifier(args: argparse.Namespace, variant: Variant, options: Mo
 
 
 def _evaluate_detector(args: argparse.Namespace, variant: Variant, options: ModelOptions) -> tuple[Record, bool]:
-    from awbench.detection.job import DetectionJob, default_recipe, evaluate_detector
-    from awbench.detection.recipe import load_detection_recipe
+    from awbench.detection.job import DetectionJob, evaluate_detector
+    from awbench.recipes import default_recipe, load_detection_recipe
 
     job = DetectionJob(
         variant,
@@ -84,7 +84,7 @@ def _evaluate_detector(args: argparse.Namespace, variant: Variant, options: Mode
         args.engine,
         args.dataset or "shapes",
         args.data,
-        load_detection_recipe(args.recipe or default_recipe(args.dataset), args.changes),
+        load_detection_recipe(args.recipe or default_recipe("detection", args.dataset or "shapes"), args.changes),
         skip_bad_images=args.skip_bad_images,
     )
     store = RecordStore(args.results)

@@ -12,8 +12,8 @@ from awbench.cli.common import add_json, add_references, add_results, print_json
 from awbench.cli.grid import count_detectors, count_grid, time_grid
 from awbench.cli.sweep import backbones_in, torchrun
 from awbench.errors import UserError
+from awbench.recipes import IMAGENET_CHANGES, IMAGENET_RECIPE
 from awbench.records import RecordStore
-from awbench.training.recipe import IMAGENET_CHANGES, IMAGENET_RECIPE
 from awbench.variants import ModelOptions, describe_options, parse_variant
 
 # The CIFAR-style grid that trains where there is nothing: every combination of the paper at one depth.
@@ -115,7 +115,7 @@ def train_imagenet(store: RecordStore) -> dict[str, str]:
         return {}
     import torch
 
-    from awbench.training.recipe import load_recipe
+    from awbench.recipes.classification import load_recipe
     from awbench.training.sweep import plan_sweep, run_sweep
 
     gpus = torch.cuda.device_count()
@@ -163,7 +163,7 @@ def train_coco(store: RecordStore) -> dict[str, str]:
     import torch
 
     from awbench.detection.job import plan_detection_sweep
-    from awbench.detection.recipe import load_detection_recipe
+    from awbench.recipes.detection import load_detection_recipe
     from awbench.training.sweep import run_sweep
 
     gpus = torch.cuda.device_count()
@@ -199,14 +199,13 @@ def backbone_weights(store: RecordStore, names: list[str]) -> dict[str, Path]:
     Raises:
         UserError: AWBENCH_BACKBONES is not a folder.
     """
-    from awbench.training.job import PROTOCOL
-    from awbench.training.recipe import load_recipe
+    from awbench.recipes import PROTOCOLS, load_recipe
 
     recipe = load_recipe(IMAGENET_RECIPE, IMAGENET_CHANGES).identity()
     found = {}
     for record in sorted(store.load("accuracy"), key=lambda record: record.settings.get("seed", 0), reverse=True):
         settings = record.settings
-        wanted = {"origin": "trained", "dataset": "imagenet", "recipe": recipe, "protocol": PROTOCOL}
+        wanted = {"origin": "trained", "dataset": "imagenet", "recipe": recipe, "protocol": PROTOCOLS["accuracy"]}
         if record.variant in names and all(settings.get(name) == value for name, value in wanted.items()):
             if record.options != describe_options(parse_variant(record.variant), ModelOptions(num_classes=1000)):
                 continue

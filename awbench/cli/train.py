@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
 def _train_classifier(
     args: argparse.Namespace, variant: Variant, options: ModelOptions, settings: dict[str, Any]
 ) -> tuple[Record, bool]:
+    from awbench.recipes.classification import load_recipe
     from awbench.training.job import TrainingJob, train_job
-    from awbench.training.recipe import load_recipe
 
     if args.engine:
         raise UserError(f"--engine {args.engine} is for detectors; {variant.name} is a classifier")
@@ -102,12 +102,12 @@ def _train_classifier(
 def _train_detector(
     args: argparse.Namespace, variant: Variant, options: ModelOptions, settings: dict[str, Any]
 ) -> tuple[Record, bool]:
-    from awbench.detection.job import DetectionJob, default_recipe, train_detector
-    from awbench.detection.recipe import load_detection_recipe
+    from awbench.detection.job import DetectionJob, train_detector
+    from awbench.recipes import default_recipe, load_detection_recipe
 
     if args.compile:
         raise UserError(f"--compile is for classifiers; {variant.name}'s shapes change with every image")
-    recipe = load_detection_recipe(args.recipe or default_recipe(args.dataset), args.changes)
+    recipe = load_detection_recipe(args.recipe or default_recipe("detection", args.dataset or "shapes"), args.changes)
     _say_scaling(recipe.batch_size, recipe.lr_scaled_by, recipe.optimizer.lr * recipe.lr_scaled_by)
     job = DetectionJob(
         variant,

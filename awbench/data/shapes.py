@@ -28,8 +28,6 @@ from awbench.cache import cache_directory
 from awbench.data.coco import annotation_path, image_folder
 from awbench.errors import UserError
 
-# Of the default set's annotation file for evaluation: what runs of the proxy have in common.
-DEFAULT_VAL_SHA256 = "fd271e6f7599bb2f27cfb5dcb293f3a30875d47038d7fee8af58b34fb2ad54eb"
 VERSION = 1  # of the pictures: counts up with every change that moves a pixel or a box
 SEED, TRAIN_IMAGES, VAL_IMAGES, WIDTH, HEIGHT = 0, 480, 160, 256, 192
 

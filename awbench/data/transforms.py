@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from awbench.data.datasets import Dataset
-from awbench.training.recipe import Augmentation, Evaluation
+from awbench.recipes.classification import Augmentation, Evaluation
 
 Transform = Callable[[Any], Tensor]
 

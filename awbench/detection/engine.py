@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from awbench.data.detection_views import DetectionSample
 from awbench.data.pixels import Pixels
 from awbench.detection.backbone import Norm
-from awbench.detection.recipe import ENGINE_SAMPLING, Sampling
 from awbench.errors import UserError, suggestion
 from awbench.models.resnet import ResNet
+from awbench.recipes.detection import ENGINE_SAMPLING, Sampling
 from awbench.variants import ModelOptions, Variant
 
 ENGINES = ("detectron2", "torchvision")

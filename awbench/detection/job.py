@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from awbench.data.coco import DetectionDataset, DetectionSplit, find_detection_dataset, open_detection_split
 from awbench.data.pixels import IMAGENET_RGB, Pixels
-from awbench.detection.recipe import DetectionRecipe, load_detection_recipe
 from awbench.errors import UserError
+from awbench.recipes import PROTOCOLS, DetectionRecipe, load_detection_recipe
 from awbench.records import Quantity, Record, RecordStore, measurement_key
 from awbench.training.job import file_sha256
 from awbench.variants import ModelOptions, Variant, describe_options
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from awbench.models.resnet import ResNet
     from awbench.training.distributed import World
     from awbench.training.sweep import SweepJob
-
-# Raised when the same settings give another result, as in `awbench.training.job`.
-PROTOCOL = 1
-
-
-def default_recipe(dataset: str | None) -> str:
-    """Whose sizes and schedule fit a dataset: Detectron2's 3x for COCO, the quick one for shapes."""
-    return "detectron2-3x" if dataset == "coco" else "shapes-quick"
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,7 @@ class DetectionJob:
                 "recipe": self.recipe.identity(),
                 "seed": self.seed,
                 "skip_bad_images": self.skip_bad_images,
-                "protocol": PROTOCOL,
+                "protocol": PROTOCOLS["detection"],
             },
             "inputs": {
                 "engine_version": engine.version(),
@@ -257,7 +249,7 @@ def evaluate_detector(
     from awbench.detection.engine import find_engine
     from awbench.detection.training import evaluate
     from awbench.detection.weights import load_detector_weights
-    from awbench.recording import now
+    from awbench.records.clock import now
     from awbench.records.environment import environment
     from awbench.training.distributed import join_world
 
@@ -279,7 +271,7 @@ def evaluate_detector(
             "norm": recipe.norm,
             "precision": recipe.precision,
             "skip_bad_images": job.skip_bad_images,
-            "protocol": PROTOCOL,
+            "protocol": PROTOCOLS["detection"],
         },
         "inputs": {
             "engine_version": engine.version(),

@@ -13,9 +13,9 @@ from awbench.data.coco import DetectionSplit
 from awbench.data.detection_views import DetectionBatch, DetectionOrder, DetectionView, collate
 from awbench.data.views import EvaluationOrder, make_loader
 from awbench.detection.engine import Detector, Engine, detect
-from awbench.detection.recipe import DetectionRecipe
 from awbench.errors import UserError
 from awbench.measure.average_precision import AveragePrecision, Detection, measure_average_precision
+from awbench.recipes.detection import DetectionRecipe
 from awbench.training.distributed import World
 from awbench.training.loop import RunSettings, autocast, make_optimizer
 

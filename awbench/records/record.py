@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic import ConfigDict, SerializeAsAny, ValidationError, model_validator
 
 from awbench.errors import UserError
+from awbench.records.settings import Settings, settings_model
 from awbench.validation import Strict, first_error
+from awbench.variants import STRIDE_PLACEMENTS
 
 SCHEMA = 1
 
@@ -30,15 +33,15 @@ UNITS = {
     "latency_ms": "ms",
 }
 
-# What a record of a kind always has, (settings, values): whoever reads it relies on them.
-REQUIRED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "complexity": (("image_size",), ("params", "macs")),
-    "accuracy": (("origin", "dataset"), ("images",)),
-    "detection": (("origin", "dataset", "engine"), ()),
-    "latency": (
-        ("device", "device_name", "batch_size", "dtype", "layout", "image_size", "over"),
-        ("latency_ms", "ratio_to_plain", "ratio_to_plain_low", "ratio_to_plain_high"),
-    ),
+# What a record of a kind always has besides its settings: whoever reads it relies on it.
+_REQUIRED: dict[str, dict[str, tuple[str, ...]]] = {
+    "complexity": {"values": ("params", "macs")},
+    "accuracy": {"values": ("images",)},
+    "latency": {
+        "values": ("latency_ms", "ratio_to_plain", "ratio_to_plain_low", "ratio_to_plain_high"),
+        "environment": ("run",),
+    },
+    "aw_speed": {"values": ("time_ms", "spread"), "environment": ("run", "executed_as")},
 }
 
 
@@ -61,7 +64,7 @@ class Record(Strict):
     Attributes:
         kind: what was measured, e.g. "complexity".
         variant, options: the network, and every option that changes it.
-        settings: how it was measured (image size, batch size, ...).
+        settings: how it was measured (image size, batch size, ...), see `awbench.records.settings`.
         inputs: hashes and versions of everything else that can change the result.
         values: the result, each number with its unit.
         notes: what a reader must know that no number says, e.g. images that could not be decoded.
@@ -75,7 +78,7 @@ class Record(Strict):
     kind: str
     variant: str
     options: dict[str, Any]
-    settings: dict[str, Any]
+    settings: SerializeAsAny[Settings]
     inputs: dict[str, str]
     values: dict[str, Quantity]
     notes: list[str] = []
@@ -83,31 +86,47 @@ class Record(Strict):
     started: str
     finished: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _type_settings(cls, data: Any) -> Any:
+        """Settings as the model of the record's kind."""
+        if not isinstance(data, dict) or not isinstance(data.get("settings"), dict) or "kind" not in data:
+            return data
+        model = settings_model(data["kind"], data["settings"])
+        try:
+            return {**data, "settings": model.model_validate(data["settings"])}
+        except ValidationError as error:
+            raise ValueError(f"settings.{first_error(error)}") from None
+
     @model_validator(mode="after")
     def _check_required(self) -> Record:
-        settings, values = REQUIRED.get(self.kind, ((), ()))
-        missing = [name for name in settings if name not in self.settings]
-        missing += [name for name in values if name not in self.values]
-        if self.kind in REQUIRED:
-            missing += [name for name in ("stride_placement", "num_classes") if name not in self.options]
-        if missing:
-            raise ValueError(f"a record of kind {self.kind} lacks {', '.join(missing)}")
-        if self.kind in ("accuracy", "detection") and self.settings["origin"] == "trained":
-            self._check_training()
+        for where, names in _REQUIRED.get(self.kind, {}).items():
+            for name in names:
+                if name not in getattr(self, where):
+                    raise ValueError(f"a record of kind {self.kind} lacks {name} in its {where}")
+        if self.kind in ("complexity", "accuracy", "detection", "latency"):
+            self._check_options()
         return self
 
-    def _check_training(self) -> None:
-        seed, recipe = self.settings.get("seed"), self.settings.get("recipe")
-        if type(seed) is not int:
-            raise ValueError(f"a training's seed is {seed!r}; it must be a whole number")
-        batch = recipe.get("batch_size") if isinstance(recipe, dict) else None
-        if (
-            not isinstance(recipe, dict)
-            or type(batch) is not int
-            or batch < 1
-            or not isinstance(recipe.get("name"), str)
-        ):
-            raise ValueError("a training's recipe must have a name and a batch_size of 1 or more")
+    def _check_options(self) -> None:
+        """Every network was built with these."""
+        placement, classes = self.options.get("stride_placement"), self.options.get("num_classes")
+        if placement not in STRIDE_PLACEMENTS:
+            raise ValueError(f"options.stride_placement is {placement!r}; it must be v1 or v1.5")
+        if type(classes) is not int or classes < 1:
+            raise ValueError(f"options.num_classes is {classes!r}; it must be a whole number of 1 or more")
+        for name in ("aw", "attention"):
+            if not isinstance(self.options.get(name, {}), dict):
+                raise ValueError(f"options.{name} is {self.options[name]!r}; it must be an object")
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Record:
+        for name in ("started", "finished"):
+            try:
+                datetime.fromisoformat(getattr(self, name))
+            except ValueError:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a time of ISO 8601") from None
+        return self
 
     @model_validator(mode="after")
     def _check_units(self) -> Record:
@@ -119,7 +138,7 @@ class Record(Strict):
     @property
     def key(self) -> str:
         """Identifies what was measured: two records of one key measured the same thing with the same inputs."""
-        return measurement_key(self.kind, self.variant, self.options, self.settings, self.inputs)
+        return measurement_key(self.kind, self.variant, self.options, self.settings.json_object, self.inputs)
 
     def value(self, name: str) -> int | float:
         return self.values[name].value

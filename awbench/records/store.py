@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from awbench.errors import UserError
@@ -10,10 +13,51 @@ from awbench.records import atomic
 from awbench.records.record import BrokenRecordError, Record
 
 _KEY_CHARACTERS = 12
+# Behind the time in a file's name, before six random characters. Files of awbench 0.1.0 have none.
+_SEQUENCE = re.compile(r"-(\d{6,})-[0-9a-f]{6}\.json$")
+
+
+class Records:
+    """Everything that was recorded in a folder, as a value: read and checked once, then asked as often as needed.
+
+    Args:
+        records: oldest first.
+    """
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._by_kind: dict[str, list[Record]] = {}
+        self._newest: dict[str, Record] = {}
+        for record in records:
+            self._by_kind.setdefault(record.kind, []).append(record)
+            self._newest[record.key] = record
+
+    @classmethod
+    def read(cls, results: Path) -> Records:
+        """All records below a results folder; one that does not exist yet has none.
+
+        Raises:
+            UserError: a folder of them cannot be read, or is not a folder.
+            BrokenRecordError: naming every broken file. None is skipped.
+        """
+        folder = results / "records"
+        kinds = [name for name in _names(folder) if not name.startswith(".")]
+        paths = [folder / kind / name for kind in kinds for name in _record_names(folder / kind)]
+        return cls(_read(paths))
+
+    def of_kind(self, kind: str) -> list[Record]:
+        """All of a kind, oldest first."""
+        return list(self._by_kind.get(kind, ()))
+
+    def find(self, key: str) -> Record | None:
+        """The newest record of a key, or None."""
+        return self._newest.get(key)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_kind.values()))
 
 
 class RecordStore:
-    """The records under `results`/records/<kind>/.
+    """The records under `results`/records/<kind>/, to add to.
 
     Args:
         results: the results folder; made when the first record is written.
@@ -31,13 +75,17 @@ class RecordStore:
     def add(self, record: Record) -> Path:
         """Write a new file for the record and return its path.
 
+        Its name holds a number above those of all records of the kind that are there: which record is the newest
+        does not depend on clocks.
+
         Raises:
             OSError: the disk is full or the folder cannot be written; nothing is left behind.
         """
         directory = self.directory / record.kind
         atomic.remove_stale_temporaries(directory)
+        number = 1 + max(map(_sequence, _record_names(directory)), default=0)
         stamp = record.finished.replace("-", "").replace(":", "")
-        name = f"{record.variant}-{record.key[:_KEY_CHARACTERS]}-{stamp}-{secrets.token_hex(3)}.json"
+        name = f"{record.variant}-{record.key[:_KEY_CHARACTERS]}-{stamp}-{number:06d}-{secrets.token_hex(3)}.json"
         atomic.write_text(directory / name, record.to_json())
         return directory / name
 
@@ -45,29 +93,58 @@ class RecordStore:
         """The newest record of that key, or None.
 
         Raises:
+            UserError: the folder cannot be read.
             BrokenRecordError: a candidate is broken.
         """
-        candidates = (self.directory / kind).glob(f"{variant}-{key[:_KEY_CHARACTERS]}-*.json")
-        records = [record for record in self._read(sorted(candidates)) if record.key == key]
-        return max(records, key=lambda record: record.finished, default=None)
+        directory, start = self.directory / kind, f"{variant}-{key[:_KEY_CHARACTERS]}-"
+        names = [name for name in _record_names(directory) if name.startswith(start)]
+        return Records(_read([directory / name for name in names])).find(key)
 
     def load(self, kind: str) -> list[Record]:
         """All records of a kind, oldest first.
 
         Raises:
+            UserError: the folder cannot be read.
             BrokenRecordError: naming every broken file. None is skipped.
         """
-        return sorted(self._read(sorted((self.directory / kind).glob("*.json"))), key=lambda record: record.finished)
+        return _read([self.directory / kind / name for name in _record_names(self.directory / kind)])
 
-    def _read(self, paths: list[Path]) -> list[Record]:
-        records, broken = [], []
-        for path in paths:
-            try:
-                text = path.read_bytes().decode(errors="replace")
-                records.append(Record.from_json(text, str(path)))
-            except BrokenRecordError as error:
-                broken.append((path, error))
-        if broken:
-            others = "".join(f"; also broken: {path}" for path, _ in broken[1:])
-            raise BrokenRecordError(f"{broken[0][1]}{others}")
-        return records
+
+def _names(directory: Path) -> list[str]:
+    """What lies in a folder; nothing where there is none.
+
+    Raises:
+        UserError: naming what cannot be read.
+    """
+    try:
+        return sorted(entry.name for entry in os.scandir(directory))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{directory} cannot be read as a folder of records: {error.strerror}") from None
+
+
+def _record_names(directory: Path) -> list[str]:
+    """Names of record files; hidden files are an editor's or a file system's own."""
+    return [name for name in _names(directory) if name.endswith(".json") and not name.startswith(".")]
+
+
+def _sequence(name: str) -> int:
+    found = _SEQUENCE.search(name)
+    return int(found[1]) if found else 0
+
+
+def _read(paths: Iterable[Path]) -> list[Record]:
+    """The records of files, oldest first: by the number in the name, then by time."""
+    found, broken = [], []
+    for path in paths:
+        try:
+            text = path.read_bytes().decode(errors="replace")
+            record = Record.from_json(text, str(path))
+            found.append(((_sequence(path.name), record.finished, path.name), record))
+        except BrokenRecordError as error:
+            broken.append((path, error))
+    if broken:
+        others = "".join(f"; also broken: {path}" for path, _ in broken[1:])
+        raise BrokenRecordError(f"{broken[0][1]}{others}")
+    return [record for _, record in sorted(found, key=lambda pair: pair[0])]

@@ -125,7 +125,7 @@ def _setting(record: Record) -> dict[str, Any]:
     variant = parse_variant(record.variant)
     size = "640x480" if variant.task == "detection" else variant.architecture.image_size
     return {
-        **settings,
+        **settings.json_object,
         "variant": record.variant,
         "device": "cpu" if settings["device"] == "cpu" else settings["device_name"],
         "default_options": has_default_options(record, ModelOptions()) and settings["image_size"] == size,

@@ -8,19 +8,17 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from awbench.detection.job import PROTOCOL as DETECTION_PROTOCOL
 from awbench.errors import UserError
+from awbench.recipes import PROTOCOLS
 from awbench.records import Record, RecordStore
 from awbench.reference.load import References
 from awbench.reference.measured import IMAGENET_VAL_IMAGES, by_seed, has_default_options
 from awbench.reference.source import CLAIM_DATASETS, METRICS, SETTINGS, Claim, Scatter, Source
 from awbench.reference.statistics import Difference, welch_difference
 from awbench.reference.verdicts import NOT_MEASURED, Outcome, Spread, Verdict, bonferroni, judge_gain
-from awbench.training.job import PROTOCOL
 from awbench.variants import ModelOptions, list_variants, parse_variant
 
 LEVEL = 0.95
-_PROTOCOLS = {"accuracy": PROTOCOL, "detection": DETECTION_PROTOCOL}
 _VAL_IMAGES = {"imagenet": IMAGENET_VAL_IMAGES, "cifar10": 10_000, "cifar100": 10_000}
 
 
@@ -124,7 +122,7 @@ def _counts(record: Record, kind: str, dataset: str, metric: str) -> bool:
     return bool(
         settings["origin"] == "trained"
         and settings["dataset"] == dataset
-        and settings.get("protocol") == _PROTOCOLS[kind]
+        and settings.get("protocol") == PROTOCOLS[kind]
         and whole
         and metric in record.values
         and has_default_options(record, ModelOptions(stride_placement=record.options["stride_placement"]))

@@ -6,13 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from awbench.data.shapes import DEFAULT_VAL_SHA256
-from awbench.detection.job import PROTOCOL as DETECTION_PROTOCOL
-from awbench.detection.recipe import load_detection_recipe
+from awbench.recipes import PROTOCOLS, load_detection_recipe, load_recipe
+from awbench.recipes.defaults import SHAPES_VAL_SHA256
 from awbench.records import Record, RecordStore
 from awbench.reference.load import ReferenceNumber
-from awbench.training.job import PROTOCOL
-from awbench.training.recipe import load_recipe
 from awbench.variants import ModelOptions, describe_options, list_variants, parse_variant
 
 ENGINES = ("detectron2", "torchvision")
@@ -77,7 +74,7 @@ def _is_training_of(record: Record, number: ReferenceNumber) -> bool:
     placement = number.convention.stride_placement
     return (
         _same_but_arithmetic(record.settings["recipe"], recipe)
-        and record.settings["protocol"] == PROTOCOL
+        and record.settings["protocol"] == PROTOCOLS["accuracy"]
         and has_default_options(record, ModelOptions(stride_placement="v1.5" if placement == "unknown" else placement))
     )
 
@@ -93,7 +90,7 @@ def _detection(number: ReferenceNumber, records: list[Record]) -> Measured | Non
         for record in records
         if record.settings["dataset"] == "coco"
         and record.settings.get("complete")
-        and record.settings.get("protocol") == DETECTION_PROTOCOL
+        and record.settings.get("protocol") == PROTOCOLS["detection"]
         and record.settings.get("engine") == engine
         and number.metric in record.values
     ]
@@ -155,7 +152,7 @@ def digits_runs(store: RecordStore) -> list[Record]:
         and record.settings.get("origin") == "trained"
         and record.settings["dataset"] == "digits"
         and record.settings["recipe"] == recipe
-        and record.settings["protocol"] == PROTOCOL
+        and record.settings["protocol"] == PROTOCOLS["accuracy"]
         and has_default_options(record, ModelOptions())
     ]
 
@@ -171,8 +168,8 @@ def shapes_runs(store: RecordStore) -> list[Record]:
         and record.settings["dataset"] == "shapes"
         and record.settings["origin"] == "trained"
         and record.settings["recipe"] == recipe
-        and record.settings.get("protocol") == DETECTION_PROTOCOL
-        and record.inputs["val_sha256"] == DEFAULT_VAL_SHA256
+        and record.settings.get("protocol") == PROTOCOLS["detection"]
+        and record.inputs["val_sha256"] == SHAPES_VAL_SHA256
         and record.inputs["backbone_weights_sha256"] == "random"
         and has_default_options(record, ModelOptions())
     ]

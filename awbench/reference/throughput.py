@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from awbench.detection.recipe import RECIPES as DETECTION_RECIPES
-from awbench.detection.recipe import load_detection_recipe
 from awbench.errors import UserError
+from awbench.recipes.common import list_recipes
+from awbench.recipes.detection import RECIPES as DETECTION_RECIPES
+from awbench.recipes.detection import load_detection_recipe
 from awbench.records import Record, RecordStore
 from awbench.reference.load import References
 from awbench.reference.measured import ENGINES, has_default_options
 from awbench.reference.ways import Way
-from awbench.training.recipe import list_recipes
 from awbench.variants import ModelOptions, list_variants, parse_variant
 
 _TRAIN_IMAGES = {"imagenet": 1_281_167, "cifar10": 50_000, "cifar100": 50_000}

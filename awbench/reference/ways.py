@@ -8,12 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from awbench.detection.job import default_recipe
-from awbench.detection.recipe import load_detection_recipe
 from awbench.errors import UserError
+from awbench.recipes import (
+    CIFAR_RECIPE,
+    IMAGENET_CHANGES,
+    IMAGENET_RECIPE,
+    default_recipe,
+    load_detection_recipe,
+    load_recipe,
+)
 from awbench.records import Record
 from awbench.reference.measured import has_default_options
-from awbench.training.recipe import CIFAR_RECIPE, IMAGENET_CHANGES, IMAGENET_RECIPE, load_recipe
 from awbench.variants import ModelOptions, classification_name, parse_variant
 
 # So many steps that the first ones, which are slow on a GPU, weigh little; dataset fake has five an epoch.
@@ -54,7 +59,7 @@ def _identity(dataset: str, recipe: str, changes: tuple[str, ...]) -> dict[str, 
 def default_way(dataset: str) -> Way:
     """The one of `awbench reproduce`; for CIFAR the project's recipe."""
     if dataset == "coco":
-        return Way(dataset, default_recipe(dataset))
+        return Way(dataset, default_recipe("detection", dataset))
     if dataset == "imagenet":
         return Way(dataset, IMAGENET_RECIPE, IMAGENET_CHANGES)
     return Way(dataset, CIFAR_RECIPE)

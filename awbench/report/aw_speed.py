@@ -53,7 +53,7 @@ def runs_table(records: Iterable[Record]) -> Table:
         objects += _objects(run)
         disturbed = ", ".join(dict.fromkeys(shape_name(record) for record in run if record.notes))
         if disturbed:
-            settings = describe_run(run[0].settings)
+            settings = describe_run(run[0].settings.json_object)
             notes.append(
                 f"Disturbed, by other load or otherwise (the notes in --json say how): {settings}: {disturbed}."
             )
@@ -105,7 +105,7 @@ def _object(record: Record, ratio_of_grouped: float | None) -> dict[str, Any]:
     ratio = values.get("ratio_to_plain", 1.0)  # the plain convolution over itself
     return {
         "shape": shape_name(record),
-        **record.settings,
+        **record.settings.json_object,
         "method": record.variant,
         "executed_as": record.environment["executed_as"],
         "time_ms": values["time_ms"],

@@ -10,11 +10,11 @@ from typing import Any
 from awbench.data.datasets import find_dataset, open_split
 from awbench.data.pixels import IMAGENET_RGB
 from awbench.errors import UserError
-from awbench.recording import now
+from awbench.recipes.classification import Recipe
 from awbench.records import Record, RecordStore, measurement_key
+from awbench.records.clock import now
 from awbench.records.environment import environment
 from awbench.training.job import accuracy_values
-from awbench.training.recipe import Recipe
 from awbench.variants import ModelOptions, Variant, describe_options
 
 

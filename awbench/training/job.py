@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING, Any
 from awbench.data.datasets import Split, find_dataset, open_split
 from awbench.errors import UserError
 from awbench.measure.accuracy import Accuracy
+from awbench.recipes import PROTOCOLS, Recipe
 from awbench.records import Quantity, Record, RecordStore, measurement_key
-from awbench.training.recipe import Recipe
 from awbench.variants import ModelOptions, Variant, describe_options
 
 if TYPE_CHECKING:
     from awbench.training.distributed import World
-
-# Raised when the loop is changed so that the same settings give another result: old records then stand
-# for the old protocol and runs are repeated. Hashing the source would repeat ImageNet runs for a comment.
-PROTOCOL = 1
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class TrainingJob:
                 "evaluation": self.recipe.evaluation.model_dump(mode="json"),
                 "seed": self.seed,
                 "skip_bad_images": self.skip_bad_images,
-                "protocol": PROTOCOL,
+                "protocol": PROTOCOLS["accuracy"],
             },
             "inputs": {"train_sha256": train.digest, "val_sha256": val.digest, "initial_weights_sha256": initial},
         }

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from awbench.data.views import derive_seed
 from awbench.errors import Preempted, UserError
+from awbench.recipes.common import Optimizer
 from awbench.training.checkpoint import Checkpoints, demand_same_run
 from awbench.training.distributed import World
 from awbench.training.metrics import MetricsLog
 from awbench.training.norms import RunningStatistics
-from awbench.training.recipe import Optimizer
 
 LOG_STEPS = 50
 

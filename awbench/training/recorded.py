@@ -13,8 +13,8 @@ from typing import Any
 from torch import nn
 
 from awbench.errors import Preempted
-from awbench.recording import now
 from awbench.records import Quantity, Record, RecordStore, measurement_key
+from awbench.records.clock import now
 from awbench.records.environment import environment
 from awbench.training.distributed import World, join_world
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from awbench.data.datasets import Split, open_split
 from awbench.errors import TRY_AGAIN, UserError
+from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore, measurement_key
 from awbench.training.job import TrainingJob
-from awbench.training.recipe import load_recipe
 from awbench.training.recorded import is_busy
 from awbench.variants import ModelOptions, Variant
 

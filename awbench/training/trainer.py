@@ -15,9 +15,9 @@ from awbench.data.transforms import evaluation_transform, training_transform
 from awbench.data.views import Batch, EvaluationOrder, TrainingOrder, View, make_loader
 from awbench.errors import UserError
 from awbench.measure.accuracy import Accuracy, measure_accuracy
+from awbench.recipes.classification import Recipe
 from awbench.training.distributed import World
 from awbench.training.loop import Finished, Loop, Progress, RunSettings, autocast, make_optimizer
-from awbench.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

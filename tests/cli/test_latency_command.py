@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from awbench.detection.engine import Detector
-from awbench.detection.recipe import Sampling
+from awbench.recipes.detection import Sampling
 from awbench.records import RecordStore
 
 QUICK = ("--budget", "0.2", "--width", "500")

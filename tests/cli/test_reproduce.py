@@ -17,9 +17,9 @@ from sample_records import make_record
 
 from awbench.cli import grid, reproduce
 from awbench.errors import UserError
+from awbench.recipes import PROTOCOLS
+from awbench.recipes.classification import load_recipe
 from awbench.records import Quantity, RecordStore
-from awbench.training.job import PROTOCOL
-from awbench.training.recipe import load_recipe
 from awbench.variants import ModelOptions, describe_options, list_variants, parse_variant
 
 # Seconds are in them, which no two runs share.
@@ -125,7 +125,7 @@ def test_coco_runs_begin_from_the_imagenet_weights_of_their_backbone(tmp_path, m
     recipe = load_recipe(reproduce.IMAGENET_RECIPE, reproduce.IMAGENET_CHANGES)
     short = recipe.model_copy(update={"epochs": 1})
     for seed, used in ((1, recipe), (0, recipe), (-1, short)):
-        settings = {"origin": "trained", "dataset": "imagenet", "seed": seed, "protocol": PROTOCOL}
+        settings = {"origin": "trained", "dataset": "imagenet", "seed": seed, "protocol": PROTOCOLS["accuracy"]}
         record = make_record(
             kind="accuracy",
             variant="aw_resnet101",

@@ -9,7 +9,7 @@ from awbench.data.datasets import DATASETS, ImageDecodeError, ImageFiles, find_d
 from awbench.data.transforms import evaluation_transform, training_transform
 from awbench.data.views import EvaluationOrder, TrainingOrder, View, make_loader
 from awbench.errors import UserError
-from awbench.training.recipe import load_recipe
+from awbench.recipes.classification import load_recipe
 
 
 def test_digits_are_split_once_and_for_all():

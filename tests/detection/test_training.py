@@ -19,10 +19,10 @@ from awbench.data.pixels import IMAGENET_RGB
 from awbench.data.shapes import write_shapes
 from awbench.detection.engine import Detector, find_engine
 from awbench.detection.job import DetectionJob, evaluate_detector, train_detector
-from awbench.detection.recipe import load_detection_recipe
 from awbench.detection.weights import load_detector_weights
 from awbench.errors import Preempted, UserError
 from awbench.models.weights import save_weights
+from awbench.recipes.detection import load_detection_recipe
 from awbench.records import RecordStore, measurement_key
 from awbench.training.checkpoint import Checkpoints
 from awbench.variants import ModelOptions, parse_variant

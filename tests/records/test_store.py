@@ -3,16 +3,21 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from sample_records import make_record
+from sample_records import latency_record, make_record, training_record
 
 from awbench.errors import UserError
-from awbench.records import BrokenRecordError, Quantity, Record, RecordStore, atomic
+from awbench.records import BrokenRecordError, Quantity, Record, Records, RecordStore, atomic
+from awbench.records.record import _sha256
+
+COMMITTED = Path(__file__).parents[2] / "docs" / "records"
 
 
 def test_a_record_comes_back_as_it_was(tmp_path, record):
@@ -22,14 +27,76 @@ def test_a_record_comes_back_as_it_was(tmp_path, record):
     assert store.load("complexity") == [record]
 
 
-def test_the_newest_record_of_a_key_is_found(tmp_path, record):
+def test_the_newest_record_is_the_one_added_last_whatever_the_clock_says(tmp_path, record):
     store = RecordStore(tmp_path)
-    newer = make_record(finished="2026-01-02T00:00:00.000000Z")
-    for r in (newer, record):
-        store.add(r)
-    assert newer.key == record.key
-    assert store.find("complexity", "resnet50", record.key) == newer
-    assert len(store.load("complexity")) == 2  # nothing is overwritten
+    of_tomorrow = make_record(finished="2026-01-02T00:00:00.000000Z")
+    for added in (of_tomorrow, record):
+        store.add(added)
+    assert of_tomorrow.key == record.key
+    assert store.find("complexity", "resnet50", record.key) == record
+    assert Records.read(tmp_path).find(record.key) == record
+    assert Records.read(tmp_path).of_kind("complexity") == [of_tomorrow, record]  # nothing is overwritten
+
+
+def test_records_without_a_number_in_their_name_are_older_and_in_the_order_of_time(tmp_path, record):
+    folder = tmp_path / "records" / "complexity"
+    folder.mkdir(parents=True)
+    times = [f"2027-01-0{day}T00:00:00.000000Z" for day in (2, 1)]
+    old = [make_record(finished=time, notes=[time]) for time in times]
+    for one, name in zip(old, ("a", "b"), strict=True):
+        (folder / f"resnet50-{one.key[:12]}-{one.finished}-{name * 6}.json").write_text(one.to_json())
+    RecordStore(tmp_path).add(record)
+    assert Records.read(tmp_path).of_kind("complexity") == [old[1], old[0], record]
+
+
+def test_hidden_files_are_not_records(tmp_path, record):
+    path = RecordStore(tmp_path).add(record)
+    for name in (f"._{path.name}", f".#{path.name}"):
+        path.with_name(name).write_text("an editor's, or a file system's")
+    (tmp_path / "records" / ".DS_Store").write_text("")
+    assert len(Records.read(tmp_path)) == 1
+    assert RecordStore(tmp_path).find("complexity", "resnet50", record.key) == record
+
+
+def test_a_folder_that_is_none_is_named(tmp_path):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "accuracy").write_text("")
+    with pytest.raises(UserError, match="accuracy cannot be read as a folder of records: Not a directory"):
+        Records.read(tmp_path)
+    with pytest.raises(UserError, match="accuracy cannot be read as a folder"):
+        RecordStore(tmp_path).find("accuracy", "resnet50", "0" * 64)
+
+
+@pytest.mark.parametrize("path", sorted(COMMITTED.glob("*/*.json")), ids=lambda path: path.name)
+def test_a_committed_record_is_written_again_byte_for_byte(path):
+    text = path.read_text()
+    assert Record.from_json(text, path.name).to_json() == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("complexity", {"image_size": "224"}, "settings.image_size"),
+        ("latency", {"batch_size": True}, "settings.batch_size: Input should be a valid integer"),
+        ("latency", {"device_name": 3}, "settings.device_name: Input should be a valid string"),
+        ("accuracy", {"recipe": []}, "settings.recipe: Input should be a valid dictionary"),
+        ("accuracy", {"recipe": {"name": "cbam", "batch_size": 0}}, "settings.recipe.batch_size"),
+        ("accuracy", {"seed": 1.5}, "settings.seed: Input should be a valid integer"),
+        ("accuracy", {"origin": "guessed"}, "settings.origin is 'guessed'; it must be 'trained' or 'weights'"),
+        ("detection", {"complete": "yes"}, "settings.complete: Input should be a valid boolean"),
+    ],
+)
+def test_a_setting_of_the_wrong_type_is_named(kind, changes, message):
+    good = {
+        "complexity": make_record,
+        "latency": lambda: latency_record("aw_resnet50", (1.2, 1.1, 1.3)),
+        "accuracy": lambda: training_record("resnet50"),
+        "detection": lambda: training_record("faster_rcnn_resnet50_fpn"),
+    }[kind]()
+    body = good.model_dump(mode="json")
+    body["settings"] |= changes
+    with pytest.raises(BrokenRecordError, match=f"r.json is not a valid record: .*{re.escape(message)}"):
+        Record.from_json(json.dumps({**body, "sha256": _sha256(body)}), "r.json")
 
 
 @pytest.mark.parametrize(
@@ -126,15 +193,11 @@ def test_every_broken_record_is_named(tmp_path, record):
 
 def test_a_record_of_a_future_schema_is_refused(tmp_path, record):
     body = record.model_dump(mode="json") | {"schema_version": 2}
-    from awbench.records.record import _sha256
-
     with pytest.raises(BrokenRecordError, match="schema version 2; this awbench reads version 1"):
         Record.from_json(json.dumps({**body, "sha256": _sha256(body)}), "r.json")
 
 
 def test_a_metric_in_another_unit_is_refused_with_the_files_name(tmp_path, record):
-    from awbench.records.record import _sha256
-
     body = record.model_dump(mode="json")
     body["values"]["params"] = {"value": 25.557032, "unit": "M parameters"}
     path = tmp_path / "records/complexity/resnet50-0.json"
@@ -151,13 +214,9 @@ def test_a_metric_in_another_unit_is_refused_with_the_files_name(tmp_path, recor
     ("place", "name"), [("values", "macs"), ("settings", "image_size"), ("options", "stride_placement")]
 )
 def test_a_record_that_lacks_what_its_readers_rely_on_is_refused(place, name, record):
-    from awbench.records.record import _sha256
-
     body = record.model_dump(mode="json")
     del body[place][name]
-    with pytest.raises(
-        BrokenRecordError, match=f"r.json is not a valid record: a record of kind complexity lacks {name}"
-    ):
+    with pytest.raises(BrokenRecordError, match=f"r.json is not a valid record: .*{name}"):
         Record.from_json(json.dumps({**body, "sha256": _sha256(body)}), "r.json")
 
 
@@ -214,7 +273,7 @@ _WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from sample_records import make_record
+from sample_records import latency_record, make_record, training_record
 from awbench.records import RecordStore
 store = RecordStore(Path(sys.argv[1]))
 print("ready", flush=True)

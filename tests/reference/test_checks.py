@@ -8,14 +8,14 @@ import pytest
 from sample_records import latency_record, make_record
 
 from awbench.errors import UserError
+from awbench.recipes import PROTOCOLS
+from awbench.recipes.classification import load_recipe
 from awbench.records import Quantity, RecordStore
 from awbench.reference.bands import LatencyBand, check_latency, load_bands
 from awbench.reference.checks import check_complexity, check_published, outcome
 from awbench.reference.load import load_references
 from awbench.reference.locked import LockedCounts
 from awbench.reference.proxies import LockedRuns, check_proxies, load_locked_runs, proxy_runs, to_yaml
-from awbench.training.job import PROTOCOL
-from awbench.training.recipe import load_recipe
 from awbench.variants import ModelOptions, describe_options, parse_variant
 
 
@@ -101,7 +101,7 @@ def test_accuracy_of_published_weights_is_held_to_the_published_number(store):
 
 def test_trainings_are_held_to_the_number_of_their_own_recipe(store):
     recipe = load_recipe("torchvision-v1", ["precision=bfloat16"]).identity()
-    settings = {"origin": "trained", "recipe": recipe, "protocol": PROTOCOL, "seed": 0}
+    settings = {"origin": "trained", "recipe": recipe, "protocol": PROTOCOLS["accuracy"], "seed": 0}
     store.add(accuracy_record(75.9, **settings))
     assert published(store, "resnet50 top1, torchvision (IMAGENET1K_V1)")[0].status == "holds"
     assert published(store, "resnet50 top1, torchvision (IMAGENET1K_V2)")[0].status == "not measured"
@@ -162,7 +162,13 @@ def digits(top1: float, seed: int, **changes):
         kind="accuracy",
         variant="aw_resnet20",
         options=describe_options(parse_variant("aw_resnet20"), ModelOptions(num_classes=10)),
-        settings={"origin": "trained", "dataset": "digits", "recipe": recipe, "protocol": PROTOCOL, "seed": seed},
+        settings={
+            "origin": "trained",
+            "dataset": "digits",
+            "recipe": recipe,
+            "protocol": PROTOCOLS["accuracy"],
+            "seed": seed,
+        },
         values={"top1": Quantity(value=top1, unit="percent"), "images": Quantity(value=359, unit="images")},
     )
 

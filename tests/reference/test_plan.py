@@ -10,13 +10,13 @@ from claim_files import claim, claims_only
 from sample_records import training_record
 
 from awbench.errors import UserError
+from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.reference.needs import Run
 from awbench.reference.plan import cost_of, plan
 from awbench.reference.verdicts import power_of
 from awbench.reference.ways import default_way
-from awbench.training.recipe import load_recipe
 
 IMAGENET, COCO = default_way("imagenet"), default_way("coco")
 OURS = load_references()

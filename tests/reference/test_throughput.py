@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from sample_records import training_record
 
-from awbench.detection.recipe import load_detection_recipe
 from awbench.errors import UserError
+from awbench.recipes import IMAGENET_CHANGES, load_recipe
+from awbench.recipes.detection import load_detection_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.reference.throughput import choose_device, cost_of_run, throughputs
 from awbench.reference.ways import default_way
-from awbench.training.recipe import IMAGENET_CHANGES, load_recipe
 
 IMAGENET, COCO = default_way("imagenet"), default_way("coco")
 OURS = load_references()

@@ -6,10 +6,10 @@ import pytest
 from sample_records import add_top1
 
 from awbench.errors import UserError
+from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.tables import TABLES
-from awbench.training.recipe import load_recipe
 
 NOISE = (-0.05, 0.0, 0.05)
 
@@ -70,7 +70,7 @@ def test_a_single_run_uses_the_published_reruns_and_says_so(store):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"dataset": "digits"}, {"images": 1000}, {"origin": "weights"}, {"protocol": 0},
+        {"dataset": "digits"}, {"images": 1000}, {"origin": "weights", "weights": "a.pth"}, {"protocol": 0},
         {"recipe": load_recipe("torchvision-v1").identity()}, {"evaluation": {"resize": 232, "crop": 224}},
     ],
 )  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sample_records import make_record
 
-from awbench.data.shapes import DEFAULT_VAL_SHA256
-from awbench.detection.job import PROTOCOL
-from awbench.detection.recipe import load_detection_recipe
+from awbench.recipes import PROTOCOLS
+from awbench.recipes.defaults import SHAPES_VAL_SHA256
+from awbench.recipes.detection import load_detection_recipe
 from awbench.records import Quantity, RecordStore
 from awbench.records.record import UNITS
 from awbench.reference.load import load_references
@@ -35,11 +35,11 @@ def detection_record(
             "complete": True,
             "recipe": load_detection_recipe(recipe).identity(),
             "seed": seed,
-            "protocol": PROTOCOL,
+            "protocol": PROTOCOLS["detection"],
             **settings,
         },
         options=describe_options(parse_variant(variant), ModelOptions(num_classes=6)),
-        inputs={"val_sha256": DEFAULT_VAL_SHA256, "backbone_weights_sha256": backbone, "weights_sha256": "0" * 64},
+        inputs={"val_sha256": SHAPES_VAL_SHA256, "backbone_weights_sha256": backbone, "weights_sha256": "0" * 64},
         values={
             "box_ap": Quantity(value=ap, unit="AP points"),
             "ap50": Quantity(value=2 * ap, unit="AP points"),

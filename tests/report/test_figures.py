@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import pytest
 from sample_records import add_ap, add_top1, aw_speed_record, latency_record, make_record
 
+from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.figures import all_pictures
 from awbench.report.figures.training import training_pictures
-from awbench.training.recipe import load_recipe
 
 
 @pytest.fixture

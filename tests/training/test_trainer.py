@@ -15,10 +15,10 @@ import torch
 import awbench
 from awbench.data.datasets import ArrayImages, Split, find_dataset
 from awbench.errors import Preempted, UserError
+from awbench.recipes.classification import load_recipe
 from awbench.training.checkpoint import KEPT, Checkpoints
 from awbench.training.distributed import World
 from awbench.training.loop import seed_weights
-from awbench.training.recipe import load_recipe
 from awbench.training.trainer import Classification, Run, learning_rate, train
 
 ALONE = World(0, 1, torch.device("cpu"))

@@ -24,7 +24,7 @@ def aw_speed_pictures(store: RecordStore) -> list[Picture]:
 
 def _picture(number: int, run: list[Record]) -> Picture:
     shapes = list(dict.fromkeys(shape_name(record) for record in run))
-    settings = run[0].settings
+    settings = run[0].settings.json_object
     with style():
         figure = Figure(figsize=(WIDTH_INCHES, 1.5 + 0.3 * len(shapes)), layout="constrained")
         picture = Picture(

@@ -164,7 +164,7 @@ def _record(record: Record, environment: int) -> dict[str, Any]:
         "commit": f"{commit}{dirty}",
         "environment": environment,
         "values": {name: f"{quantity.value} {quantity.unit}" for name, quantity in record.values.items()},
-        "settings": _flat(record.settings),
+        "settings": _flat(record.settings.json_object),
         "options": _flat(record.options),
         "inputs": record.inputs,
         "notes": record.notes,

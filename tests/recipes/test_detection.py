@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from awbench.detection.recipe import RECIPES, load_detection_recipe
 from awbench.errors import UserError
-from awbench.training.recipe import list_recipes
+from awbench.recipes.common import list_recipes
+from awbench.recipes.detection import RECIPES, load_detection_recipe
 
 
 @pytest.mark.parametrize("name", list_recipes(RECIPES))

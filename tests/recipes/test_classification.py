@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 
 from awbench.errors import UserError
-from awbench.training.recipe import list_recipes, load_recipe
+from awbench.recipes.classification import RECIPES, load_recipe
+from awbench.recipes.common import list_recipes
 
 
-@pytest.mark.parametrize("name", list_recipes())
+@pytest.mark.parametrize("name", list_recipes(RECIPES))
 def test_every_recipe_is_valid_and_states_its_source(name):
     recipe = load_recipe(name)
     assert recipe.name == name

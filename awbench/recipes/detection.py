@@ -1,17 +1,16 @@
-"""Detection recipes as data: Detectron2's schedules, and a quick one for the procedural shapes."""
+"""Recipes of detectors: Detectron2's schedules, and a quick one for the procedural shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from awbench.training.recipe import DESCRIPTIVE, Optimizer, Positive, read_recipe
+from awbench.recipes.common import DESCRIPTIVE, FILES, BaseRecipe, Optimizer, Positive, Precision, read_recipe
 from awbench.validation import Strict
 
-RECIPES = Path(__file__).parent / "recipes"
+RECIPES = FILES / "detection"
 # What shrinks when the batch grows by the linear-scaling rule, so that as many images are seen.
 _SCALED = ("iterations", "schedule.steps", "schedule.warmup_iterations", "evaluate_every")
 
@@ -54,11 +53,10 @@ class Sampling(Strict):
 ENGINE_SAMPLING = Sampling()
 
 
-class DetectionRecipe(Strict):
+class DetectionRecipe(BaseRecipe):
     """How a detector is trained and evaluated.
 
     Attributes:
-        source, standing: where its values come from, and how well they are known.
         iterations: optimizer steps.
         batch_size: images of a step, over all processes.
         images_per_part: images that are padded to one size and computed together, a divisor of
@@ -70,12 +68,6 @@ class DetectionRecipe(Strict):
         lr_scaled_by: batch_size / the recipe's own, by the linear-scaling rule.
     """
 
-    schema_version: Literal[1]
-    name: str
-    title: str
-    source: str
-    standing: Literal["primary", "secondary", "recalled", "chosen"]
-    note: str = ""
     iterations: Positive
     batch_size: Positive
     images_per_part: Positive
@@ -86,7 +78,7 @@ class DetectionRecipe(Strict):
     sampling: Sampling = Sampling()
     norm: Literal["frozen", "batch"] = "frozen"
     freeze_at: Annotated[int, Field(ge=0, le=5)] = 2
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Precision = "float32"
     channels_last: bool = False
     evaluate_every: Positive
     lr_scaled_by: float = 1.0
@@ -106,10 +98,15 @@ class DetectionRecipe(Strict):
         """What of it can change a result: all but its description, and when it is evaluated on the way."""
         return self.model_dump(mode="json", exclude={*DESCRIPTIVE, "evaluate_every"})
 
+    @property
+    def lr(self) -> float:
+        """The peak learning rate in force."""
+        return self.optimizer.lr * self.lr_scaled_by
+
     def learning_rate(self, iteration: int) -> float:
         """Of an iteration, 0-based."""
         schedule = self.schedule
-        rate = self.optimizer.lr * self.lr_scaled_by * schedule.gamma ** sum(iteration >= s for s in schedule.steps)
+        rate = self.lr * schedule.gamma ** sum(iteration >= s for s in schedule.steps)
         if iteration >= schedule.warmup_iterations:
             return rate
         done = iteration / schedule.warmup_iterations
@@ -141,4 +138,4 @@ def load_detection_recipe(name: str, changes: Sequence[str] = ()) -> DetectionRe
             value = place[last]
             scaled = [max(1, round(step / scale)) for step in (value if isinstance(value, tuple) else [value])]
             place[last] = sorted(set(scaled)) if isinstance(value, tuple) else scaled[0] if value else 0
-    return DetectionRecipe.model_validate(data)
+    return DetectionRecipe.model_validate(data).with_changes(changes)

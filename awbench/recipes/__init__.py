@@ -1,0 +1,17 @@
+"""How networks are trained and evaluated, as data: recipes, the default one of each dataset, protocol numbers."""
+
+from awbench.recipes.classification import Recipe, load_recipe
+from awbench.recipes.defaults import CIFAR_RECIPE, IMAGENET_CHANGES, IMAGENET_RECIPE, PROTOCOLS, default_recipe
+from awbench.recipes.detection import DetectionRecipe, load_detection_recipe
+
+__all__ = [
+    "CIFAR_RECIPE",
+    "IMAGENET_CHANGES",
+    "IMAGENET_RECIPE",
+    "PROTOCOLS",
+    "DetectionRecipe",
+    "Recipe",
+    "default_recipe",
+    "load_detection_recipe",
+    "load_recipe",
+]

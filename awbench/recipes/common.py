@@ -1,0 +1,118 @@
+"""What recipes of both tasks share: YAML files with their source and provenance, and values changed by `--set`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import Field, PrivateAttr, ValidationError
+
+from awbench.errors import UserError, suggestion
+from awbench.validation import Strict, first_error
+
+FILES = Path(__file__).parent / "yaml"
+DESCRIPTIVE = ("title", "source", "standing", "note")
+
+Positive = Annotated[int, Field(ge=1)]
+Precision = Literal["float32", "bfloat16", "float16"]
+RecipeT = TypeVar("RecipeT", bound="BaseRecipe")
+
+
+class Optimizer(Strict):
+    """Stochastic gradient descent, or AdamW, which has no use for momentum. `lr` is for the recipe's own batch size."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    nesterov: bool = False
+
+
+class BaseRecipe(Strict):
+    """What every recipe says of itself.
+
+    Attributes:
+        source, standing: where its values come from, and how well they are known.
+    """
+
+    schema_version: Literal[1]
+    name: str
+    title: str
+    source: str
+    standing: Literal["primary", "secondary", "recalled", "chosen"]
+    note: str = ""
+    _changes: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """How its values were changed from the file's, as `--set` takes them."""
+        return self._changes
+
+    def with_changes(self, changes: Sequence[str]) -> Self:
+        """The same recipe, saying that it was changed so."""
+        copy = self.model_copy()
+        copy._changes = tuple(changes)
+        return copy
+
+
+def list_recipes(folder: Path) -> list[str]:
+    """Names of the recipes in a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def read_recipe(
+    form: type[RecipeT], folder: Path, name: str, changes: Sequence[str]
+) -> tuple[RecipeT, RecipeT, set[str]]:
+    """A recipe as its file has it, with the changes, and the keys that were changed.
+
+    Args:
+        form: the kind of recipe.
+        folder: where the project's recipes of that kind lie.
+        name, changes: as in `load_recipe`.
+
+    Raises:
+        UserError: as `load_recipe`.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if not path.is_file():
+        known = list_recipes(folder)
+        raise UserError(f"recipe {name!r} does not exist{suggestion(name, known)} Known: {', '.join(known)}.")
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    original = _validate(form, data, str(path))
+    changed = {_apply(data, change) for change in changes}
+    recipe = _validate(form, data, f"--set {' '.join(changes)}") if changed else original
+    return original, recipe.with_changes(changes), changed
+
+
+def _validate(form: type[RecipeT], data: Any, where: str) -> RecipeT:
+    try:
+        return form.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"{where}: {first_error(error)}") from None
+
+
+def _apply(data: dict[str, Any], change: str) -> str:
+    """Set one value in place; returns its key."""
+    import yaml
+
+    key, separator, text = change.partition("=")
+    if not separator:
+        raise UserError(f"--set {change!r} is not of the form KEY=VALUE, e.g. epochs=4 or optimizer.lr=0.05")
+    *sections, last = key.split(".")
+    place = data
+    for section in sections:
+        place.setdefault(section, {})  # a section that the file leaves to its defaults; a misspelt one is found later
+        if not isinstance(place[section], dict):
+            raise UserError(f"--set {key}: {section!r} is not a section{suggestion(section, data)}")
+        place = place[section]
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {key}: {text!r} is not a YAML value, e.g. 4, 0.05, true or [1, 2]") from None
+    return key
