@@ -13,10 +13,10 @@ from typing import Any
 
 from awbench.errors import UserError, suggestion
 from awbench.records import Record, RecordStore
-from awbench.reference.claims import JudgedClaim, judge_claims
 from awbench.reference.load import References, load_references
 from awbench.report.formats import Table, import_pandas
 from awbench.report.tables import TABLES
+from awbench.verdicts.claims import JudgedClaim, judge_claims
 
 KINDS = ("complexity", "accuracy", "detection", "latency", "aw_speed")
 
@@ -54,11 +54,11 @@ class Results:
             BrokenRecordError: naming every broken file.
         """
         _demand("table", kind, TABLES)
-        return TABLES[kind](self.store, self.references)
+        return TABLES[kind](self.store.read(), self.references)
 
     def claims(self) -> list[JudgedClaim]:
         """Every claim with its verdict, and the runs that it rests on."""
-        return judge_claims(self.store, self.references)
+        return judge_claims(self.store.read(), self.references)
 
     def frame(self, kind: str) -> Any:
         """The records of a kind as a pandas DataFrame, a row each, oldest first.

@@ -6,14 +6,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from awbench.cli.readme import PICTURES, fill, pictures, readme_store
+from awbench.cli.readme import PICTURES, fill, pictures, readme_records
 from awbench.variants import list_variants
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     root = Path(__file__).resolve().parent.parent
-    return readme_store(root, tmp_path_factory.mktemp("readme") / "results")
+    return readme_records(root, tmp_path_factory.mktemp("readme") / "results")
 
 
 def test_the_readmes_tables_are_what_the_command_makes(root, store):

@@ -11,7 +11,7 @@ import awbench
 from awbench.errors import UserError
 from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
-from awbench.reference.claims import measure_gain
+from awbench.verdicts.claims import measure_gain
 
 
 @pytest.fixture

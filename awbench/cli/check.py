@@ -46,10 +46,10 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from awbench.detection.engine import ENGINES, has_detectron2
+    from awbench.gate import bands, checks, proxies
+    from awbench.gate.locked import load_locked
     from awbench.records.atomic import write_text
-    from awbench.reference import bands, checks, proxies
     from awbench.reference.load import load_references
-    from awbench.reference.locked import load_locked
     from awbench.report.checks import to_junit, to_markdown, to_object, to_text
 
     for kind in args.require:
@@ -61,11 +61,12 @@ def run(args: argparse.Namespace) -> int:
         measure_bands(store, latency_bands)
     engines = [engine for engine in ENGINES if engine != "detectron2" or has_detectron2()]
     counted = [*count_grid(store, cross_check=False), *count_detectors(store)]
+    records = store.read()
     found = [
         *checks.check_complexity(counted, locked, engines),
-        *checks.check_published(store, references),
-        *proxies.check_proxies(store, locked_runs),
-        *bands.check_latency(store, latency_bands, device_name()),
+        *checks.check_published(records, references),
+        *proxies.check_proxies(records, locked_runs),
+        *bands.check_latency(records, latency_bands, device_name()),
     ]
     code = checks.outcome(found, args.require)
     if args.junit:
@@ -88,11 +89,11 @@ def device_name() -> str:
 
 def measure_bands(store: RecordStore, latency_bands: list[Any]) -> None:
     """Measure the networks that have a band on this device and no record here that meets it."""
+    from awbench.gate.bands import band_name, check_latency
+    from awbench.gate.checks import HOLDS
     from awbench.measure.latency import LatencySettings
     from awbench.measure.timing import Goal
     from awbench.recording import record_latency
-    from awbench.reference.bands import band_name, check_latency
-    from awbench.reference.checks import HOLDS
 
     here = device_name()
     device = "cpu" if here == "cpu" else "cuda"
@@ -103,7 +104,7 @@ def measure_bands(store: RecordStore, latency_bands: list[Any]) -> None:
         return band.batch_size, band.dtype, band.layout, variant.task
 
     of_here = [band for band in latency_bands if band.device == here]
-    held = {check.name for check in check_latency(store, of_here, here) if check.status == HOLDS}
+    held = {check.name for check in check_latency(store.read(), of_here, here) if check.status == HOLDS}
     wanted = sorted((band for band in of_here if band_name(band) not in held), key=setting)
     for (batch, dtype, layout, _), group in groupby(wanted, key=setting):
         variants = [parse_variant(band.variant) for band in group]

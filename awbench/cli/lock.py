@@ -26,17 +26,17 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from awbench.detection.engine import has_detectron2
+    from awbench.gate.locked import locked_path, to_yaml
+    from awbench.gate.proxies import proxy_runs, runs_path
+    from awbench.gate.proxies import to_yaml as to_yaml_of_runs
     from awbench.records.atomic import write_text
-    from awbench.reference.locked import locked_path, to_yaml
-    from awbench.reference.proxies import proxy_runs, runs_path
-    from awbench.reference.proxies import to_yaml as to_yaml_of_runs
 
     if not has_detectron2():
         raise UserError(
             "the locked counts include Detectron2's detectors, and it is not installed: run 'make detectron2'"
         )
     store = RecordStore(args.results)
-    proxies = proxy_runs(store)
+    proxies = proxy_runs(store.read())
     records = [*count_grid(store), *count_detectors(store)]
     write_text(locked_path(), to_yaml(records))
     say(f"{len(records)} rows written to {locked_path()}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from awbench.cli.common import add_json, add_references, add_results, print_json
 from awbench.errors import UserError, suggestion
-from awbench.records import RecordStore
+from awbench.records import Records
 
 _HOURS = {"h": 1, "d": 24, "": 1}
 
@@ -54,15 +54,15 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from awbench.reference.budget import buy
+    from awbench.planning.budget import buy
+    from awbench.planning.plan import plan
     from awbench.reference.load import load_references
-    from awbench.reference.plan import plan
     from awbench.report.plan import to_object, to_text
 
     power, assumed = _power(args.power), _deviations(args.deviation)
     hours = None if args.budget is None else _hours(args.budget)
-    store, references = RecordStore(args.results), load_references(args.references)
-    made = plan(store, references, power, args.depth, args.device, assumed, _given_backbones())
+    records, references = Records.read(args.results), load_references(args.references)
+    made = plan(records, references, power, args.depth, args.device, assumed, _given_backbones())
     budget = None if hours is None else buy(made, hours)
     if args.json:
         print_json(to_object(made, budget, args.results))

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from awbench.recording import record_complexity
-from awbench.records import RecordStore
+from awbench.records import Records, RecordStore
 from awbench.records.atomic import write_bytes, write_text
 from awbench.reference.load import load_references
 from awbench.report.figures import Picture, all_pictures
@@ -34,13 +34,13 @@ PICTURES = {
 }
 
 
-def fill(readme: str, store: RecordStore) -> str:
+def fill(readme: str, records: Records) -> str:
     """The README with every `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` block made again."""
     references = load_references()
 
     def block(match: re.Match[str]) -> str:
         start, kind, wanted, columns, end = match.groups()
-        table = TABLES[kind](store, references)
+        table = TABLES[kind](records, references)
         keep = [number for number, row in enumerate(table.rows) if re.fullmatch(wanted, row[0])]
         kept = type(table)(
             table.title, table.columns, [table.rows[i] for i in keep], [], table.notes, table.right_aligned
@@ -50,13 +50,13 @@ def fill(readme: str, store: RecordStore) -> str:
     return _BLOCK.sub(block, readme)
 
 
-def pictures(store: RecordStore) -> dict[str, Picture]:
+def pictures(records: Records) -> dict[str, Picture]:
     """The README's pictures, by their file in docs/."""
-    made = {picture.name: picture for picture in all_pictures(store, load_references())}
+    made = {picture.name: picture for picture in all_pictures(records, load_references())}
     return {file: made[name] for name, file in PICTURES.items()}
 
 
-def readme_store(root: Path, folder: Path) -> RecordStore:
+def readme_records(root: Path, folder: Path) -> Records:
     """The records that the README is made from: those of docs/records and the ImageNet grid's counts, made now.
 
     Args:
@@ -69,16 +69,16 @@ def readme_store(root: Path, folder: Path) -> RecordStore:
         for variant in list_variants("classification"):
             if variant.architecture.family == "imagenet" or variant.depth == 20:
                 record_complexity(store, variant, ModelOptions(stride_placement=placement))
-    return store
+    return store.read()
 
 
 def main() -> int:
     root = Path(__file__).resolve().parent.parent.parent
     readme = root / "README.md"
     with tempfile.TemporaryDirectory() as folder:
-        store = readme_store(root, Path(folder) / "results")
-        write_text(readme, fill(readme.read_text(), store))
-        for file, picture in pictures(store).items():
+        records = readme_records(root, Path(folder) / "results")
+        write_text(readme, fill(readme.read_text(), records))
+        for file, picture in pictures(records).items():
             write_bytes(root / "docs" / file, picture.to_bytes("svg"))
     return 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import add_json, add_references, add_results, print_json
 from awbench.errors import UserError
-from awbench.records import RecordStore
+from awbench.records import Records
 
 if TYPE_CHECKING:
     from awbench.reference.load import References
@@ -34,15 +34,15 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from awbench.reference.claims import judge_claims
     from awbench.reference.load import load_references
+    from awbench.verdicts.claims import judge_claims
 
-    store, references = RecordStore(args.results), load_references(args.references)
+    records, references = Records.read(args.results), load_references(args.references)
     output = args.output or args.results / "report.html"
     if output.is_dir():
         raise UserError(f"--output {output} is a folder; give a file, e.g. {output / 'report.html'}")
-    page, figures = write_report(store, references, output, args.figures or args.results / "figures")
-    outcomes = {one.claim.id: one.outcome for one in judge_claims(store, references)}
+    page, figures = write_report(records, references, output, args.figures or args.results / "figures")
+    outcomes = {one.claim.id: one.outcome for one in judge_claims(records, references)}
     if args.json:
         print_json({"report": str(page), "figures": [str(path) for path in figures], "claims": outcomes})
     else:
@@ -52,18 +52,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def write_report(store: RecordStore, references: References, output: Path, folder: Path) -> tuple[Path, list[Path]]:
+def write_report(records: Records, references: References, output: Path, folder: Path) -> tuple[Path, list[Path]]:
     """Write the page and its pictures; returns (the page, the pictures' files)."""
     from awbench.records.atomic import remove_stale_temporaries, write_bytes, write_text
     from awbench.report.figures import all_pictures
     from awbench.report.page import render_page
 
-    pictures = all_pictures(store, references)
+    pictures = all_pictures(records, references)
     remove_stale_temporaries(folder)
     figures = []
     for picture in pictures:
         for format in ("svg", "png"):
             figures.append(folder / f"{picture.name}.{format}")
             write_bytes(figures[-1], picture.to_bytes(format))
-    write_text(output, render_page(store, references, pictures))
+    write_text(output, render_page(records, references, pictures))
     return output, figures

@@ -13,7 +13,7 @@ from awbench.cli.grid import count_detectors, count_grid, time_grid
 from awbench.cli.sweep import backbones_in, torchrun
 from awbench.errors import UserError
 from awbench.recipes import IMAGENET_CHANGES, IMAGENET_RECIPE
-from awbench.records import RecordStore
+from awbench.records import Records, RecordStore
 from awbench.variants import ModelOptions, describe_options, parse_variant
 
 # The CIFAR-style grid that trains where there is nothing: every combination of the paper at one depth.
@@ -60,8 +60,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from awbench.gate.locked import load_locked, off_from_locked
     from awbench.reference.load import load_references
-    from awbench.reference.locked import load_locked, off_from_locked
 
     references, locked = load_references(args.references), load_locked()
     demand_folders()
@@ -76,8 +76,9 @@ def run(args: argparse.Namespace) -> int:
             failed |= train(store)
         except UserError as error:  # the other stages and the tables are made all the same
             failed[train.__name__.replace("train_", "")] = str(error)
-    written = _write(store, references, args.results)
-    summary = {**_summary(store, references), "failed": failed}
+    records = store.read()
+    written = _write(records, references, args.results)
+    summary = {**_summary(records, references), "failed": failed}
     if args.json:
         print_json({**summary, "off_from_locked": off, "files": [str(path) for path in written]})
     else:
@@ -219,7 +220,7 @@ def backbone_weights(store: RecordStore, names: list[str]) -> dict[str, Path]:
     return {name: found[name] for name in names if name in found}
 
 
-def _write(store: RecordStore, references: Any, results: Path) -> list[Path]:
+def _write(records: Records, references: Any, results: Path) -> list[Path]:
     from awbench.cli.report import write_report
     from awbench.records.atomic import remove_stale_temporaries, write_text
     from awbench.report.formats import EXTENSIONS, render
@@ -228,35 +229,37 @@ def _write(store: RecordStore, references: Any, results: Path) -> list[Path]:
     written = []
     remove_stale_temporaries(results / "tables")
     for kind, make in TABLES.items():
-        table = make(store, references)
+        table = make(records, references)
         for format, extension in EXTENSIONS.items():
             path = results / "tables" / f"{kind}.{extension}"
             write_text(path, render(table, format))
             written.append(path)
-    page, figures = write_report(store, references, results / "report.html", results / "figures")
+    page, figures = write_report(records, references, results / "report.html", results / "figures")
     written += [*figures, page]
     return written
 
 
-def _summary(store: RecordStore, references: Any) -> dict[str, Any]:
+def _summary(records: Records, references: Any) -> dict[str, Any]:
     from awbench.report.tables import TABLES
 
-    complexity = TABLES["complexity"](store, references).objects
+    complexity = TABLES["complexity"](records, references).objects
     verdicts = Counter(str(row["verdict"]).partition(" by ")[0] for row in complexity)
     differing = [row for row in complexity if str(row["verdict"]).startswith("differs")]
     not_measured = {
-        kind: Counter(str(row["verdict"]) for row in TABLES[kind](store, references).objects)
+        kind: Counter(str(row["verdict"]) for row in TABLES[kind](records, references).objects)
         for kind in ("accuracy", "detection", "latency", "claims")
     }
-    proxy = [f"{row[0]:17} {row[2]} % over {row[1]} runs  {row[6]}" for row in TABLES["proxy"](store, references).rows]
+    proxy = [
+        f"{row[0]:17} {row[2]} % over {row[1]} runs  {row[6]}" for row in TABLES["proxy"](records, references).rows
+    ]
     shapes = [
         f"{row[0]:29} {row[1]}: AP {row[3]}, AP50 {row[4]} over {row[2]} runs  {row[10]}"
-        for row in TABLES["shapes"](store, references).rows
+        for row in TABLES["shapes"](records, references).rows
     ]
     speed = [
         f"{row['variant']:14} {row['latency_ms']:8.2f} ms, {row['ratio_to_plain']:.3f} of {row['over']} "
         f"({row['ratio_ci'][0]:.3f} to {row['ratio_ci'][1]:.3f}), batch {row['batch_size']}, {row['device_name']}"
-        for row in TABLES["speed"](store, references).objects
+        for row in TABLES["speed"](records, references).objects
         if str(row["variant"]).startswith("aw_resnet")
     ]
     return {

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from awbench.cli.common import add_references, add_results
-from awbench.records import RecordStore
+from awbench.records import Records
 
 _KINDS = (
     "complexity",
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from awbench.report.formats import render, select
     from awbench.report.tables import TABLES
 
-    table = TABLES[args.kind](RecordStore(args.results), load_references(args.references))
+    table = TABLES[args.kind](Records.read(args.results), load_references(args.references))
     print(render(select(table, _names(args.columns), _names(args.sort)), args.format), end="")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import secrets
@@ -22,14 +23,18 @@ class Records:
 
     Args:
         records: oldest first.
+        results: the results folder, for what lies beside the records.
     """
 
-    def __init__(self, records: Iterable[Record] = ()) -> None:
+    def __init__(self, records: Iterable[Record] = (), results: Path | None = None) -> None:
+        self.results = results
         self._by_kind: dict[str, list[Record]] = {}
-        self._newest: dict[str, Record] = {}
         for record in records:
             self._by_kind.setdefault(record.kind, []).append(record)
-            self._newest[record.key] = record
+
+    @functools.cached_property
+    def _newest(self) -> dict[str, Record]:
+        return {record.key: record for records in self._by_kind.values() for record in records}
 
     @classmethod
     def read(cls, results: Path) -> Records:
@@ -39,10 +44,11 @@ class Records:
             UserError: a folder of them cannot be read, or is not a folder.
             BrokenRecordError: naming every broken file. None is skipped.
         """
+        _require_folder(results)
         folder = results / "records"
         kinds = [name for name in _names(folder) if not name.startswith(".")]
         paths = [folder / kind / name for kind in kinds for name in _record_names(folder / kind)]
-        return cls(_read(paths))
+        return cls(_read(paths), results)
 
     def of_kind(self, kind: str) -> list[Record]:
         """All of a kind, oldest first."""
@@ -67,8 +73,7 @@ class RecordStore:
     """
 
     def __init__(self, results: Path) -> None:
-        if results.exists() and not results.is_dir():
-            raise UserError(f"results folder {results} is a file; give a folder with --results")
+        _require_folder(results)
         self.results = results
         self.directory = results / "records"
 
@@ -100,6 +105,10 @@ class RecordStore:
         names = [name for name in _record_names(directory) if name.startswith(start)]
         return Records(_read([directory / name for name in names])).find(key)
 
+    def read(self) -> Records:
+        """`Records.read` of the folder."""
+        return Records.read(self.results)
+
     def load(self, kind: str) -> list[Record]:
         """All records of a kind, oldest first.
 
@@ -108,6 +117,11 @@ class RecordStore:
             BrokenRecordError: naming every broken file. None is skipped.
         """
         return _read([self.directory / kind / name for name in _record_names(self.directory / kind)])
+
+
+def _require_folder(results: Path) -> None:
+    if results.exists() and not results.is_dir():
+        raise UserError(f"results folder {results} is a file; give a folder with --results")
 
 
 def _names(directory: Path) -> list[str]:

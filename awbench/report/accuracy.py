@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from awbench.records import Record, RecordStore
+from awbench.records import Record, Records
 from awbench.reference.load import References
-from awbench.reference.measured import by_seed, digits_runs
-from awbench.reference.statistics import Difference, mean_and_spread, welch_difference
 from awbench.report.formats import Table
 from awbench.variants import Variant, classification_name, list_variants
+from awbench.verdicts.evidence import by_seed, digits_runs
+from awbench.verdicts.statistics import Difference, mean_and_spread, welch_difference
 
 PROXY_NOTE = (
     "A proxy on 8x8 handwritten digits: it shows that every variant trains through the same code; "
@@ -18,16 +18,16 @@ PROXY_NOTE = (
 )
 
 
-def proxy_table(store: RecordStore, references: References) -> Table:
+def proxy_table(records: Records, references: References) -> Table:
     """Digits: mean and spread over seeds, and what AW adds to the same network without it."""
-    records = digits_runs(store)
+    trained = digits_runs(records)
     rows, objects, origins = [], [], []
     for variant in list_variants("classification"):
-        runs = _top1(records, variant.name)
+        runs = _top1(trained, variant.name)
         if not runs:
             continue
         mean, spread = mean_and_spread(list(runs.values()))
-        baseline = _top1(records, _without_aw(variant)) if variant.aw else {}
+        baseline = _top1(trained, _without_aw(variant)) if variant.aw else {}
         difference = welch_difference(list(runs.values()), list(baseline.values())) if baseline else None
         rows.append(
             (
@@ -42,7 +42,7 @@ def proxy_table(store: RecordStore, references: References) -> Table:
         )
         objects.append(_object(variant, runs, mean, spread, difference))
         compared = (variant.name, _without_aw(variant)) if difference else (variant.name,)
-        origins.append(tuple(record.key for record in records if record.variant in compared))
+        origins.append(tuple(record.key for record in trained if record.variant in compared))
     if not rows:
         needs = "not measured: needs 'awbench reproduce' or 'awbench sweep'"
         rows, objects = [("digits", "", needs, "", "", "", "")], [{"variant": "digits", "verdict": needs}]

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from awbench.records import Record, RecordStore
+from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.report.formats import Table
 
@@ -28,19 +28,19 @@ _NEEDS = "not measured: needs 'awbench aw-speed'"
 _GROUPED = "grouped"
 
 
-def aw_speed_table(store: RecordStore, references: References) -> Table:
+def aw_speed_table(records: Records, references: References) -> Table:
     """The newest run under every setting, from any machine whose records these are."""
-    newest = newest_runs(store)
+    newest = newest_runs(records)
     if not newest:
         rows = [(_NEEDS, *[""] * (len(COLUMNS) - 1))]
         return Table("Speed of AW-convolutions", COLUMNS, rows, [{"method": None, "verdict": _NEEDS}], NOTES)
     return runs_table([record for run in newest for record in run])
 
 
-def newest_runs(store: RecordStore) -> list[list[Record]]:
+def newest_runs(records: Records) -> list[list[Record]]:
     """The records of the newest run under every setting, the oldest run first."""
     newest: dict[str, list[Record]] = {}
-    for run in _runs(store.load("aw_speed")):
+    for run in _runs(records.of_kind("aw_speed")):
         newest[repr((_of_run(run[0]), sorted({shape_name(record) for record in run})))] = run
     return list(newest.values())
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from awbench.reference.checks import HOLDS, KINDS, NOT_MEASURED, OFF, Check
+from awbench.gate.checks import HOLDS, KINDS, NOT_MEASURED, OFF, Check
 from awbench.report.formats import Table, render
 
 _STATUSES = (HOLDS, OFF, NOT_MEASURED)

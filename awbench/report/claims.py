@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from awbench.records import Record, RecordStore
-from awbench.reference.claims import LEVEL, JudgedClaim, Pair, judge_claims, margin_of
+from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.reference.source import CLAIM_DATASETS, METRICS, Claim
-from awbench.reference.verdicts import Verdict
 from awbench.report.formats import Table
+from awbench.verdicts.claims import LEVEL, JudgedClaim, Pair, judge_claims, margin_of
+from awbench.verdicts.gain import Verdict
 
 NEEDS = {
     "accuracy": "not measured: needs ImageNet and a CUDA GPU (AWBENCH_IMAGENET=DIR awbench reproduce)",
@@ -22,9 +22,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def claims_table(store: RecordStore, references: References) -> Table:
+def claims_table(records: Records, references: References) -> Table:
     """A row for each claim under test; where it speaks of several pairs, one for each that was measured."""
-    judged = judge_claims(store, references)
+    judged = judge_claims(records, references)
     rows = [row for one in judged for row in _rows(one)]
     return Table(
         title="Claims and their verdicts",

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from awbench.records import Record, RecordStore
-from awbench.reference.compare import ComplexityIndex, Setting
+from awbench.records import Record, Records
 from awbench.reference.load import ReferenceNumber, References
-from awbench.reference.measured import ENGINES, by_seed, shapes_runs
 from awbench.reference.source import METRICS
-from awbench.reference.statistics import mean_and_spread, welch_difference
 from awbench.report.accuracy import shown_difference
 from awbench.report.formats import Table
 from awbench.variants import (
@@ -18,6 +15,9 @@ from awbench.variants import (
     Variant,
     list_variants,
 )
+from awbench.verdicts.complexity import ComplexityIndex, Setting
+from awbench.verdicts.evidence import ENGINES, by_seed, shapes_runs
+from awbench.verdicts.statistics import mean_and_spread, welch_difference
 
 # The size that `awbench complexity` counts detectors at by default, see `awbench.detection.complexity.DetectorInput`.
 COUNTED_AT = ((800, 1088), 1000)
@@ -28,9 +28,9 @@ SHAPES_NOTE = (
 )
 
 
-def detectors_table(store: RecordStore, references: References) -> Table:
+def detectors_table(records: Records, references: References) -> Table:
     """The counts of every detector with default options, with either engine."""
-    index = ComplexityIndex(store.load("complexity"))
+    index = ComplexityIndex(records.of_kind("complexity"))
     size, proposals = COUNTED_AT
     rows: list[tuple[str, ...]] = []
     objects: list[dict[str, Any]] = []
@@ -91,18 +91,18 @@ def detectors_table(store: RecordStore, references: References) -> Table:
     )
 
 
-def shapes_table(store: RecordStore, references: References) -> Table:
+def shapes_table(records: Records, references: References) -> Table:
     """Procedural shapes: mean AP over seeds, and what AW adds, for each engine."""
-    records = shapes_runs(store)
+    trained = shapes_runs(records)
     rows: list[tuple[str, ...]] = []
     objects: list[dict[str, Any]] = []
     origins: list[tuple[str, ...]] = []
     for engine in ENGINES:
         for variant in list_variants("detection"):
-            runs = _by_seed(records, variant.name, engine)
+            runs = _by_seed(trained, variant.name, engine)
             if not runs:
                 continue
-            baseline = _by_seed(records, _without_aw(variant), engine) if variant.aw else {}
+            baseline = _by_seed(trained, _without_aw(variant), engine) if variant.aw else {}
             points = {name: _mean(runs, name) for name in AP_METRICS}
             ours, theirs = ([float(r.value("box_ap")) for r in side.values()] for side in (runs, baseline))
             difference = welch_difference(ours, theirs) if baseline else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from awbench.records import Record, RecordStore
+from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.report.formats import Table
 from awbench.variants import list_variants
@@ -41,19 +41,19 @@ def latency_table(records: Iterable[Record]) -> Table:
     )
 
 
-def newest_latencies(store: RecordStore) -> list[Record]:
+def newest_latencies(records: Records) -> list[Record]:
     """The newest record of every network under every setting, settings side by side, networks in the grid's order."""
     known = {variant.name: position for position, variant in enumerate(list_variants())}
     newest: dict[tuple[Any, ...], Record] = {}
-    for record in store.load("latency"):
+    for record in records.of_kind("latency"):
         if record.variant in known:
             newest[record.variant, repr(record.options), repr(record.settings)] = record
     return sorted(newest.values(), key=lambda r: (r.settings["device"], describe_setting(r), known[r.variant]))
 
 
-def speed_table(store: RecordStore, references: References) -> Table:
+def speed_table(records: Records, references: References) -> Table:
     """The newest latency of every network under every setting, from any machine whose records these are."""
-    ordered = newest_latencies(store)
+    ordered = newest_latencies(records)
     if not ordered:
         needs = "not measured: needs 'awbench latency'"
         rows = [("", "", needs, *[""] * (len(COLUMNS) - 3))]

@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from awbench.reference.budget import Budget
-from awbench.reference.claims import LEVEL, margin_of
-from awbench.reference.needs import PILOT_RUNS, ClaimPlan, PairPlan, Run
-from awbench.reference.plan import Hours, Plan, Step
-from awbench.reference.throughput import RunCost
-from awbench.reference.verdicts import Spread
-from awbench.reference.ways import Way, measure_words, sweep_words
+from awbench.planning.budget import Budget
+from awbench.planning.plan import Hours, Plan, Step
+from awbench.planning.protocols import Way, measure_words, sweep_words
+from awbench.planning.requirements import PILOT_RUNS, ClaimPlan, PairPlan, Run
+from awbench.planning.throughput import RunCost
 from awbench.report.claims import claimed
 from awbench.report.formats import Table, render
 from awbench.variants import list_variants
+from awbench.verdicts.claims import LEVEL, margin_of
+from awbench.verdicts.gain import Spread
 
 _DEFAULT_RESULTS = Path("results")
 _COLUMNS = (

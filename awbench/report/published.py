@@ -5,13 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-from awbench.records import RecordStore
-from awbench.reference.agreement import judge
+from awbench.records import Records
 from awbench.reference.load import ReferenceNumber, References
-from awbench.reference.measured import Measured, measured
 from awbench.report.claims import NEEDS as TRAINING_NEEDS
 from awbench.report.detection import needs as detection_needs
 from awbench.report.formats import Table
+from awbench.verdicts.agreement import judge
+from awbench.verdicts.evidence import Measured, measured
 
 NEEDS = {**TRAINING_NEEDS, "latency": "not measured: needs the device the source measured on"}
 COLUMNS = (
@@ -48,11 +48,11 @@ _TITLES = {
 }
 
 
-def published_table(kind: str) -> Callable[[RecordStore, References], Table]:
+def published_table(kind: str) -> Callable[[Records, References], Table]:
     """The table of a kind of published numbers; each that is not measured says what it needs."""
 
-    def table(store: RecordStore, references: References) -> Table:
-        compared = [(number, measured(store, number)) for number in references.of_kind(kind)]
+    def table(records: Records, references: References) -> Table:
+        compared = [(number, measured(records, number)) for number in references.of_kind(kind)]
         objects = [_object(number, found, references) for number, found in compared]
         return Table(
             title=_TITLES[kind],

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from awbench.records import RecordStore
-from awbench.reference.compare import Comparison, ComplexityIndex, compare_complexity, describe_layers
+from awbench.records import Records
 from awbench.reference.load import References
 from awbench.reference.source import ComplexityConvention
 from awbench.report.accuracy import proxy_table
@@ -17,11 +16,12 @@ from awbench.report.formats import Table
 from awbench.report.latency import speed_table
 from awbench.report.published import STANDING_NOTE, published_table
 from awbench.variants import STRIDE_PLACEMENTS, list_variants
+from awbench.verdicts.complexity import Comparison, ComplexityIndex, compare_complexity, describe_layers
 
 
-def complexity_table(store: RecordStore, references: References) -> Table:
+def complexity_table(records: Records, references: References) -> Table:
     """Every published complexity number beside the count under its convention."""
-    comparisons = compare_complexity(references.of_kind("complexity"), store.load("complexity"))
+    comparisons = compare_complexity(references.of_kind("complexity"), records.of_kind("complexity"))
     return Table(
         title="Published complexity beside measured complexity",
         columns=(
@@ -97,9 +97,9 @@ def _comparison_object(comparison: Comparison) -> dict[str, object]:
     }
 
 
-def grid_table(store: RecordStore, references: References) -> Table:
+def grid_table(records: Records, references: References) -> Table:
     """The counts of every classification variant with default options, under both stride placements."""
-    index = ComplexityIndex(store.load("complexity"))
+    index = ComplexityIndex(records.of_kind("complexity"))
     rows: list[tuple[str, ...]] = []
     objects: list[dict[str, Any]] = []
     origins: list[tuple[str, ...]] = []
@@ -154,7 +154,7 @@ def grid_table(store: RecordStore, references: References) -> Table:
     )
 
 
-TABLES: dict[str, Callable[[RecordStore, References], Table]] = {
+TABLES: dict[str, Callable[[Records, References], Table]] = {
     "complexity": complexity_table,
     "grid": grid_table,
     "accuracy": published_table("accuracy"),

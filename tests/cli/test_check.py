@@ -9,8 +9,8 @@ import pytest
 from sample_records import latency_record
 
 from awbench.cli import grid
+from awbench.gate import bands, locked, proxies
 from awbench.records import RecordStore
-from awbench.reference import bands, locked, proxies
 from awbench.variants import list_variants
 
 NAMES = ("resnet18", "aw_resnet18", "faster_rcnn_resnet18_fpn")
@@ -73,7 +73,7 @@ def test_a_ratio_out_of_its_band_is_exit_code_1(gate):
 
 def test_measure_times_what_has_a_band_and_no_record_once(gate, monkeypatch):
     monkeypatch.setattr("awbench.cli.check._BUDGET_SECONDS", 0.2)
-    monkeypatch.setattr("awbench.reference.bands._WIDEST", 1e9)  # what other load on the machine made wide is no matter
+    monkeypatch.setattr("awbench.gate.bands._WIDEST", 1e9)  # what other load on the machine made wide is no matter
     assert "latency of 1 networks measured" in gate("--measure")[2]
     assert "latency of 1 networks found" in gate("--measure")[2]
     assert sorted(record.variant for record in gate.store.load("latency")) == ["aw_resnet18", "resnet18"]

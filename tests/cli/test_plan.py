@@ -11,9 +11,9 @@ from claim_files import claim, write_claims
 from sample_records import training_record
 
 from awbench.cli.main import _parser
+from awbench.planning.protocols import default_way
 from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
-from awbench.reference.ways import default_way
 from awbench.variants import parse_variant
 
 

@@ -74,7 +74,7 @@ def test_what_needs_data_or_a_gpu_is_named(awbench, small_grid):
 
 
 def test_a_count_off_from_the_locked_one_is_exit_code_1(awbench, small_grid, monkeypatch):
-    from awbench.reference import locked
+    from awbench.gate import locked
 
     wrong = [row.model_copy(update={"params": 1}) for row in locked.load_locked() if row.variant == "aw_resnet20"]
     monkeypatch.setattr(locked, "load_locked", lambda: wrong)

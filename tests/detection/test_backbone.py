@@ -14,8 +14,8 @@ from awbench.detection.backbone import channels, make_body
 from awbench.detection.complexity import COCO_IDS, DetectorInput, measure_detector_complexity
 from awbench.detection.engine import Detector, find_engine
 from awbench.errors import UserError
+from awbench.gate.locked import LOCKED_VALUES, load_locked
 from awbench.models import build
-from awbench.reference.locked import LOCKED_VALUES, load_locked
 from awbench.variants import ModelOptions, list_variants, parse_variant
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from awbench.errors import CounterDisagreement, UserError
+from awbench.gate.locked import LOCKED_VALUES, load_locked
 from awbench.kernels.strategies import strategies_for
 from awbench.measure import complexity
 from awbench.measure.complexity import demand_agreement, measure_complexity
-from awbench.reference.locked import LOCKED_VALUES, load_locked
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants, make_options
 
 GRID = [variant.name for variant in list_variants("classification")]

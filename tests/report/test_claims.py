@@ -20,7 +20,7 @@ def store(tmp_path) -> RecordStore:
 
 
 def claims(store):
-    return {row["id"]: row for row in TABLES["claims"](store, load_references()).objects}
+    return {row["id"]: row for row in TABLES["claims"](store.read(), load_references()).objects}
 
 
 def runs(mean):
@@ -28,7 +28,7 @@ def runs(mean):
 
 
 def test_on_a_fresh_machine_all_four_say_what_they_need(store):
-    table = TABLES["claims"](store, load_references())
+    table = TABLES["claims"](store.read(), load_references())
     assert len(table.rows) == len(table.objects) == 4
     for row, one in zip(table.rows, table.objects, strict=True):
         assert one["outcome"] == "not measured" and one["pairs"] == []
@@ -55,7 +55,7 @@ def test_the_gain_decides(store, gain, outcome):
 def test_inconclusive_says_how_many_runs_are_missing(store):
     add_top1(store, "resnet101", 77.1, 77.4, 77.7)
     add_top1(store, "aw_resnet101", 78.1, 78.4, 78.7)
-    table = TABLES["claims"](store, load_references())
+    table = TABLES["claims"](store.read(), load_references())
     (row,) = [row for row in table.rows if row[0] == "imagenet-r101"]
     assert "inconclusive: about 2 more run(s) of each would settle it; spread of these runs" in row[-1]
 
@@ -83,7 +83,7 @@ def test_what_was_not_trained_and_evaluated_alike_is_no_evidence(store, changes)
 def test_runs_that_cannot_be_compared_are_named_with_what_differs(store):
     add_top1(store, "resnet101", *runs(77.4))
     add_top1(store, "aw_resnet101", *runs(78.4), recipe=load_recipe("torchvision-v1").identity())
-    (row,) = [row for row in TABLES["claims"](store, load_references()).rows if row[0] == "imagenet-r101"]
+    (row,) = [row for row in TABLES["claims"](store.read(), load_references()).rows if row[0] == "imagenet-r101"]
     assert row[-1] == (
         "not measured: needs runs of aw_resnet101 and resnet101 that were trained and evaluated alike; "
         "those there are differ in recipe"
@@ -139,16 +139,16 @@ def own_claim(tmp_path):
 
 def test_a_claim_of_another_paper_is_judged_without_a_change_of_code(store, own_claim):
     references = load_references(own_claim())
-    (fresh,) = TABLES["claims"](store, references).objects
+    (fresh,) = TABLES["claims"](store.read(), references).objects
     assert fresh["verdict"].startswith("not measured: needs CIFAR-10 test (awbench sweep --dataset cifar10")
     for depth in (20, 32, 56):
         add_top1(store, f"resnet{depth}", *runs(92.0), dataset="cifar10", images=10_000)
         add_top1(store, f"eca_resnet{depth}", *runs(92.5), dataset="cifar10", images=10_000)
-    (judged,) = TABLES["claims"](store, references).objects
+    (judged,) = TABLES["claims"](store.read(), references).objects
     assert (judged["outcome"], len(judged["pairs"])) == ("reproduced", 3)
     later = "2026-01-02T00:00:00.000000Z"  # the newest run of a seed counts
     add_top1(store, "eca_resnet56", *runs(92.0), dataset="cifar10", images=10_000, finished=later)
-    (judged,) = TABLES["claims"](store, references).objects
+    (judged,) = TABLES["claims"](store.read(), references).objects
     assert judged["outcome"] == "contradicted"
 
 
@@ -187,7 +187,7 @@ def test_reruns_on_one_dataset_say_nothing_of_another(store, own_claim, root):
     (folder / "run_to_run.yaml").write_text((root / "reference_results/run_to_run.yaml").read_text())
     add_top1(store, "resnet56", 92.0, dataset="cifar10", images=10_000)
     add_top1(store, "eca_resnet56", 92.5, dataset="cifar10", images=10_000)
-    (judged,) = TABLES["claims"](store, load_references(folder)).objects
+    (judged,) = TABLES["claims"](store.read(), load_references(folder)).objects
     (pair,) = judged["pairs"]
     assert (pair["outcome"], pair["interval"]) == ("inconclusive", None)
     assert pair["spread"] == "unknown: needs a second run of the network and its baseline"

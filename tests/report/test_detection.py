@@ -50,7 +50,7 @@ def detection_record(
 
 
 def rows(store, kind):
-    return {(row["variant"], row.get("engine")): row for row in TABLES[kind](store, load_references()).objects}
+    return {(row["variant"], row.get("engine")): row for row in TABLES[kind](store.read(), load_references()).objects}
 
 
 def test_the_shapes_table_says_what_aw_adds_within_an_engine(store):
@@ -93,7 +93,7 @@ def test_coco_records_stand_beside_the_number_of_their_engine_and_schedule(store
             **coco,
         )
     )
-    table = TABLES["detection"](store, load_references())
+    table = TABLES["detection"](store.read(), load_references())
     shown = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     measured = {
         (row["source"], row["variant"], row["published"]): cells["measured"] or cells["verdict"]
@@ -129,7 +129,7 @@ def test_the_detectors_table_shows_counts_of_either_engine(store):
     )
     (compared,) = (
         row
-        for row in TABLES["complexity"](store, load_references()).objects
+        for row in TABLES["complexity"](store.read(), load_references()).objects
         if (row["source"], row["variant"], row["metric"]) == ("torchvision", "faster_rcnn_resnet50_fpn", "params")
     )
     assert (compared["measured"], compared["verdict"]) == (41_755_286, "equal to all printed digits")

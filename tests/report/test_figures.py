@@ -22,7 +22,7 @@ def store(tmp_path) -> RecordStore:
 
 
 def pictures(store):
-    return {picture.name: picture for picture in all_pictures(store, load_references())}
+    return {picture.name: picture for picture in all_pictures(store.read(), load_references())}
 
 
 def test_without_records_there_is_the_picture_of_claims_alone(store):
@@ -91,7 +91,7 @@ def test_aw_speed_has_a_picture_a_setting_and_says_what_auto_chose(store):
 def test_training_curves_are_of_recorded_runs_and_survive_a_cut_line(store):
     add_top1(store, "resnet101", 77.4)
     (record,) = store.load("accuracy")
-    assert training_pictures(store) == []
+    assert training_pictures(store.read()) == []
     folder = store.results / "runs" / f"resnet101-imagenet-cbam-seed0-{record.key[:8]}"
     folder.mkdir(parents=True)
     rows = [{"step": 50, "loss": 6.9, "lr": 0.1}, {"step": 100, "loss": 5.0, "top1_percent": 12.5}]
@@ -99,7 +99,7 @@ def test_training_curves_are_of_recorded_runs_and_survive_a_cut_line(store):
     (folder / "metrics.jsonl").write_text("not json\n" + text)
     (other := store.results / "runs/resnet101-imagenet-cbam-seed1-00000000").mkdir()
     (other / "metrics.jsonl").write_text(text.replace("5.0", "4.0"))  # not recorded yet
-    (picture,) = training_pictures(store)
+    (picture,) = training_pictures(store.read())
     assert re.fullmatch("training-imagenet-cbam-101-[0-9a-f]{6}", picture.name)
     assert list(picture.marks.values()) == [
         "resnet101, seed 0: loss 5 at step 100",
@@ -136,6 +136,6 @@ def test_a_recipe_called_anything_is_a_plain_file_name(store, tmp_path):
     folder = store.results / "runs" / f"resnet101-imagenet-x-seed0-{record.key[:8]}"
     folder.mkdir(parents=True)
     (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0}\n')
-    (picture,) = training_pictures(store)
+    (picture,) = training_pictures(store.read())
     assert re.fullmatch("[A-Za-z0-9-]+", picture.name)
     assert picture.to_bytes("png")

@@ -79,7 +79,7 @@ def hostile_references(tmp_path, root):
 
 
 def test_without_records_everything_is_not_measured(store):
-    page = render_page(store, load_references())
+    page = render_page(store.read(), load_references())
     assert '<span class="badge not-measured">4 not measured</span>' in page
     assert "from 0 records" in page and "There are no records yet" in page
     assert page.count("AWBENCH_IMAGENET=DIR awbench reproduce") >= 2
@@ -87,14 +87,14 @@ def test_without_records_everything_is_not_measured(store):
 
 def test_every_table_is_there_with_every_row(hostile_store):
     references = load_references()
-    page = render_page(hostile_store, references)
+    page = render_page(hostile_store.read(), references)
     for kind, make in TABLES.items():
         section = page.split(f'<details id="table-{kind}"')[1].split("</details>")[0]
-        assert section.count("<tr") == len(make(hostile_store, references).rows) + 1
+        assert section.count("<tr") == len(make(hostile_store.read(), references).rows) + 1
 
 
 def test_text_from_records_and_references_is_never_markup(hostile_store, hostile_references):
-    page = Parsed(render_page(hostile_store, hostile_references))
+    page = Parsed(render_page(hostile_store.read(), hostile_references))
     assert page.tags["script"] == 2 and page.tags["img"] == 0
     assert page.handlers == []
     data = json.loads(page.scripts[0])
@@ -103,19 +103,19 @@ def test_text_from_records_and_references_is_never_markup(hostile_store, hostile
 
 
 def test_nothing_is_loaded_and_links_are_anchors_or_https(hostile_store):
-    page = Parsed(render_page(hostile_store, load_references()))
+    page = Parsed(render_page(hostile_store.read(), load_references()))
     assert not {"link", "iframe", "object", "embed", "base"} & set(page.tags)
     assert all(address.startswith(("#", "https://")) for address in page.addresses)
 
 
 def test_no_id_stands_twice_though_several_pictures_are_in_one_page(hostile_store):
-    ids = Parsed(render_page(hostile_store, load_references())).ids
+    ids = Parsed(render_page(hostile_store.read(), load_references())).ids
     assert [name for name, count in Counter(ids).items() if count > 1] == []
     assert {"picture-claims", "picture-latency-1", "picture-accuracy"} - set(ids) <= {"picture-accuracy"}
 
 
 def test_a_rows_records_are_the_ones_it_was_made_from(hostile_store):
-    page = render_page(hostile_store, load_references())
+    page = render_page(hostile_store.read(), load_references())
     data = json.loads(Parsed(page).scripts[0])
     claims = page.split('<details id="table-claims"')[1].split("</details>")[0]
     row = claims.split("aw_resnet101")[1].split("</tr>")[0]
@@ -127,7 +127,7 @@ def test_a_rows_records_are_the_ones_it_was_made_from(hostile_store):
 
 
 def test_the_same_records_give_the_same_bytes(hostile_store):
-    first, second = (render_page(hostile_store, load_references()) for _ in range(2))
+    first, second = (render_page(hostile_store.read(), load_references()) for _ in range(2))
     assert first == second
 
 

@@ -34,7 +34,7 @@ def page_file(tmp_path_factory) -> Path:
     for variant, ratio in (("resnet50", 1.0), ("aw_resnet50", 1.5), ("se_resnet50", 1.1)):
         store.add(latency_record(variant, (ratio, ratio, ratio), device_name=f"a {'very ' * 30}long name {HOSTILE}"))
     path = folder / "report.html"
-    path.write_text(render_page(store, load_references()))
+    path.write_text(render_page(store.read(), load_references()))
     return path
 
 

@@ -25,7 +25,7 @@ def test_the_command_knows_every_table_and_format():
 
 @pytest.mark.parametrize("kind", TABLES)
 def test_without_records_every_row_says_what_it_needs_and_no_cell_is_invented(kind, store):
-    table = TABLES[kind](store, load_references())
+    table = TABLES[kind](store.read(), load_references())
     assert table.rows
     for row, shown in zip(table.objects, table.rows, strict=True):
         text = str(row.get("verdict") or row.get("measured") or row.get("needs"))
@@ -34,14 +34,14 @@ def test_without_records_every_row_says_what_it_needs_and_no_cell_is_invented(ki
 
 
 def test_claims_are_the_papers_four(store):
-    table = TABLES["claims"](store, load_references())
+    table = TABLES["claims"](store.read(), load_references())
     assert [row["claimed_difference"] for row in table.objects] == [1.00, 0.57, 0.63, 0.45]
     assert [row["relation"] for row in table.objects] == ["equal", "up_to", "equal", "up_to"]
 
 
 def test_a_record_appears_in_the_complexity_table(store):
     store.add(make_record())
-    rows = TABLES["complexity"](store, load_references()).objects
+    rows = TABLES["complexity"](store.read(), load_references()).objects
     (row,) = [r for r in rows if (r["variant"], r["metric"], r["source"]) == ("resnet50", "macs", "torchvision")]
     assert row["verdict"] == "equal to all printed digits"
     assert (row["published_as_printed"], row["measured"]) == ("4.089", 4_089_184_256)
@@ -49,7 +49,7 @@ def test_a_record_appears_in_the_complexity_table(store):
 
 def test_measured_numbers_show_three_digits_more_than_were_printed(store):
     store.add(make_record())
-    table = TABLES["complexity"](store, load_references())
+    table = TABLES["complexity"](store.read(), load_references())
     row = next(r for r in table.rows if r[:3] == ("resnet50", "macs", "torchvision"))
     shown = dict(zip(table.columns, row, strict=True))
     assert (shown["published"], shown["measured"], shown["difference"]) == ("4.089 GMAC", "4.089184 GMAC", "+0.000184")
@@ -61,7 +61,7 @@ def test_every_table_compiles_as_latex(store, tmp_path):
     add_top1(store, "resnet101", 77.3, 77.4, 77.5)
     add_top1(store, "aw_resnet101", 78.3, 78.4, 78.5)
     store.add(latency_record("resnet50", (1.0, 1.0, 1.0)))
-    tables = "\n\\clearpage\n".join(render(make(store, load_references()), "latex") for make in TABLES.values())
+    tables = "\n\\clearpage\n".join(render(make(store.read(), load_references()), "latex") for make in TABLES.values())
     packages = "\\usepackage[a2paper,landscape]{geometry}\\usepackage{booktabs}"
     (tmp_path / "t.tex").write_text(f"\\documentclass{{article}}{packages}\\begin{{document}}{tables}\\end{{document}}")
     run = subprocess.run(

@@ -41,7 +41,7 @@ def test_eval_of_the_trained_weights_gives_the_same_numbers(trained, awbench):
 
 
 def test_a_run_of_another_recipe_does_not_enter_the_proxy_table(trained, tmp_path):
-    table = TABLES["proxy"](RecordStore(tmp_path / "results"), load_references())
+    table = TABLES["proxy"](RecordStore(tmp_path / "results").read(), load_references())
     assert table.rows[0][0] == "digits"  # not measured
 
 

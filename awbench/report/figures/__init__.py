@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from awbench.records import RecordStore
+from awbench.records import Records
 from awbench.reference.load import References
 from awbench.report.figures.accuracy import accuracy_pictures
 from awbench.report.figures.aw_speed import aw_speed_pictures
@@ -15,12 +15,12 @@ from awbench.report.figures.training import training_pictures
 __all__ = ["Picture", "all_pictures"]
 
 
-def all_pictures(store: RecordStore, references: References) -> list[Picture]:
+def all_pictures(records: Records, references: References) -> list[Picture]:
     """Every picture that the records and references give, in the order in which a reader wants them."""
-    pictures = [claims_picture(store, references)]
-    pictures += accuracy_pictures(store, references)
-    pictures += latency_pictures(store)
-    pictures += aw_speed_pictures(store)
-    pictures += training_pictures(store)
-    complexity = complexity_picture(store)
+    pictures = [claims_picture(records, references)]
+    pictures += accuracy_pictures(records, references)
+    pictures += latency_pictures(records)
+    pictures += aw_speed_pictures(records)
+    pictures += training_pictures(records)
+    complexity = complexity_picture(records)
     return pictures + ([complexity] if complexity else [])

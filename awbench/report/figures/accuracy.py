@@ -10,14 +10,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from awbench.records import Record, RecordStore
-from awbench.reference.claims import training_way
-from awbench.reference.compare import ComplexityIndex, Setting
+from awbench.records import Record, Records
 from awbench.reference.load import References
-from awbench.reference.measured import IMAGENET_VAL_IMAGES, by_seed, digits_runs, has_default_options
 from awbench.report.detection import COUNTED_AT
 from awbench.report.figures.picture import WIDTH_INCHES, Picture, add_legend, colour_of, style
 from awbench.variants import ModelOptions, Variant, list_variants, parse_variant
+from awbench.verdicts.claims import training_way
+from awbench.verdicts.complexity import ComplexityIndex, Setting
+from awbench.verdicts.evidence import IMAGENET_VAL_IMAGES, by_seed, digits_runs, has_default_options
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class _Point:
     words: str
 
 
-def accuracy_pictures(store: RecordStore, references: References) -> list[Picture]:
+def accuracy_pictures(records: Records, references: References) -> list[Picture]:
     """ImageNet top-1, COCO AP, and the proxy's top-1; those that have nothing to show are left out."""
-    index = ComplexityIndex(store.load("complexity"))
-    imagenet = [*_published(references, index, "top1"), *_measured_top1(store, index)]
-    coco = [*_published(references, index, "box_ap"), *_measured_ap(store, index)]
+    index = ComplexityIndex(records.of_kind("complexity"))
+    imagenet = [*_published(references, index, "top1"), *_measured_top1(records, index)]
+    coco = [*_published(references, index, "box_ap"), *_measured_ap(records, index)]
     hollow = (
         "Hollow: published, by recipes that differ between sources, so that heights compare only within a source. "
         "Filled: measured here. Lines: one standard deviation between runs."
@@ -47,7 +47,7 @@ def accuracy_pictures(store: RecordStore, references: References) -> list[Pictur
     drawn = [
         ("accuracy", "ImageNet top-1 against multiply-accumulates", hollow, "top-1 (%)", imagenet),
         ("average-precision", "COCO box AP against multiply-accumulates", hollow, "box AP", coco),
-        ("digits", "Digits (a proxy): top-1 against multiply-accumulates", proxy, "top-1 (%)", _digits(store, index)),
+        ("digits", "Digits (a proxy): top-1 against multiply-accumulates", proxy, "top-1 (%)", _digits(records, index)),
     ]
     return [_picture(*parts) for parts in drawn if parts[-1]]
 
@@ -79,26 +79,26 @@ def _published(references: References, index: ComplexityIndex, metric: str) -> l
     return points
 
 
-def _measured_top1(store: RecordStore, index: ComplexityIndex) -> list[_Point]:
+def _measured_top1(records: Records, index: ComplexityIndex) -> list[_Point]:
     whole = [
         record
-        for record in store.load("accuracy")
+        for record in records.of_kind("accuracy")
         if record.settings["dataset"] == "imagenet" and record.value("images") == IMAGENET_VAL_IMAGES
     ]
     return _grouped(whole, index, "top1")
 
 
-def _measured_ap(store: RecordStore, index: ComplexityIndex) -> list[_Point]:
+def _measured_ap(records: Records, index: ComplexityIndex) -> list[_Point]:
     whole = [
         record
-        for record in store.load("detection")
+        for record in records.of_kind("detection")
         if record.settings["dataset"] == "coco" and record.settings.get("complete") and "box_ap" in record.values
     ]
     return _grouped(whole, index, "box_ap")
 
 
-def _digits(store: RecordStore, index: ComplexityIndex) -> list[_Point]:
-    return _grouped(digits_runs(store), index, "top1")
+def _digits(records: Records, index: ComplexityIndex) -> list[_Point]:
+    return _grouped(digits_runs(records), index, "top1")
 
 
 def _grouped(records: Iterable[Record], index: ComplexityIndex, metric: str) -> list[_Point]:

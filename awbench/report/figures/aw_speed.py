@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from awbench.records import Record, RecordStore
+from awbench.records import Record, Records
 from awbench.report.aw_speed import describe_run, newest_runs, shape_name
 from awbench.report.figures.picture import COLOURS, WIDTH_INCHES, Picture, style
 
@@ -16,9 +16,9 @@ _METHODS = ("auto", "grouped", "unfolded", "per_sample", "tapwise", "direct", "f
 _MARKERS = dict(zip(_METHODS, "oXods^v", strict=True))
 
 
-def aw_speed_pictures(store: RecordStore) -> list[Picture]:
+def aw_speed_pictures(records: Records) -> list[Picture]:
     """One for each device, setting and direction, the latest measured first; no more than four."""
-    latest = sorted(newest_runs(store), key=lambda run: max(record.finished for record in run), reverse=True)
+    latest = sorted(newest_runs(records), key=lambda run: max(record.finished for record in run), reverse=True)
     return [_picture(number, run) for number, run in enumerate(latest[:_MOST_PICTURES], 1)]
 
 

@@ -7,11 +7,11 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from awbench.records import RecordStore
-from awbench.reference.claims import JudgedClaim, Pair, judge_claims, margin_of, values_of
+from awbench.records import Records
 from awbench.reference.load import References
 from awbench.report.claims import claimed, describe, needs
 from awbench.report.figures.picture import WIDTH_INCHES, Picture, style
+from awbench.verdicts.claims import JudgedClaim, Pair, judge_claims, margin_of, values_of
 
 OUTCOME_COLOURS = {
     "reproduced": "#00714f",
@@ -21,10 +21,10 @@ OUTCOME_COLOURS = {
 }
 
 
-def claims_picture(store: RecordStore, references: References) -> Picture:
+def claims_picture(records: Records, references: References) -> Picture:
     """A line for each claim, and one below it for each pair of networks that was measured."""
     lines: list[tuple[JudgedClaim, Pair | None]] = []
-    for judged in judge_claims(store, references):
+    for judged in judge_claims(records, references):
         measured = [pair for pair in judged.pairs if pair.measured]
         lines += [(judged, measured[0])] if len(judged.pairs) == 1 and measured else [(judged, None)]
         lines += [(judged, pair) for pair in measured] if len(judged.pairs) > 1 else []

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from awbench.records import RecordStore
-from awbench.reference.compare import ComplexityIndex
+from awbench.records import Records
 from awbench.report.figures.picture import WIDTH_INCHES, Picture, add_legend, colour_of, style
 from awbench.variants import list_variants
+from awbench.verdicts.complexity import ComplexityIndex
 
 _PANELS = (("params", "added parameters (%)"), ("macs", "added multiply-accumulates (%)"))
 
 
-def complexity_picture(store: RecordStore) -> Picture | None:
+def complexity_picture(records: Records) -> Picture | None:
     """What each attention costs beyond the plain ImageNet network: parameters, MACs, in percent.
 
     Returns:
         None without a record; variants without one are left out.
     """
-    index = ComplexityIndex(store.load("complexity"))
+    index = ComplexityIndex(records.of_kind("complexity"))
     variants = [v for v in list_variants("classification") if v.architecture.family == "imagenet"]
     depths = sorted({variant.depth for variant in variants})
     settings = list(dict.fromkeys(v.setting for v in variants if v.setting != "plain"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from awbench.records import Record, RecordStore
+from awbench.records import Record, Records
 from awbench.report.figures.picture import WIDTH_INCHES, Picture, colour_of, style
 from awbench.report.latency import describe_setting, newest_latencies
 from awbench.variants import parse_variant
@@ -12,10 +12,10 @@ from awbench.variants import parse_variant
 _MOST_PICTURES = 6
 
 
-def latency_pictures(store: RecordStore) -> list[Picture]:
+def latency_pictures(records: Records) -> list[Picture]:
     """One for each device and setting, the latest measured first; no more than six."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
-    for record in newest_latencies(store):
+    for record in newest_latencies(records):
         task = parse_variant(record.variant).task
         groups.setdefault((record.settings["device_name"], describe_setting(record), task), []).append(record)
     latest = sorted(groups.items(), key=lambda item: max(record.finished for record in item[1]), reverse=True)

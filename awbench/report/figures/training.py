@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from awbench.records import Record, RecordStore
+from awbench.records import Record, Records
 from awbench.report.figures.picture import WIDTH_INCHES, Picture, add_legend, colour_of, style
 from awbench.variants import list_variants, parse_variant
 
@@ -17,13 +17,13 @@ _EVALUATED = {"accuracy": ("top1_percent", "top-1 (%)"), "detection": ("ap50", "
 _PROXIES = ("digits", "shapes", "fake")
 
 
-def training_pictures(store: RecordStore) -> list[Picture]:
+def training_pictures(records: Records) -> list[Picture]:
     """For each task, dataset, recipe and depth: loss, and accuracy or AP, of every recorded run whose metrics exist."""
     known = {variant.name for variant in list_variants()}
     groups: dict[tuple[str, str, str, str, int], list[tuple[Record, list[dict[str, Any]]]]] = {}
     for kind in _EVALUATED:
-        for record in store.load(kind):
-            rows = _metrics(store.results, record) if record.variant in known else []
+        for record in records.of_kind(kind):
+            rows = _metrics(records.results, record) if record.variant in known else []
             if record.settings.get("origin") == "trained" and rows:
                 settings, depth = record.settings, parse_variant(record.variant).depth
                 recipe = json.dumps(settings["recipe"], sort_keys=True)  # a changed one keeps its name
@@ -32,9 +32,11 @@ def training_pictures(store: RecordStore) -> list[Picture]:
     return [_picture(group, runs) for group, runs in sorted(groups.items())]
 
 
-def _metrics(results: Path, record: Record) -> list[dict[str, Any]]:
+def _metrics(results: Path | None, record: Record) -> list[dict[str, Any]]:
     """The rows a run wrote; a kill may have cut the last line, and a finished run's folder may be gone."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if results is None:
+        return rows
     for path in sorted((results / "runs").glob(f"{record.variant}-*-{record.key[:8]}/metrics.jsonl")):
         text = path.read_text(errors="replace")
         for line in text[: text.rfind("\n") + 1].splitlines():

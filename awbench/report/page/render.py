@@ -16,13 +16,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import awbench
-from awbench.records import Record, RecordStore
-from awbench.reference.claims import JudgedClaim, Pair, judge_claims
+from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.report.claims import claimed, describe, needs
 from awbench.report.figures import Picture, all_pictures
 from awbench.report.formats import Table
 from awbench.report.tables import TABLES
+from awbench.verdicts.claims import JudgedClaim, Pair, judge_claims
 
 _FOLDER = Path(__file__).resolve().parent
 _OUTCOMES = ("reproduced", "contradicted", "inconclusive", "not measured")
@@ -41,21 +41,21 @@ class _Row:
     hover: str
 
 
-def render_page(store: RecordStore, references: References, pictures: Sequence[Picture] | None = None) -> str:
+def render_page(records: Records, references: References, pictures: Sequence[Picture] | None = None) -> str:
     """The page.
 
     Args:
-        store: holds the records; training curves are read from the runs beside them.
+        records: holds the records; training curves are read from the runs beside them.
         references: published numbers and claims.
         pictures: to show; None for all that records and references give.
 
     Raises:
         BrokenRecordError: naming the file.
     """
-    records = [record for kind in _KINDS for record in store.load(kind)]
-    places = {record.key: place for place, record in enumerate(records)}  # of one key, the newest
-    environments, environment_of = _environments(records)
-    judged = judge_claims(store, references)
+    shown = [record for kind in _KINDS for record in records.of_kind(kind)]
+    places = {record.key: place for place, record in enumerate(shown)}  # of one key, the newest
+    environments, environment_of = _environments(shown)
+    judged = judge_claims(records, references)
     template = Environment(
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     ).get_template("report.html.jinja")
@@ -63,8 +63,8 @@ def render_page(store: RecordStore, references: References, pictures: Sequence[P
     titles = {source.id: source.title for source in references.sources}
     return template.render(
         version=awbench.__version__,
-        newest=max((record.finished for record in records), default=""),
-        number_of_records=len(records),
+        newest=max((record.finished for record in shown), default=""),
+        number_of_records=len(shown),
         outcomes=[(outcome, counts[outcome]) for outcome in _OUTCOMES],
         claims=[_card(one) for one in judged],
         pictures=[
@@ -75,15 +75,15 @@ def render_page(store: RecordStore, references: References, pictures: Sequence[P
                 "svg": Markup(one.to_inline_svg()),
                 "marks": list(one.marks.values()),
             }
-            for one in (all_pictures(store, references) if pictures is None else pictures)
+            for one in (all_pictures(records, references) if pictures is None else pictures)
         ],
         tables=[
-            _table(kind, make(store, references), records, places, titles)
+            _table(kind, make(records, references), shown, places, titles)
             for kind, make in sorted(TABLES.items(), key=_claims_first)
         ],
         environments=environments,
         data={
-            "records": [_record(record, environment_of[place]) for place, record in enumerate(records)],
+            "records": [_record(record, environment_of[place]) for place, record in enumerate(shown)],
             "environments": [dict(one["rows"]) for one in environments],
             "sources": {
                 source.id: {

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from awbench.reference.budget import buy
-from awbench.reference.needs import ClaimPlan, PairPlan, Run
-from awbench.reference.plan import Plan, order
-from awbench.reference.throughput import RunCost
-from awbench.reference.verdicts import Spread
-from awbench.reference.ways import Way
+from awbench.planning.budget import buy
+from awbench.planning.plan import Plan, order
+from awbench.planning.protocols import Way
+from awbench.planning.requirements import ClaimPlan, PairPlan, Run
+from awbench.planning.throughput import RunCost
+from awbench.verdicts.gain import Spread
 
 WAY = Way("imagenet", "cbam")
 KNOWN = Spread(0.2, 4, "these runs")

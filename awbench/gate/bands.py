@@ -10,14 +10,14 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from awbench.errors import UserError
-from awbench.records import Record, RecordStore
+from awbench.gate.checks import HOLDS, NOT_MEASURED, OFF, Check, Status
+from awbench.gate.locked import locked_folder
+from awbench.records import Record, Records
 from awbench.records.environment import cpu_name, latency_source_digest, package_version
-from awbench.reference.checks import HOLDS, NOT_MEASURED, OFF, Check, Status
 from awbench.reference.load import load_validated
-from awbench.reference.locked import locked_folder
-from awbench.reference.measured import has_default_options
 from awbench.validation import Strict
 from awbench.variants import ModelOptions, parse_variant
+from awbench.verdicts.evidence import has_default_options
 
 _WIDEST = 0.3  # interval of a ratio, relative: a wider one says nothing
 
@@ -63,7 +63,7 @@ def load_bands(path: Path | None = None) -> list[LatencyBand]:
     return load_validated(path or locked_folder() / "latency.yaml", _BandsFile).bands
 
 
-def check_latency(store: RecordStore, bands: Iterable[LatencyBand], device: str) -> list[Check]:
+def check_latency(records: Records, bands: Iterable[LatencyBand], device: str) -> list[Check]:
     """The newest ratio of each band's setting, measured within one run here and now, must lie in the band.
 
     Records of other source, another torch or another processor say nothing of this one.
@@ -71,13 +71,13 @@ def check_latency(store: RecordStore, bands: Iterable[LatencyBand], device: str)
     Args:
         device: "cpu" or the GPU's name; bands of others are left out.
     """
-    records = [record for record in store.load("latency") if _is_of_here(record)]
+    of_here = [record for record in records.of_kind("latency") if _is_of_here(record)]
     checks = []
     for band in bands:
         if band.device != device:
             continue
         name = band_name(band)
-        of_network = [record for record in records if record.variant == band.variant]
+        of_network = [record for record in of_here if record.variant == band.variant]
         found = [record for record in of_network if band_setting(band).items() <= _setting(record).items()]
         if not found:
             options = f"--batch-size {band.batch_size} --dtype {band.dtype} --layout {band.layout}"

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from awbench.errors import UserError
+from awbench.planning.protocols import Way
 from awbench.recipes.common import list_recipes
 from awbench.recipes.detection import RECIPES as DETECTION_RECIPES
 from awbench.recipes.detection import load_detection_recipe
-from awbench.records import Record, RecordStore
+from awbench.records import Record, Records
 from awbench.reference.load import References
-from awbench.reference.measured import ENGINES, has_default_options
-from awbench.reference.ways import Way
 from awbench.variants import ModelOptions, list_variants, parse_variant
+from awbench.verdicts.evidence import ENGINES, has_default_options
 
 _TRAIN_IMAGES = {"imagenet": 1_281_167, "cifar10": 50_000, "cifar100": 50_000}
 # Datasets on whose images a step costs the same.
@@ -75,11 +75,13 @@ class RunCost:
         return self.hours is not None and not self.at_least
 
 
-def throughputs(store: RecordStore, references: References) -> list[Throughput]:
+def throughputs(records: Records, references: References) -> list[Throughput]:
     """Every timed training of the records and of the references, of networks with default options."""
     names = {variant.name for variant in list_variants()}
-    records = [record for kind in ("accuracy", "detection") for record in store.load(kind) if record.variant in names]
-    return [*filter(None, map(_recorded, records)), *_published(references)]
+    trainings = [
+        record for kind in ("accuracy", "detection") for record in records.of_kind(kind) if record.variant in names
+    ]
+    return [*filter(None, map(_recorded, trainings)), *_published(references)]
 
 
 def _recorded(record: Record) -> Throughput | None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from awbench.reference.needs import Run
-from awbench.reference.plan import Plan, Step, cost_of, order
+from awbench.planning.plan import Plan, Step, cost_of, order
+from awbench.planning.requirements import Run
 
 # So many claims are tried in every combination; of more, the cheapest is bought again and again.
 _EXACT = 12

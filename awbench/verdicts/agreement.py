@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from awbench.reference.load import ReferenceNumber
-from awbench.reference.measured import Measured
 from awbench.reference.source import Scatter
+from awbench.verdicts.evidence import Measured
 
 # Of the same weights evaluated elsewhere. Chosen: 25 of ImageNet's 50,000 images, which decoders and rounding may move.
 _EVALUATION_TOLERANCE = {"percent": 0.05}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from awbench.recipes import PROTOCOLS, load_detection_recipe, load_recipe
 from awbench.recipes.defaults import SHAPES_VAL_SHA256
-from awbench.records import Record, RecordStore
+from awbench.records import Record, Records
 from awbench.reference.load import ReferenceNumber
 from awbench.variants import ModelOptions, describe_options, list_variants, parse_variant
 
@@ -37,12 +37,12 @@ class Measured:
     records: tuple[str, ...] = ()
 
 
-def measured(store: RecordStore, number: ReferenceNumber) -> Measured | None:
+def measured(records: Records, number: ReferenceNumber) -> Measured | None:
     """What records say of a published accuracy or AP; None where it was not measured."""
     if number.network or number.kind not in ("accuracy", "detection"):
         return None
     find = _accuracy if number.kind == "accuracy" else _detection
-    return find(number, [record for record in store.load(number.kind) if record.variant == number.variant])
+    return find(number, [record for record in records.of_kind(number.kind) if record.variant == number.variant])
 
 
 def _accuracy(number: ReferenceNumber, records: list[Record]) -> Measured | None:
@@ -141,13 +141,13 @@ def has_default_options(record: Record, options: ModelOptions) -> bool:
     return record.options == describe_options(parse_variant(record.variant), replace(options, num_classes=classes))
 
 
-def digits_runs(store: RecordStore) -> list[Record]:
+def digits_runs(records: Records) -> list[Record]:
     """Runs on digits by the proxy's recipe as it stands, of networks with default options."""
     known = {variant.name for variant in list_variants("classification")}
     recipe = load_recipe("digits-quick").identity()
     return [
         record
-        for record in store.load("accuracy")
+        for record in records.of_kind("accuracy")
         if record.variant in known
         and record.settings.get("origin") == "trained"
         and record.settings["dataset"] == "digits"
@@ -157,13 +157,13 @@ def digits_runs(store: RecordStore) -> list[Record]:
     ]
 
 
-def shapes_runs(store: RecordStore) -> list[Record]:
+def shapes_runs(records: Records) -> list[Record]:
     """Runs on procedural shapes by the proxy's recipe as it stands, of detectors with default options."""
     known = {variant.name for variant in list_variants("detection")}
     recipe = load_detection_recipe("shapes-quick").identity()
     return [
         record
-        for record in store.load("detection")
+        for record in records.of_kind("detection")
         if record.variant in known
         and record.settings["dataset"] == "shapes"
         and record.settings["origin"] == "trained"

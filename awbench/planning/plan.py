@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from awbench.records import Record, RecordStore
-from awbench.reference.claims import LEVEL, judge_claims, known_spread
+from awbench.planning.protocols import Way
+from awbench.planning.requirements import DECIDED, ClaimPlan, Planner, Run, planned_pairs
+from awbench.planning.throughput import RunCost, choose_device, cost_of_run, throughputs
+from awbench.records import Records
 from awbench.reference.load import References
-from awbench.reference.needs import DECIDED, ClaimPlan, Planner, Run, planned_pairs
-from awbench.reference.throughput import RunCost, choose_device, cost_of_run, throughputs
-from awbench.reference.verdicts import Spread, bonferroni
-from awbench.reference.ways import Way
+from awbench.verdicts.claims import LEVEL, judge_claims, known_spread
+from awbench.verdicts.gain import Spread, bonferroni
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Plan:
 
 
 def plan(
-    store: RecordStore,
+    records: Records,
     references: References,
     power: float = 0.8,
     depth: int | None = None,
@@ -86,13 +85,13 @@ def plan(
     Raises:
         UserError: the depth does not fit a claim, or nothing was timed on the device.
     """
-    assumed, store = assumed or {}, _ReadOnce(store.results)
-    known = throughputs(store, references)
+    assumed = assumed or {}
+    known = throughputs(records, references)
     chosen = choose_device(known, device)
-    judged = judge_claims(store, references)
+    judged = judge_claims(records, references)
     open_claims = [one for one in judged if one.outcome not in DECIDED]
     count = sum(one.outcome not in DECIDED or any(pair.measured for pair in one.pairs) for one in judged)
-    planner = Planner(store, references, power, bonferroni(LEVEL, count), assumed, frozenset(backbones))
+    planner = Planner(records, references, power, bonferroni(LEVEL, count), assumed, frozenset(backbones))
     plans = [planner.plan(one, planned_pairs(one, depth)) for one in open_claims]
     kinds = {(run.network, run.way) for one in plans for run in one.runs}
     costs = {(network, way): cost_of_run(network, way, known, chosen) for network, way in kinds}
@@ -106,19 +105,6 @@ def plan(
         impossible=tuple(one for one in plans if not one.possible),
         unused={metric: spread for metric in assumed if (spread := known_spread(metric, None, references.scatter))},
     )
-
-
-class _ReadOnce(RecordStore):
-    """Records that are read once, however often they are asked for."""
-
-    def __init__(self, results: Path) -> None:
-        super().__init__(results)
-        self._loaded: dict[str, list[Record]] = {}
-
-    def load(self, kind: str) -> list[Record]:
-        if kind not in self._loaded:
-            self._loaded[kind] = super().load(kind)
-        return self._loaded[kind]
 
 
 def cost_of(runs: Iterable[Run], costs: Mapping[tuple[str, Way], RunCost]) -> Hours:

@@ -11,13 +11,13 @@ from typing import Literal
 
 import yaml
 
-from awbench.records import Record, RecordStore
-from awbench.reference.checks import HOLDS, NOT_MEASURED, OFF, Check
+from awbench.gate.checks import HOLDS, NOT_MEASURED, OFF, Check
+from awbench.gate.locked import locked_folder
+from awbench.records import Record, Records
 from awbench.reference.load import load_validated
-from awbench.reference.locked import locked_folder
-from awbench.reference.measured import by_seed, digits_runs, shapes_runs
-from awbench.reference.statistics import welch_difference
 from awbench.validation import Strict
+from awbench.verdicts.evidence import by_seed, digits_runs, shapes_runs
+from awbench.verdicts.statistics import welch_difference
 
 _PROXY_LEVEL = 0.95  # of all proxies together: each of n is judged at 1 - 0.05/n
 
@@ -54,11 +54,11 @@ def load_locked_runs(path: Path | None = None) -> list[LockedRuns]:
     return load_validated(path or runs_path(), _RunsFile).runs
 
 
-def proxy_runs(store: RecordStore) -> list[LockedRuns]:
+def proxy_runs(records: Records) -> list[LockedRuns]:
     """The proxy runs among the records, in the form in which they are locked."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
-    for metric, records in (("top1", digits_runs(store)), ("ap50", shapes_runs(store))):
-        for record in records:
+    for metric, runs in (("top1", digits_runs(records)), ("ap50", shapes_runs(records))):
+        for record in runs:
             groups.setdefault((record.variant, record.settings.get("engine", ""), metric), []).append(record)
     return [
         LockedRuns(
@@ -93,9 +93,9 @@ def _training(record: Record) -> str:
     return hashlib.sha256(what.encode()).hexdigest()[:12]
 
 
-def check_proxies(store: RecordStore, locked: list[LockedRuns]) -> list[Check]:
+def check_proxies(records: Records, locked: list[LockedRuns]) -> list[Check]:
     """Proxy runs must not lie apart from the locked ones, in either direction: Welch's t, Bonferroni-corrected."""
-    present = {(runs.variant, runs.engine, runs.metric): runs for runs in proxy_runs(store)}
+    present = {(runs.variant, runs.engine, runs.metric): runs for runs in proxy_runs(records)}
     checks = []
     for row in locked:
         name = f"{row.variant} {row.metric} on {'shapes' if row.engine else 'digits'}"

@@ -10,13 +10,13 @@ from claim_files import claim, claims_only
 from sample_records import training_record
 
 from awbench.errors import UserError
+from awbench.planning.plan import cost_of, plan
+from awbench.planning.protocols import default_way
+from awbench.planning.requirements import Run
 from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
-from awbench.reference.needs import Run
-from awbench.reference.plan import cost_of, plan
-from awbench.reference.verdicts import power_of
-from awbench.reference.ways import default_way
+from awbench.verdicts.gain import power_of
 
 IMAGENET, COCO = default_way("imagenet"), default_way("coco")
 OURS = load_references()
@@ -42,7 +42,7 @@ def seeds(step, network):
 
 
 def test_on_a_fresh_machine_all_four_claims_are_planned_at_the_level_of_all_four(store):
-    made = plan(store, OURS)
+    made = plan(store.read(), OURS)
     assert [step.claim.id for step in made.steps] == [
         "imagenet-r101", "imagenet-combined", "coco-r101-fpn", "coco-combined"
     ]  # fmt: skip
@@ -56,14 +56,14 @@ def test_on_a_fresh_machine_all_four_claims_are_planned_at_the_level_of_all_four
 
 
 def test_where_nothing_says_how_runs_scatter_there_is_a_pilot(store):
-    steps = plan(store, OURS).steps[2:]
+    steps = plan(store.read(), OURS).steps[2:]
     for step in steps:
         assert step.claim.pilot
         assert all((pair.deviation, pair.runs, pair.add) == (None, 2, (2, 2)) for pair in step.claim.pairs)
 
 
 def test_an_assumed_deviation_is_used_where_none_is_known_and_only_there(store):
-    made = plan(store, OURS, assumed={"box_ap": 0.2, "top1": 0.01})
+    made = plan(store.read(), OURS, assumed={"box_ap": 0.2, "top1": 0.01})
     (pair,) = pairs(made, "coco-r101-fpn")
     assert (pair.deviation.deviation, pair.deviation.origin) == (0.2, "assumed")
     assert power_of(pair.runs - 1, 0.315, 0.2, 0.9875) < 0.8 <= power_of(pair.runs, 0.315, 0.2, 0.9875)
@@ -75,7 +75,7 @@ def test_an_assumed_deviation_is_used_where_none_is_known_and_only_there(store):
 def test_runs_that_are_there_say_how_far_runs_scatter(store):
     add(store, *(training_record("resnet101", value, seed) for seed, value in enumerate((77.0, 77.2))))
     add(store, *(training_record("aw_resnet101", value, seed) for seed, value in enumerate((78.0, 78.3, 78.6))))
-    (pair,) = pairs(plan(store, OURS), "imagenet-r101")
+    (pair,) = pairs(plan(store.read(), OURS), "imagenet-r101")
     pooled = math.sqrt((1 * 0.02 + 2 * 0.09) / 3)
     assert (pair.deviation.origin, pair.deviation.freedom) == ("these runs", 3)
     assert pair.deviation.deviation == pytest.approx(pooled)
@@ -84,7 +84,7 @@ def test_runs_that_are_there_say_how_far_runs_scatter(store):
 
 def test_more_power_never_takes_fewer_runs(store):
     counts = [
-        [pair.runs for step in plan(store, OURS, power).steps for pair in step.claim.pairs]
+        [pair.runs for step in plan(store.read(), OURS, power).steps for pair in step.claim.pairs]
         for power in (0.1, 0.8, 0.99)
     ]
     assert all(a <= b for less, more in pairwise(counts) for a, b in zip(less, more, strict=True))
@@ -92,9 +92,9 @@ def test_more_power_never_takes_fewer_runs(store):
 
 
 def test_runs_that_are_there_are_not_made_again_and_their_seeds_are_not_used_again(store):
-    fresh = pairs(plan(store, OURS), "imagenet-r101")[0].runs
+    fresh = pairs(plan(store.read(), OURS), "imagenet-r101")[0].runs
     add(store, *(training_record("resnet101", 77.0, seed) for seed in (0, 2)))  # no spread: nothing to learn from
-    step = plan(store, OURS).steps[0]
+    step = plan(store.read(), OURS).steps[0]
     (pair,) = step.claim.pairs
     assert (pair.runs, pair.have, pair.add) == (fresh, (0, 2), (fresh, fresh - 2))
     assert seeds(step, "resnet101") == [1, *range(3, fresh)]
@@ -105,14 +105,14 @@ def test_an_inconclusive_claim_needs_one_run_more_whatever_was_promised(store):
     values = [77.3, 77.4, 77.5] * 2
     add(store, *(training_record("resnet101", value, seed) for seed, value in enumerate(values)))
     add(store, *(training_record("aw_resnet101", value + 0.5, seed) for seed, value in enumerate(values)))
-    (pair,) = pairs(plan(store, OURS), "imagenet-r101")
+    (pair,) = pairs(plan(store.read(), OURS), "imagenet-r101")
     assert pair.runs < 6 and pair.add == (1, 1)
 
 
 def test_settled_claims_are_not_planned_but_their_intervals_count(store):
     for seed, noise in enumerate((-0.05, 0.0, 0.05)):
         add(store, training_record("resnet101", 77 + noise, seed), training_record("aw_resnet101", 78 + noise, seed))
-    made = plan(store, OURS)
+    made = plan(store.read(), OURS)
     assert "imagenet-r101" not in [step.claim.id for step in made.steps]
     assert made.claims_judged == 4
 
@@ -124,7 +124,7 @@ def test_runs_of_several_claims_are_made_once(store, tmp_path):
         claim("b", "aw_se_resnet50", "resnet50", margin=0.4),
         claim("c", "aw_resnet50", "resnet50", metric="top5"),
     )
-    made = plan(store, references, assumed={"top5": 0.2})
+    made = plan(store.read(), references, assumed={"top5": 0.2})
     every = [run for step in made.steps for run in step.runs]
     assert len(every) == len(set(every))
     most = {network: max(run.seed for run in every if run.network == network) + 1 for network in ("resnet50",)}
@@ -135,7 +135,7 @@ def test_runs_of_several_claims_are_made_once(store, tmp_path):
 
 def test_equal_speaks_of_every_pair_and_each_gets_the_power_to_show_it(store, tmp_path):
     references = claims_only(tmp_path / "refs", claim("all", "eca", "plain", dataset="CIFAR-10 test"))
-    (step,) = plan(store, references, 0.8).steps
+    (step,) = plan(store.read(), references, 0.8).steps
     assert [pair.variant for pair in step.claim.pairs] == ["eca_resnet20", "eca_resnet32", "eca_resnet56"]
     assert [pair.power for pair in step.claim.pairs] == pytest.approx([1 - 0.2 / 3] * 3)
     assert {run.way for run in step.runs} == {default_way("cifar10")}
@@ -147,20 +147,20 @@ def test_up_to_is_planned_at_one_depth(store, tmp_path):
         claim("best", "aw", "plain", relation="up_to"),
         claim("small", "aw", "plain", relation="up_to", dataset="CIFAR-100 test"),
     )
-    assert [pairs(plan(store, references), id)[0].variant for id in ("best", "small")] == [
+    assert [pairs(plan(store.read(), references), id)[0].variant for id in ("best", "small")] == [
         "aw_resnet101",
         "aw_resnet20",
     ]
-    at_50 = plan(store, references, depth=50)  # no depth of CIFAR's networks, and none of another ImageNet network
+    at_50 = plan(store.read(), references, depth=50)
     assert [pairs(at_50, id)[0].variant for id in ("best", "small")] == ["aw_resnet50", "aw_resnet20"]
-    at_56 = plan(store, references, depth=56)
+    at_56 = plan(store.read(), references, depth=56)
     assert [pairs(at_56, id)[0].variant for id in ("best", "small")] == ["aw_resnet101", "aw_resnet56"]
 
 
 @pytest.mark.parametrize(("depth", "claim_id"), [(34, "coco-combined"), (51, "imagenet-combined")])
 def test_a_depth_that_does_not_fit_is_refused(store, depth, claim_id):
     with pytest.raises(UserError, match=f"--depth {depth} is not offered for claim {claim_id}"):
-        plan(store, OURS, depth=depth)
+        plan(store.read(), OURS, depth=depth)
 
 
 def test_where_a_depth_is_decided_the_undecided_pairs_of_another_are_planned(store):
@@ -169,7 +169,7 @@ def test_where_a_depth_is_decided_the_undecided_pairs_of_another_are_planned(sto
         for name in ("se_resnet101", "aw_se_resnet101", "cbam_resnet101", "aw_cbam_resnet101", "se_resnet50"):
             add(store, training_record(name, 77 + noise, seed))
         add(store, training_record("aw_se_resnet50", 77.3 + noise, seed))
-    (pair,) = pairs(plan(store, OURS), "imagenet-combined")
+    (pair,) = pairs(plan(store.read(), OURS), "imagenet-combined")
     assert (pair.variant, pair.have) == ("aw_se_resnet50", (3, 3)) and pair.add[0] >= 1
     assert pair.level == pytest.approx(1 - 0.05 / 4 / 3)  # of four claims, and three pairs of this one
 
@@ -183,7 +183,7 @@ def test_runs_go_on_in_the_way_they_were_trained(store, way):
     for seed, value in enumerate((77.0, 77.5)):
         add(store, training_record("resnet101", value, seed, recipe=recipe))
         add(store, training_record("aw_resnet101", value + 1, seed, recipe=recipe))
-    (step,) = [step for step in plan(store, OURS).steps if step.claim.id == "imagenet-r101"]
+    (step,) = [step for step in plan(store.read(), OURS).steps if step.claim.id == "imagenet-r101"]
     assert {(run.way.recipe, run.way.changes) for run in step.runs} == {(name, changes)}
     assert min(run.seed for run in step.runs) == 2
 
@@ -193,7 +193,7 @@ def test_runs_of_a_recipe_that_is_not_ours_are_left_aside_and_outnumbered(store)
     for seed in range(12):
         add(store, training_record("resnet101", 77.0 + seed % 3 / 2, seed, recipe=recipe))
         add(store, training_record("aw_resnet101", 77.6 + seed % 3 / 2, seed, recipe=recipe))
-    (step,) = [step for step in plan(store, OURS).steps if step.claim.id == "imagenet-r101"]
+    (step,) = [step for step in plan(store.read(), OURS).steps if step.claim.id == "imagenet-r101"]
     assert step.claim.restarted == ("aw_resnet101", "resnet101")
     assert step.claim.pairs[0].have == (0, 0)
     assert seeds(step, "resnet101") == list(range(13))  # of two ways, the one with more runs is judged
@@ -205,7 +205,7 @@ def test_runs_that_cannot_be_compared_are_not_counted_together(store):
         add(store, training_record("resnet101", value, seed))
         other = training_record("aw_resnet101", value, seed)
         add(store, other.model_copy(update={"inputs": {**other.inputs, "val_sha256": "1"}}))
-    (step,) = [step for step in plan(store, OURS).steps if step.claim.id == "imagenet-r101"]
+    (step,) = [step for step in plan(store.read(), OURS).steps if step.claim.id == "imagenet-r101"]
     (pair,) = step.claim.pairs
     assert sorted(pair.have) == [0, 3] and max(pair.add) == pair.runs
     assert len(step.claim.restarted) == 1
@@ -214,7 +214,7 @@ def test_runs_that_cannot_be_compared_are_not_counted_together(store):
 def test_runs_of_one_engine_go_on_in_it(store):
     name = "faster_rcnn_resnet101_fpn"
     add(store, *(training_record(name, 42.0 + seed / 10, seed, engine="torchvision") for seed in (0, 1)))
-    (step,) = [step for step in plan(store, OURS).steps if step.claim.id == "coco-r101-fpn"]
+    (step,) = [step for step in plan(store.read(), OURS).steps if step.claim.id == "coco-r101-fpn"]
     assert {run.way.engine for run in step.runs if run.way.dataset == "coco"} == {"torchvision"}
     assert step.claim.pairs[0].have == (0, 2) and not step.claim.pilot
 
@@ -228,26 +228,26 @@ def test_a_detector_needs_one_imagenet_run_of_its_backbone(store, tmp_path):
         return {run for step in made.steps for run in step.runs if run.way.dataset == "imagenet"}
 
     both = {Run("resnet50", IMAGENET, 0), Run("aw_resnet50", IMAGENET, 0)}
-    assert backbones(plan(store, references)) == both
-    assert backbones(plan(store, references, backbones=["resnet50"])) == {Run("aw_resnet50", IMAGENET, 0)}
+    assert backbones(plan(store.read(), references)) == both
+    assert backbones(plan(store.read(), references, backbones=["resnet50"])) == {Run("aw_resnet50", IMAGENET, 0)}
     add(store, training_record("aw_resnet50", 76.0, seed=4))  # any run of it has weights
     add(store, training_record("resnet50", 76.0, recipe=load_recipe("digits-quick"), dataset="digits"))
-    assert backbones(plan(store, references)) == {Run("resnet50", IMAGENET, 0)}
+    assert backbones(plan(store.read(), references)) == {Run("resnet50", IMAGENET, 0)}
     both_claims = claims_only(tmp_path / "refs", of_ap, claim("c", "aw_resnet50", "resnet50"))
-    made = plan(store, both_claims)
+    made = plan(store.read(), both_claims)
     assert sum(run.network == "resnet50" and run.seed == 0 for step in made.steps for run in step.runs) == 1
 
 
 def test_a_gain_too_small_for_a_thousand_runs_is_said_to_be(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("awbench.reference.verdicts._MOST_RUNS", 50)  # sooner than after a thousand
+    monkeypatch.setattr("awbench.verdicts.gain._MOST_RUNS", 50)  # sooner than after a thousand
     references = claims_only(tmp_path / "refs", claim("tiny", "aw_resnet50", "resnet50", 0.01))
-    made = plan(store, references)
+    made = plan(store.read(), references)
     assert made.steps == () and [one.id for one in made.impossible] == ["tiny"]
     assert made.impossible[0].pairs[0].runs is None
 
 
 def test_unknown_hours_are_named_and_never_nothing(store):
-    made = plan(store, OURS)
+    made = plan(store.read(), OURS)
     first = made.steps[0]
     assert (first.cost.hours, first.cost.known) == (0.0, False)
     assert first.cost.unknown == ("aw_resnet101", "resnet101")
@@ -267,10 +267,10 @@ FOUR = ("se_resnet101", "aw_se_resnet101", "cbam_resnet101", "aw_cbam_resnet101"
 
 def test_the_cheapest_answer_comes_first_then_the_unknown_then_pilots(store):
     fast_and_slow(store, FOUR)
-    made = plan(store, OURS)
+    made = plan(store.read(), OURS)
     order = ["imagenet-combined", "imagenet-r101", "coco-r101-fpn", "coco-combined"]
     assert [step.claim.id for step in made.steps] == order
     fast_and_slow(store, ["resnet101", "aw_resnet101"])
-    made = plan(store, OURS)
+    made = plan(store.read(), OURS)
     assert [step.claim.id for step in made.steps] == ["imagenet-r101", *["imagenet-combined"], *order[2:]]
     assert made.steps[0].cost.known and made.steps[0].cost.hours < made.steps[1].cost.hours

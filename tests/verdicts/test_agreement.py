@@ -7,9 +7,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from awbench.reference.agreement import judge
 from awbench.reference.load import ReferenceNumber, load_references
-from awbench.reference.measured import Measured
+from awbench.verdicts.agreement import judge
+from awbench.verdicts.evidence import Measured
 
 SCATTER = load_references().scatter
 

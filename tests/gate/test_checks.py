@@ -8,14 +8,14 @@ import pytest
 from sample_records import latency_record, make_record
 
 from awbench.errors import UserError
+from awbench.gate.bands import LatencyBand, check_latency, load_bands
+from awbench.gate.checks import check_complexity, check_published, outcome
+from awbench.gate.locked import LockedCounts
+from awbench.gate.proxies import LockedRuns, check_proxies, load_locked_runs, proxy_runs, to_yaml
 from awbench.recipes import PROTOCOLS
 from awbench.recipes.classification import load_recipe
 from awbench.records import Quantity, RecordStore
-from awbench.reference.bands import LatencyBand, check_latency, load_bands
-from awbench.reference.checks import check_complexity, check_published, outcome
 from awbench.reference.load import load_references
-from awbench.reference.locked import LockedCounts
-from awbench.reference.proxies import LockedRuns, check_proxies, load_locked_runs, proxy_runs, to_yaml
 from awbench.variants import ModelOptions, describe_options, parse_variant
 
 
@@ -79,7 +79,7 @@ def accuracy_record(top1: float, **changes):
 
 
 def published(store, name):
-    checks = check_published(store, load_references())
+    checks = check_published(store.read(), load_references())
     return next(check for check in checks if check.name == name), checks
 
 
@@ -129,7 +129,7 @@ def band(**changes) -> LatencyBand:
 )
 def test_a_ratio_out_of_its_band_shuts_the_gate(store, ratio, expected, code):
     store.add(latency_record("aw_resnet18", ratio))
-    checks = check_latency(store, [band()], "cpu")
+    checks = check_latency(store.read(), [band()], "cpu")
     assert statuses(checks) == [expected] and outcome(checks, ["latency"]) == code
 
 
@@ -140,13 +140,13 @@ def test_only_the_newest_record_of_the_very_setting_counts(store):
         {"source": "0" * 64},
     ):  # fmt: skip
         store.add(latency_record("aw_resnet18", (9.0, 8.9, 9.1), finished="2026-03-01T00:00:00.000000Z", **changes))
-    assert statuses(check_latency(store, [band()], "cpu")) == ["holds"]
+    assert statuses(check_latency(store.read(), [band()], "cpu")) == ["holds"]
     store.add(latency_record("aw_resnet18", (9.0, 8.9, 9.1), finished="2026-02-01T00:00:00.000000Z"))
-    assert statuses(check_latency(store, [band()], "cpu")) == ["off"]
+    assert statuses(check_latency(store.read(), [band()], "cpu")) == ["off"]
 
 
 def test_bands_of_other_devices_are_left_out_and_missing_records_say_the_command(store):
-    (check,) = check_latency(store, [band(), band(device="NVIDIA H200")], "cpu")
+    (check,) = check_latency(store.read(), [band(), band(device="NVIDIA H200")], "cpu")
     assert check.status == "not measured"
     assert "awbench latency aw_resnet18 --batch-size 1 --dtype float32 --layout contiguous" in check.message
     assert (outcome([check], []), outcome([check], ["latency"])) == (0, 3)
@@ -177,25 +177,25 @@ def test_proxy_runs_must_not_lie_apart_from_the_locked_ones(store, tmp_path):
     for seed, top1 in enumerate((98.4, 98.7, 98.9)):
         store.add(digits(top1, seed))
     locked_file = tmp_path / "proxy.yaml"
-    locked_file.write_text(to_yaml(proxy_runs(store)))
+    locked_file.write_text(to_yaml(proxy_runs(store.read())))
     rows = load_locked_runs(locked_file)
     assert [(row.variant, [float(v) for v in row.values]) for row in rows] == [("aw_resnet20", [98.4, 98.7, 98.9])]
-    assert statuses(check_proxies(store, rows)) == ["holds"]
+    assert statuses(check_proxies(store.read(), rows)) == ["holds"]
     for shift, expected in ((0.1, "holds"), (-2.0, "off"), (2.0, "off")):
         other = RecordStore(tmp_path / str(shift))
         for seed, top1 in enumerate((98.4, 98.75, 98.9)):
             other.add(digits(top1 + shift, seed))
-        (check,) = check_proxies(other, rows)
+        (check,) = check_proxies(other.read(), rows)
         assert check.status == expected, check.message
 
 
 def test_proxies_that_cannot_be_compared_are_not_measured(store):
     row = LockedRuns(variant="aw_resnet20", metric="top1", training="0" * 12, values=[Decimal(98)])
-    assert "needs 'awbench reproduce'" in check_proxies(store, [row])[0].message
+    assert "needs 'awbench reproduce'" in check_proxies(store.read(), [row])[0].message
     store.add(digits(98.0, 0))
-    assert "recipe was changed" in check_proxies(store, [row])[0].message
-    (present,) = proxy_runs(store)
-    (check,) = check_proxies(store, [present.model_copy(update={"values": [Decimal(97)]})])
+    assert "recipe was changed" in check_proxies(store.read(), [row])[0].message
+    (present,) = proxy_runs(store.read())
+    (check,) = check_proxies(store.read(), [present.model_copy(update={"values": [Decimal(97)]})])
     assert check.status == "not measured" and "two runs or more" in check.message
 
 
@@ -203,9 +203,9 @@ def test_proxies_that_cannot_be_compared_are_not_measured(store):
 def test_a_collapse_is_off_however_few_the_runs_or_much_they_scatter(store, values):
     for seed, top1 in enumerate(values):
         store.add(digits(top1, seed))
-    (present,) = proxy_runs(store)
+    (present,) = proxy_runs(store.read())
     locked_values = [Decimal(98), Decimal(98), Decimal(98)][: len(values)]
-    (check,) = check_proxies(store, [present.model_copy(update={"values": locked_values})])
+    (check,) = check_proxies(store.read(), [present.model_copy(update={"values": locked_values})])
     assert check.status == "off"
 
 

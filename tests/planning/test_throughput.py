@@ -8,12 +8,12 @@ import pytest
 from sample_records import training_record
 
 from awbench.errors import UserError
+from awbench.planning.protocols import default_way
+from awbench.planning.throughput import choose_device, cost_of_run, throughputs
 from awbench.recipes import IMAGENET_CHANGES, load_recipe
 from awbench.recipes.detection import load_detection_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
-from awbench.reference.throughput import choose_device, cost_of_run, throughputs
-from awbench.reference.ways import default_way
 
 IMAGENET, COCO = default_way("imagenet"), default_way("coco")
 OURS = load_references()
@@ -27,7 +27,7 @@ def store(tmp_path) -> RecordStore:
 
 
 def cost(store, network, way=IMAGENET, device=""):
-    known = throughputs(store, OURS)
+    known = throughputs(store.read(), OURS)
     return cost_of_run(network, way, known, choose_device(known, device))
 
 
@@ -85,7 +85,7 @@ def test_devices_are_never_mixed_and_the_newest_gpu_is_taken(store):
     store.add(training_record("resnet101", dataset="fake", seconds=10))
     store.add(training_record("aw_resnet101", dataset="fake", seconds=30, device="GPU B", finished=LATER))
     store.add(training_record("resnet101", dataset="fake", seconds=500, device="cpu", finished="2026-03-01T00:00:00Z"))
-    known = throughputs(store, OURS)
+    known = throughputs(store.read(), OURS)
     assert choose_device(known) == "GPU B"
     assert cost(store, "resnet101").hours is None
     assert cost(store, "faster_rcnn_resnet101_fpn", COCO).hours is None  # the V100's

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from awbench.records import Record, RecordStore
-from awbench.reference.agreement import judge
+from awbench.gate.locked import LockedCounts, LockedIndex
+from awbench.records import Record, Records
 from awbench.reference.load import References
-from awbench.reference.locked import LockedCounts, LockedIndex
-from awbench.reference.measured import measured
+from awbench.verdicts.agreement import judge
+from awbench.verdicts.evidence import measured
 
 Status = Literal["holds", "off", "not measured"]
 KINDS = ("complexity", "accuracy", "detection", "proxy", "latency")
@@ -72,13 +72,13 @@ def check_complexity(records: Iterable[Record], locked: list[LockedCounts], engi
     return checks
 
 
-def check_published(store: RecordStore, references: References) -> list[Check]:
+def check_published(records: Records, references: References) -> list[Check]:
     """Accuracy and AP: records of published weights or of the same recipe must agree with the published number."""
     checks = []
     for number in [*references.of_kind("accuracy"), *references.of_kind("detection")]:
         if number.network:
             continue
-        found = measured(store, number)
+        found = measured(records, number)
         which = ", ".join(part for part in (number.weights, number.schedule) if part)
         name = f"{number.variant} {number.metric}, {number.source}{f' ({which})' if which else ''}"
         if found is None:

@@ -10,13 +10,13 @@ from typing import Any
 
 from awbench.errors import UserError
 from awbench.recipes import PROTOCOLS
-from awbench.records import Record, RecordStore
+from awbench.records import Record, Records
 from awbench.reference.load import References
-from awbench.reference.measured import IMAGENET_VAL_IMAGES, by_seed, has_default_options
 from awbench.reference.source import CLAIM_DATASETS, METRICS, SETTINGS, Claim, Scatter, Source
-from awbench.reference.statistics import Difference, welch_difference
-from awbench.reference.verdicts import NOT_MEASURED, Outcome, Spread, Verdict, bonferroni, judge_gain
 from awbench.variants import ModelOptions, list_variants, parse_variant
+from awbench.verdicts.evidence import IMAGENET_VAL_IMAGES, by_seed, has_default_options
+from awbench.verdicts.gain import NOT_MEASURED, Outcome, Spread, Verdict, bonferroni, judge_gain
+from awbench.verdicts.statistics import Difference, welch_difference
 
 LEVEL = 0.95
 _VAL_IMAGES = {"imagenet": IMAGENET_VAL_IMAGES, "cifar10": 10_000, "cifar100": 10_000}
@@ -66,9 +66,9 @@ class JudgedClaim:
         return self.claim.url or self.source.url
 
 
-def judge_claims(store: RecordStore, references: References) -> list[JudgedClaim]:
+def judge_claims(records: Records, references: References) -> list[JudgedClaim]:
     """All claims of the references. Those that were measured are corrected for being several (Bonferroni)."""
-    found = [[_find_runs(claim, *names, store) for names in claimed_pairs(claim)] for _, claim in references.claims]
+    found = [[_find_runs(claim, *names, records) for names in claimed_pairs(claim)] for _, claim in references.claims]
     level = bonferroni(LEVEL, sum(any(pair.measured for pair in pairs) for pairs in found))
     return [
         JudgedClaim(
@@ -97,20 +97,20 @@ def claimed_pairs(claim: Claim) -> list[tuple[str, str]]:
     return pairs
 
 
-def _find_runs(claim: Claim, variant: str, over: str, store: RecordStore) -> Pair:
+def _find_runs(claim: Claim, variant: str, over: str, records: Records) -> Pair:
     """The runs of a pair that were trained and evaluated alike; of several ways, the one with the most runs."""
-    treated, baseline = (trained_runs(claim, name, store) for name in (variant, over))
+    treated, baseline = (trained_runs(claim, name, records) for name in (variant, over))
     alike = sorted(set(treated) & set(baseline), key=lambda way: min(len(treated[way]), len(baseline[way])))
     if alike:
         return Pair(variant, over, treated=treated[alike[-1]], baseline=baseline[alike[-1]])
     return Pair(variant, over, unlike=_unlike(treated, baseline) if treated and baseline else "")
 
 
-def trained_runs(claim: Claim, variant: str, store: RecordStore) -> dict[str, tuple[Record, ...]]:
+def trained_runs(claim: Claim, variant: str, records: Records) -> dict[str, tuple[Record, ...]]:
     """way of training -> the runs of a network that count for a claim, one a seed."""
     kind, dataset = METRICS[claim.metric].kind, CLAIM_DATASETS[claim.dataset]
     ways: dict[str, list[Record]] = {}
-    for record in store.load(kind):
+    for record in records.of_kind(kind):
         if record.variant == variant and _counts(record, kind, dataset, claim.metric):
             ways.setdefault(json.dumps(training_way(record), sort_keys=True), []).append(record)
     return {way: tuple(by_seed(runs).values()) for way, runs in ways.items()}

@@ -5,11 +5,11 @@ from decimal import Decimal
 import pytest
 from sample_records import make_record
 
+from awbench.gate.locked import load_locked, off_from_locked
 from awbench.records import Quantity
-from awbench.reference.compare import EQUAL, ComplexityIndex, compare_complexity, equal_to_printed_digits
 from awbench.reference.load import ReferenceNumber
-from awbench.reference.locked import load_locked, off_from_locked
 from awbench.reference.source import ComplexityConvention
+from awbench.verdicts.complexity import EQUAL, ComplexityIndex, compare_complexity, equal_to_printed_digits
 
 CONVOLUTION_LINEAR = {"convolution": 1, "linear": 1}
 

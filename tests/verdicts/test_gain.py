@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from awbench.reference.verdicts import Spread, bonferroni, judge_gain, power_of, runs_for_power
+from awbench.verdicts.gain import Spread, bonferroni, judge_gain, power_of, runs_for_power
 
 CLAIMED, MARGIN, DEVIATION = 1.0, 0.5, 0.25
 STUDIES = 1000

@@ -9,10 +9,10 @@ import pytest
 from sample_records import training_record
 from scipy.stats import binomtest
 
-from awbench.records import Quantity, RecordStore
-from awbench.reference.claims import judge_claims, margin_of
+from awbench.planning.plan import plan
+from awbench.records import Quantity, Records
 from awbench.reference.load import load_references
-from awbench.reference.plan import plan
+from awbench.verdicts.claims import judge_claims, margin_of
 
 OURS = load_references()
 AP_DEVIATION = 0.2  # assumed: no reference says how AP scatters
@@ -21,37 +21,33 @@ CLAIMS = [claim.id for _, claim in OURS.claims]
 SLOW = pytest.mark.slow
 
 
-class Study(RecordStore):
+class Study:
     """The runs of a plan, as records in memory: their values are drawn anew for each study."""
 
     def __init__(self, folder, power: float = POWER) -> None:
-        super().__init__(folder)
-        self.plan = plan(RecordStore(folder), OURS, power, assumed={"box_ap": AP_DEVIATION})
+        self.plan = plan(Records(), OURS, power, assumed={"box_ap": AP_DEVIATION})
         self.pairs = [(step.claim, pair) for step in self.plan.steps for pair in step.claim.pairs]
         self.blanks = {
             name: [training_record(name, seed=seed) for seed in range(pair.runs)]
             for _, pair in self.pairs
             for name in (pair.variant, pair.over)
         }
-        self.records = {}
-
-    def load(self, kind):
-        return self.records.get(kind, [])
+        self.records = []
 
     def draw(self, gains, random) -> None:
         """Train every network of the plan; gains are by the pair's variant."""
-        self.records = {"accuracy": [], "detection": []}
+        self.records = []
         for _, pair in self.pairs:
             for name, gain in ((pair.variant, gains[pair.variant]), (pair.over, 0.0)):
                 values = random.normal(50 + gain, pair.deviation.deviation, pair.runs)
                 for blank, value in zip(self.blanks[name], values, strict=True):
                     metric, unit = ("top1", "percent") if blank.kind == "accuracy" else ("box_ap", "AP points")
                     drawn = {**blank.values, metric: Quantity(value=float(value), unit=unit)}
-                    self.records[blank.kind].append(blank.model_copy(update={"values": drawn}))
+                    self.records.append(blank.model_copy(update={"values": drawn}))
 
-    def runs_of(self, claim, variant, store):
+    def runs_of(self, claim, variant, records):
         """What `trained_runs` finds, without looking for it."""
-        runs = [record for records in self.records.values() for record in records if record.variant == variant]
+        runs = [record for record in self.records if record.variant == variant]
         return {"planned": tuple(runs)} if runs else {}
 
     def gains(self, of_best, of_others):
@@ -69,7 +65,7 @@ def simulate(study, studies, of_best, of_others, wrong, seed=0):
     counts, any_wrong = Counter(), 0
     for _ in range(studies):
         study.draw(gains, random)
-        outcomes = {judged.claim.id: judged.outcome for judged in judge_claims(study, OURS)}
+        outcomes = {judged.claim.id: judged.outcome for judged in judge_claims(Records(study.records), OURS)}
         counts.update(outcomes.items())
         any_wrong += wrong in outcomes.values()
     return counts, any_wrong
@@ -114,7 +110,7 @@ def thousands(tmp_path, monkeypatch):
 
     def make(power: float = POWER) -> Study:
         study = Study(tmp_path, power)
-        monkeypatch.setattr("awbench.reference.claims.trained_runs", study.runs_of)
+        monkeypatch.setattr("awbench.verdicts.claims.trained_runs", study.runs_of)
         return study
 
     return make

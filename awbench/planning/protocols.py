@@ -18,8 +18,8 @@ from awbench.recipes import (
     load_recipe,
 )
 from awbench.records import Record
-from awbench.reference.measured import has_default_options
 from awbench.variants import ModelOptions, classification_name, parse_variant
+from awbench.verdicts.evidence import has_default_options
 
 # So many steps that the first ones, which are slow on a GPU, weigh little; dataset fake has five an epoch.
 _FAKE_EPOCHS, _CIFAR_EPOCHS, _ITERATIONS = 20, 2, 300

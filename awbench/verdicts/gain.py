@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from awbench.reference.statistics import Difference, welch_difference
+from awbench.verdicts.statistics import Difference, welch_difference
 
 Outcome = Literal["reproduced", "contradicted", "inconclusive", "not measured"]
 _MOST_RUNS = 1000

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from awbench.errors import UserError
-from awbench.records import Record, RecordStore
-from awbench.reference.claims import JudgedClaim, Pair, known_spread, margin_of, trained_runs, values_of
+from awbench.planning.protocols import Way, default_way, way_of
+from awbench.records import Record, Records
 from awbench.reference.load import References
-from awbench.reference.measured import by_seed
 from awbench.reference.source import CLAIM_DATASETS, SETTINGS, Claim
-from awbench.reference.verdicts import Spread, bonferroni, runs_for_power
-from awbench.reference.ways import Way, default_way, way_of
 from awbench.variants import ARCHITECTURES, parse_variant
+from awbench.verdicts.claims import JudgedClaim, Pair, known_spread, margin_of, trained_runs, values_of
+from awbench.verdicts.evidence import by_seed
+from awbench.verdicts.gain import Spread, bonferroni, runs_for_power
 
 DEPTH = 101  # what `awbench reproduce` trains
 # Of each network, where nothing says how runs scatter: the least that has a standard deviation.
@@ -137,7 +137,7 @@ class _Recorded:
 class Planner:
     """Plans claims one by one. Attributes: level, of all claims' intervals together; others as of `plan`."""
 
-    store: RecordStore
+    records: Records
     references: References
     power: float
     level: float
@@ -165,7 +165,7 @@ class Planner:
 
     def _recorded(self, claim: Claim, pair: Pair) -> _Recorded:
         names, default = (pair.variant, pair.over), default_way(CLAIM_DATASETS[claim.dataset])
-        sides = [trained_runs(claim, name, self.store) for name in names]
+        sides = [trained_runs(claim, name, self.records) for name in names]
 
         def count(key: str) -> tuple[int, int]:
             numbers = [len(side.get(key, ())) for side in sides]
@@ -212,9 +212,9 @@ class Planner:
     def _backbone(self, claim: Claim, detector: str) -> Run | None:
         """The ImageNet run that gives a detector its backbone; None where one is recorded, or its weights are given."""
         name, way = parse_variant(detector).backbone, default_way("imagenet")
-        if name in self.backbones or trained_runs(claim, detector, self.store):  # these started from some
+        if name in self.backbones or trained_runs(claim, detector, self.records):  # these started from some
             return None
-        for record in self.store.load("accuracy"):
+        for record in self.records.of_kind("accuracy"):
             trained = record.variant == name and record.settings["origin"] == "trained"
             if trained and record.settings["dataset"] == way.dataset and way_of(record) == way:
                 return None

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from awbench.reference.statistics import mean_and_spread, welch_difference
+from awbench.verdicts.statistics import mean_and_spread, welch_difference
 
 
 def test_welch_by_hand():

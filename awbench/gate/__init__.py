@@ -1,0 +1,1 @@
+"""The gate of a CI: what is measured held to what it must be."""

@@ -1,0 +1,1 @@
+"""What to train so that open claims are answered, and what it costs."""
