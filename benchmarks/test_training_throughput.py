@@ -21,13 +21,18 @@ from PIL import Image
 import awbench
 from awbench.attention.aw_convolution import set_strategy
 from awbench.data.datasets import ArrayImages, Split, find_dataset
-from awbench.data.transforms import training_transform
 from awbench.data.views import View
 from awbench.kernels.strategies import AUTO
+from awbench.measure.accuracy import Accuracy
 from awbench.recipes.classification import load_recipe
-from awbench.training import trainer
+from awbench.tasks.classification import Classification, ClassifierTraining
+from awbench.tasks.job import Job
+from awbench.tasks.task import Built
+from awbench.tasks.transforms import training_transform
 from awbench.training.distributed import World
+from awbench.training.execution import Execution
 from awbench.training.loop import Loop
+from awbench.variants import ModelOptions, parse_variant
 
 ROUNDS, STEPS = 7, 6
 
@@ -58,26 +63,20 @@ def test_loop_overhead(benchmark, name, device, noise, sgd_steps, tmp_path, monk
     recipe = load_recipe("cbam", [f"batch_size={count}", f"norm_batch_size={count}", "epochs=1", "optimizer.lr=1e-6"])
     images = ArrayImages(np.zeros((count * STEPS, 8, 8, 3), np.uint8), np.zeros(count * STEPS, np.int64))
     split = Split(images, 1000, "", "")
-    monkeypatch.setattr(trainer.Classification, "batches", lambda self, first_step: itertools.repeat(batch))
-    monkeypatch.setattr(trainer.Classification, "evaluate", lambda self: trainer.Accuracy(1, 1, 1, 0.0))
+    monkeypatch.setattr(ClassifierTraining, "batches", lambda self, first_step: itertools.repeat(batch))
+    monkeypatch.setattr(ClassifierTraining, "evaluate", lambda self: Accuracy(1, 1, 1, 0.0))
     monkeypatch.setattr(Loop, "_save", lambda self: None)
     model = awbench.build(name).to(device)
     set_strategy(model, AUTO)  # as `awbench train` does
     runs = itertools.count()
 
     def loop() -> None:
-        run = trainer.Run(
-            settings={},
-            seed=0,
-            output=tmp_path / str(next(runs)),
-            deterministic=False,
-            recipe=recipe,
-            dataset=find_dataset("imagenet"),
-            train=split,
-            val=split,
-        )
+        job = Job(parse_variant(name), ModelOptions(), "imagenet", None, recipe)
+        task, world = Classification(job, (split, split)), World(0, 1, device)
+        execution = Execution(deterministic=False)
         with torch.enable_grad():
-            trainer.train(run, model, World(0, 1, device))
+            trainable = task.trainable(Built(model), world, 0)
+            Loop(trainable, {}, 0, tmp_path / str(next(runs)), execution, world).run_to_the_end()
 
     bare = sgd_steps(model, batch, STEPS)
     plain, ours, ratio = alternate(bare, loop)

@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--threads {args.threads} is not a number of threads; use 1 or more")
 
     from awbench.cli.latency import threads
+    from awbench.experiments.aw_speed import record_aw_speed
     from awbench.measure.aw_speed import DIRECTIONS, RESNET50_SHAPES, SpeedSettings, check_speed_settings
     from awbench.measure.timing import Goal
-    from awbench.recording_aw_speed import record_aw_speed
     from awbench.report.aw_speed import runs_table
     from awbench.report.formats import render
     from awbench.training.distributed import choose_device

@@ -89,11 +89,11 @@ def device_name() -> str:
 
 def measure_bands(store: RecordStore, latency_bands: list[Any]) -> None:
     """Measure the networks that have a band on this device and no record here that meets it."""
+    from awbench.experiments.measurements import record_latency
     from awbench.gate.bands import band_name, check_latency
     from awbench.gate.checks import HOLDS
     from awbench.measure.latency import LatencySettings
     from awbench.measure.timing import Goal
-    from awbench.recording import record_latency
 
     here = device_name()
     device = "cpu" if here == "cpu" else "cuda"

@@ -76,7 +76,7 @@ Counter = Callable[[RecordStore, Variant, ModelOptions], tuple[Record, bool]]
 
 def _classifier_counter(args: argparse.Namespace) -> Counter:
     def count(store: RecordStore, variant: Variant, options: ModelOptions) -> tuple[Record, bool]:
-        from awbench.recording import record_complexity
+        from awbench.experiments.measurements import record_complexity
 
         if args.image_size and "x" in args.image_size:
             raise UserError(f"--image-size {args.image_size}: {variant.name} is counted on square images, e.g. 224")
@@ -90,7 +90,7 @@ def _detector_counter(args: argparse.Namespace) -> Counter:
     def count(store: RecordStore, variant: Variant, options: ModelOptions) -> tuple[Record, bool]:
         from awbench.detection.complexity import DetectorInput
         from awbench.detection.engine import find_engine
-        from awbench.recording import record_detector_complexity
+        from awbench.experiments.measurements import record_detector_complexity
 
         at = DetectorInput()
         if args.image_size:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import add_json, add_model_options, add_results, model_options, print_json, say
+from awbench.cli.common import add_json, add_model_options, add_results, print_json, say
 from awbench.cli.train import describe, result_object
-from awbench.cli.training_options import add_dataset, add_detection, add_machine, add_recipe, add_recipe_changes
-from awbench.errors import UserError
-from awbench.records import Record, RecordStore
-from awbench.variants import ModelOptions, Variant, parse_variant
+from awbench.cli.training_options import (
+    add_dataset,
+    add_detection,
+    add_machine,
+    add_recipe,
+    add_recipe_changes,
+    is_main_process,
+    job_of,
+)
+from awbench.records import RecordStore
 
 
 def add_parser(commands: Any) -> None:
@@ -43,49 +48,15 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.workers < 0:
-        raise UserError(f"--workers {args.workers} is negative; use 0 or more")
-    variant = parse_variant(args.variant)
-    options = model_options(args, [variant])
-    evaluate = _evaluate_detector if variant.task == "detection" else _evaluate_classifier
-    record, new = evaluate(args, variant, options)
-    if os.environ.get("RANK", "0") != "0":
-        return 0
-    say("evaluated and recorded" if new else f"found in {args.results}, not evaluated again")
-    print_json(result_object(record)) if args.json else print(describe(record))
+    by_name = args.weights.startswith("IMAGENET1K_")
+    job = job_of(args, weights=args.weights if by_name else Path(args.weights))
+
+    from awbench.experiments.runs import evaluate
+    from awbench.training.execution import Execution
+
+    execution = Execution(device=args.device, workers=args.workers)
+    record, new = evaluate(job, RecordStore(args.results), execution, args.force)
+    if is_main_process():
+        say("evaluated and recorded" if new else f"found in {args.results}, not evaluated again")
+        print_json(result_object(record)) if args.json else print(describe(record))
     return 0
-
-
-def _evaluate_classifier(args: argparse.Namespace, variant: Variant, options: ModelOptions) -> tuple[Record, bool]:
-    from awbench.recipes.classification import load_recipe
-    from awbench.training.evaluation import EvaluationJob, evaluate_job
-
-    if args.engine:
-        raise UserError(f"--engine {args.engine} is for detectors; {variant.name} is a classifier")
-    job = EvaluationJob(
-        variant,
-        options,
-        args.dataset or "digits",
-        args.data,
-        load_recipe(args.recipe or "digits-quick", args.changes),
-        args.weights if args.weights.startswith("IMAGENET1K_") else Path(args.weights),
-        args.skip_bad_images,
-    )
-    return evaluate_job(job, RecordStore(args.results), args.device, args.workers, args.force)
-
-
-def _evaluate_detector(args: argparse.Namespace, variant: Variant, options: ModelOptions) -> tuple[Record, bool]:
-    from awbench.detection.job import DetectionJob, evaluate_detector
-    from awbench.recipes import default_recipe, load_detection_recipe
-
-    job = DetectionJob(
-        variant,
-        options,
-        args.engine,
-        args.dataset or "shapes",
-        args.data,
-        load_detection_recipe(args.recipe or default_recipe("detection", args.dataset or "shapes"), args.changes),
-        skip_bad_images=args.skip_bad_images,
-    )
-    store = RecordStore(args.results)
-    return evaluate_detector(job, Path(args.weights), store, args.device, args.workers, args.force)

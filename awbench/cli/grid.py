@@ -13,7 +13,7 @@ LATENCY_SECONDS = 20.0  # of timing for each depth; building and warming up add 
 
 def count_grid(store: RecordStore, cross_check: bool = True) -> list[Record]:
     """Records of the whole classification grid under both stride placements."""
-    from awbench.recording import record_complexity
+    from awbench.experiments.measurements import record_complexity
 
     jobs = [(variant, placement) for placement in STRIDE_PLACEMENTS for variant in list_variants("classification")]
     records, measured = [], 0
@@ -30,7 +30,7 @@ def count_detectors(store: RecordStore) -> list[Record]:
     """Records of every detector with each engine that is installed, under both stride placements where they differ."""
     from awbench.detection.complexity import DetectorInput
     from awbench.detection.engine import ENGINES, has_detectron2
-    from awbench.recording import record_detector_complexity
+    from awbench.experiments.measurements import record_detector_complexity
 
     engines = [engine for engine in ENGINES if engine != "detectron2" or has_detectron2()]
     jobs = [
@@ -52,9 +52,9 @@ def count_detectors(store: RecordStore) -> list[Record]:
 
 def time_grid(store: RecordStore) -> list[Record]:
     """Latency of the ImageNet grid on the device at hand, one run a depth: as many networks as memory holds."""
+    from awbench.experiments.measurements import record_latency
     from awbench.measure.latency import LatencySettings
     from awbench.measure.timing import Goal
-    from awbench.recording import record_latency
     from awbench.training.distributed import choose_device
 
     settings = LatencySettings()

@@ -87,9 +87,9 @@ def run(args: argparse.Namespace) -> int:
     if args.engine and not by_task[1]:
         raise UserError("--engine concerns no variant named: none is a detector")
 
+    from awbench.experiments.measurements import record_latency
     from awbench.measure.latency import LatencySettings, check_settings
     from awbench.measure.timing import Goal
-    from awbench.recording import record_latency
     from awbench.report.formats import render
     from awbench.report.latency import latency_table
     from awbench.training.distributed import choose_device

@@ -29,6 +29,7 @@ from awbench.cli import (
 )
 from awbench.cli.common import Parser, say
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, UserError
+from awbench.experiments.ending import Ending, write_ending
 
 COMMANDS = (
     list_command, complexity, latency, aw_speed, train, eval, sweep, table, plan, report, reproduce, check, regress,
@@ -62,33 +63,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        code, message = int(args.run(args)), ""
     except UserError as error:
-        say(f"awbench: {' '.join(str(error).split())}")
-        return 2
+        code, message = 2, " ".join(str(error).split())
     except CounterDisagreement as error:
-        say(f"awbench: {error}")
-        return 1
+        code, message = 1, str(error)
     except Preempted as stop:
-        say(f"awbench: {stop}; later, run the same command with --resume")
-        return TRY_AGAIN
+        code, message = TRY_AGAIN, f"{stop}; later, run the same command with --resume"
     except BrokenPipeError:  # the reader of stdout left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        code, message = 0, ""
     except OSError as error:
-        say(f"awbench: {error.filename or 'the system'}: {error.strerror or error}; every finished record is intact")
-        return 2
+        code = 2
+        message = f"{error.filename or 'the system'}: {error.strerror or error}; every finished record is intact"
     except KeyboardInterrupt:
-        say("awbench: interrupted; every finished record is kept, the same command goes on from there")
-        return 130
+        code, message = 130, "interrupted; every finished record is kept, the same command goes on from there"
+    except Exception as error:  # a defect of ours is neither "off" nor anybody's input: EX_SOFTWARE of sysexits.h
+        traceback.print_exc()
+        write_ending(Ending(70, f"{type(error).__name__}: {error}"))
+        raise
+    if message:
+        say(f"awbench: {message}")
+    write_ending(Ending(code, message))
+    return code
 
 
 def entry_point() -> None:
-    """The `awbench` script. A defect of ours is neither "off" nor anybody's input: EX_SOFTWARE of sysexits.h."""
+    """The `awbench` script."""
     try:
         code = main()
-    except Exception:
-        traceback.print_exc()
+    except Exception:  # printed by `main`
         code = 70
     sys.exit(code)
 

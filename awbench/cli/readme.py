@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from awbench.recording import record_complexity
+from awbench.experiments.measurements import record_complexity
 from awbench.records import Records, RecordStore
 from awbench.records.atomic import write_bytes, write_text
 from awbench.reference.load import load_references

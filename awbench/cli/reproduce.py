@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from awbench.cli.common import add_json, add_references, add_results, print_json, say
 from awbench.cli.grid import count_detectors, count_grid, time_grid
-from awbench.cli.sweep import backbones_in, torchrun
+from awbench.cli.sweep import backbones_in
+from awbench.cli.training_options import recipe_of
 from awbench.errors import UserError
 from awbench.recipes import IMAGENET_CHANGES, IMAGENET_RECIPE
 from awbench.records import Records, RecordStore
@@ -100,98 +102,89 @@ def demand_folders() -> None:
 
 def train_proxy(store: RecordStore) -> dict[str, str]:
     """Train the proxy grid on digits, a run a core; returns what failed."""
-    from awbench.training.sweep import plan_sweep, run_sweep
-
-    variants = [parse_variant(name, "classification") for name in PROXY_VARIANTS]
-    jobs = plan_sweep(variants, PROXY_SEEDS, ["digits-quick"], "digits", None, store.results.resolve())
-    result = run_sweep(jobs, store, parallel=min(os.cpu_count() or 1, 8), tell=say)
-    say(f"digits (proxy): {len(result.trained)} trained, {len(result.found)} found in {store.results}")
-    return result.failed
-
-
-def train_imagenet(store: RecordStore) -> dict[str, str]:
-    """Train the ImageNet rows where AWBENCH_IMAGENET names the data and there is a GPU; returns what failed."""
-    directory = os.environ.get("AWBENCH_IMAGENET")
-    if not directory:
-        return {}
-    import torch
-
-    from awbench.recipes.classification import load_recipe
-    from awbench.training.sweep import plan_sweep, run_sweep
-
-    gpus = torch.cuda.device_count()
-    if not gpus:
-        say("ImageNet: AWBENCH_IMAGENET is set, but there is no CUDA GPU; its rows stay not measured")
-        return {}
-    variants = [parse_variant(name, "classification") for name in IMAGENET_VARIANTS]
-    recipe = load_recipe(IMAGENET_RECIPE, IMAGENET_CHANGES)
-    processes = min(gpus, recipe.batch_size // recipe.norm_batch_size)
-    jobs = plan_sweep(
-        variants,
-        IMAGENET_SEEDS,
-        [IMAGENET_RECIPE],
-        "imagenet",
-        Path(directory).resolve(),
-        store.results.resolve(),
-        IMAGENET_CHANGES,
-        ["--workers", _workers(processes)],
-    )
-    return run_sweep(jobs, store, launcher=torchrun(processes), processes=processes, tell=say).failed
-
-
-def _workers(processes: int) -> str:
-    """Loading processes for each training process."""
-    return str(max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // processes - 1)))
+    return _train(store, "digits", PROXY_VARIANTS, PROXY_SEEDS, "digits")
 
 
 def train_shapes(store: RecordStore) -> dict[str, str]:
     """Train a pair of detectors on procedural shapes, a run a core; returns what failed."""
-    from awbench.detection.job import plan_detection_sweep
-    from awbench.training.sweep import run_sweep
+    return _train(store, "shapes", SHAPES_VARIANTS, SHAPES_SEEDS, "shapes")
 
-    variants = [parse_variant(name, "detection") for name in SHAPES_VARIANTS]
-    jobs = plan_detection_sweep(variants, SHAPES_SEEDS, "shapes-quick", "shapes", None, store.results.resolve())
-    result = run_sweep(jobs, store, parallel=min(os.cpu_count() or 1, 8), tell=say)
-    say(f"shapes (proxy): {len(result.trained)} trained, {len(result.found)} found in {store.results}")
-    return result.failed
+
+def train_imagenet(store: RecordStore) -> dict[str, str]:
+    """Train the ImageNet rows where AWBENCH_IMAGENET names the data and there is a GPU; returns what failed."""
+    data = _data("AWBENCH_IMAGENET", "ImageNet")
+    if data is None:
+        return {}
+    recipe = IMAGENET_RECIPE, IMAGENET_CHANGES
+    return _train(store, "ImageNet", IMAGENET_VARIANTS, IMAGENET_SEEDS, "imagenet", data, *recipe)
 
 
 def train_coco(store: RecordStore) -> dict[str, str]:
     """Train the COCO rows where AWBENCH_COCO names the data and there is a GPU; returns what failed."""
-    directory = os.environ.get("AWBENCH_COCO")
-    if not directory:
+    data = _data("AWBENCH_COCO", "COCO")
+    if data is None:
         return {}
-    import torch
-
-    from awbench.detection.job import plan_detection_sweep
-    from awbench.recipes.detection import load_detection_recipe
-    from awbench.training.sweep import run_sweep
-
-    gpus = torch.cuda.device_count()
-    if not gpus:
-        say("COCO: AWBENCH_COCO is set, but there is no CUDA GPU; its rows stay not measured")
-        return {}
-    variants = [parse_variant(name, "detection") for name in COCO_VARIANTS]
-    weights = backbone_weights(store, [variant.backbone for variant in variants])
-    for variant in variants:
-        if variant.backbone not in weights:
+    names = {name: parse_variant(name, "detection").backbone for name in COCO_VARIANTS}
+    weights = backbone_weights(store, list(names.values()))
+    for name, backbone in names.items():
+        if backbone not in weights:
             say(
-                f"COCO: {variant.name} stays not measured: it needs ImageNet weights of {variant.backbone}, "
+                f"COCO: {name} stays not measured: it needs ImageNet weights of {backbone}, "
                 "trained with AWBENCH_IMAGENET=DIR or a file of that name in AWBENCH_BACKBONES=DIR"
             )
-    recipe = load_detection_recipe("detectron2-3x")
-    processes = min(gpus, recipe.batch_size // recipe.images_per_part)
-    jobs = plan_detection_sweep(
-        [variant for variant in variants if variant.backbone in weights],
-        COCO_SEEDS,
-        "detectron2-3x",
-        "coco",
-        Path(directory).resolve(),
-        store.results.resolve(),
-        backbone_weights=weights,
-        extra=["--workers", _workers(processes)],
-    )
-    return run_sweep(jobs, store, launcher=torchrun(processes), processes=processes, tell=say).failed
+    able = [name for name, backbone in names.items() if backbone in weights]
+    return _train(store, "COCO", able, COCO_SEEDS, "coco", data, weights=weights)
+
+
+def _data(variable: str, title: str) -> Path | None:
+    """The folder that the environment names, where there is a GPU to train on it."""
+    directory = os.environ.get(variable)
+    if not directory:
+        return None
+    import torch
+
+    if not torch.cuda.device_count():
+        say(f"{title}: {variable} is set, but there is no CUDA GPU; its rows stay not measured")
+        return None
+    return Path(directory).resolve()
+
+
+def _train(
+    store: RecordStore,
+    title: str,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    dataset: str,
+    data: Path | None = None,
+    recipe_name: str | None = None,
+    changes: Sequence[str] = (),
+    weights: Mapping[str, Path] | None = None,
+) -> dict[str, str]:
+    """Train every network with every seed, seeds outermost: on all GPUs, or a run a core; returns what failed."""
+    from awbench.experiments.sweep import plan_runs, run_sweep
+    from awbench.tasks import Job
+
+    if not names:
+        return {}
+    variants = [parse_variant(name) for name in names]
+    recipe = recipe_of(variants[0].task, recipe_name, dataset, changes)
+    jobs = [
+        Job(variant, ModelOptions(), dataset, data, recipe, seed, (weights or {}).get(variant.backbone))
+        for seed in seeds
+        for variant in variants
+    ]
+    cores, argv, parallel, processes = os.cpu_count() or 1, [], 1, 1
+    if data is None:
+        parallel = min(cores, _MOST_WORKERS)
+    else:
+        import torch
+
+        processes = min(torch.cuda.device_count(), recipe.micro_batches)
+        argv = ["--workers", str(max(1, min(_MOST_WORKERS, cores // processes - 1)))]
+    runs = plan_runs(jobs, store.results.resolve(), argv)
+    result = run_sweep(runs, store, parallel, processes, say)
+    say(f"{title}: {len(result.trained)} trained, {len(result.found)} found in {store.results}")
+    return result.failed
 
 
 def backbone_weights(store: RecordStore, names: list[str]) -> dict[str, Path]:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import add_json, add_results, print_json, say
-from awbench.cli.training_options import add_detection, add_recipe_changes
+from awbench.cli.training_options import add_detection, add_recipe_changes, recipe_of
 from awbench.errors import UserError
+from awbench.recipes import default_dataset
 from awbench.records import RecordStore
-from awbench.variants import parse_variant
+from awbench.variants import ModelOptions, parse_variant
 
 if TYPE_CHECKING:
-    from awbench.training.sweep import SweepJob
+    from awbench.tasks import Job
 
+_QUICK = {"classification": "digits-quick", "detection": "shapes-quick"}
 _WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".pkl")
 
 
@@ -57,14 +59,16 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.parallel < 1 or args.processes < 1 or args.workers < 0:
         raise UserError("--parallel and --processes must be at least 1, --workers at least 0")
-    from awbench.training.sweep import run_sweep, submit_sweep
+    jobs = _jobs(args)
+
+    from awbench.experiments.sweep import plan_runs, run_sweep, submit_sweep
 
     store = RecordStore(args.results)
-    jobs = _plan(args)
+    runs = plan_runs(jobs, args.results.resolve(), ["--workers", str(args.workers)])
     if args.cluster:
-        result = submit_sweep(jobs, store, args.cluster, _cluster_parameters(args.cluster_set), say)
+        result = submit_sweep(runs, store, args.cluster, _cluster_parameters(args.cluster_set), say)
     else:
-        result = run_sweep(jobs, store, args.parallel, torchrun(args.processes), args.processes, say)
+        result = run_sweep(runs, store, args.parallel, args.processes, say)
     say(f"{len(result.trained)} trained, {len(result.found)} found, {len(result.failed)} failed")
     if args.json:
         print_json({"trained": result.trained, "found": result.found, "failed": result.failed})
@@ -74,41 +78,28 @@ def run(args: argparse.Namespace) -> int:
     return 2 if result.failed else 0
 
 
-def _plan(args: argparse.Namespace) -> list[SweepJob]:
-    from awbench.detection.job import plan_detection_sweep
-    from awbench.training.sweep import plan_sweep
+def _jobs(args: argparse.Namespace) -> list[Job]:
+    """Seeds outermost: after each round every variant has one run more."""
+    from awbench.tasks import Job
 
     variants = [parse_variant(name) for name in args.variant]
-    tasks = {variant.task for variant in variants}
-    if len(tasks) > 1:
+    task = variants[0].task
+    if any(variant.task != task for variant in variants):
         raise UserError(f"{args.variant[0]} and others are of different tasks; sweep classifiers and detectors apart")
-    data, results = args.data.resolve() if args.data else None, args.results.resolve()
-    extra = ["--workers", str(args.workers)]
-    if tasks == {"classification"}:
-        if args.engine or args.backbones:
-            raise UserError("--engine and --backbones are for detectors; the variants named are classifiers")
-        recipes = args.recipes or ["digits-quick"]
-        return plan_sweep(variants, args.seeds, recipes, args.dataset or "digits", data, results, args.changes, extra)
+    if task == "classification" and (args.engine or args.backbones):
+        raise UserError("--engine and --backbones are for detectors; the variants named are classifiers")
+    dataset, data = args.dataset or default_dataset(task), args.data.resolve() if args.data else None
+    recipes = [recipe_of(task, name, dataset, args.changes) for name in args.recipes or [_QUICK[task]]]
     names = [variant.backbone for variant in variants]
     weights = backbones_in(args.backbones, names) if args.backbones else {}
     missing = [name for name in names if name not in weights] if args.backbones else []
     if missing:
         raise UserError(f"{args.backbones} has no weights of {', '.join(missing)}; expected e.g. {missing[0]}.pth")
     return [
-        job
-        for recipe in args.recipes or ["shapes-quick"]
-        for job in plan_detection_sweep(
-            variants,
-            args.seeds,
-            recipe,
-            args.dataset or "shapes",
-            data,
-            results,
-            engine=args.engine,
-            changes=args.changes,
-            backbone_weights=weights,
-            extra=extra,
-        )
+        Job(variant, ModelOptions(), dataset, data, recipe, seed, weights.get(variant.backbone), engine=args.engine)
+        for seed in args.seeds
+        for recipe in recipes
+        for variant in variants
     ]
 
 
@@ -122,15 +113,6 @@ def backbones_in(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         raise UserError(f"{folder} is not a folder; give the one that holds ImageNet weights such as resnet101.pth")
     candidates = ((name, folder / f"{name}{ending}") for name in names for ending in reversed(_WEIGHT_FILES))
     return {name: path.resolve() for name, path in candidates if path.is_file()}
-
-
-def torchrun(processes: int) -> list[str]:
-    """The words that start a run in so many processes on this machine; none for one."""
-    if processes == 1:
-        return []
-    import sys
-
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
 
 
 def _cluster_parameters(words: list[str]) -> dict[str, Any]:

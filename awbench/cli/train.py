@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import add_json, add_model_options, add_results, aw_options_help, model_options, print_json, say
-from awbench.cli.training_options import add_dataset, add_detection, add_machine, add_recipe, add_recipe_changes
+from awbench.cli.common import add_json, add_model_options, add_results, aw_options_help, print_json, say
+from awbench.cli.training_options import (
+    add_dataset,
+    add_detection,
+    add_machine,
+    add_recipe,
+    add_recipe_changes,
+    is_main_process,
+    job_of,
+)
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
-from awbench.variants import ModelOptions, Variant, parse_variant
 
 _PLAIN_PROGRESS_SECONDS = 30.0
 
@@ -62,78 +68,39 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.workers < 0:
-        raise UserError(f"--workers {args.workers} is negative; use 0 or more")
-    variant = parse_variant(args.variant)
-    options = model_options(args, [variant])
-    with _watch(args.variant) as watch:
-        settings = {
-            "device": args.device,
-            "resume": args.resume,
-            "workers": args.workers,
-            "checkpoint_seconds": args.checkpoint_seconds,
-            "deterministic": args.deterministic,
-            "aw_strategy": args.aw_strategy,
-            "watch": watch,
-        }
-        train = _train_detector if variant.task == "detection" else _train_classifier
-        record, new = train(args, variant, options, settings)
-    if _is_main():
+    job = job_of(args, seed=args.seed, initial_weights=args.init_weights)
+    if args.compile and job.variant.task == "detection":
+        raise UserError(f"--compile is for classifiers; {job.variant.name}'s shapes change with every image")
+
+    from awbench.experiments.ending import Ending, write_ending
+    from awbench.experiments.runs import train
+    from awbench.training.execution import Execution
+
+    if is_main_process() and job.recipe.lr_scaled_by != 1:
+        scale = f"{job.recipe.lr_scaled_by:g} to {job.recipe.lr:g}"
+        say(f"batch {job.recipe.batch_size}: learning rate scaled by {scale} (linear-scaling rule)")
+    with _progress(args.variant) as on_progress:
+        execution = Execution(
+            device=args.device,
+            workers=args.workers,
+            output=args.output,
+            resume=args.resume,
+            checkpoint_seconds=args.checkpoint_seconds,
+            deterministic=args.deterministic,
+            compile=args.compile,
+            aw_strategy=args.aw_strategy,
+            on_progress=on_progress,
+        )
+        record, new = train(job, RecordStore(args.results), execution)
+    if is_main_process():
+        write_ending(Ending(0, new=new))
         say("trained and recorded" if new else f"found in {args.results}, not trained again")
         print_json(result_object(record)) if args.json else print(describe(record))
     return 0
 
 
-def _train_classifier(
-    args: argparse.Namespace, variant: Variant, options: ModelOptions, settings: dict[str, Any]
-) -> tuple[Record, bool]:
-    from awbench.recipes.classification import load_recipe
-    from awbench.training.job import TrainingJob, train_job
-
-    if args.engine:
-        raise UserError(f"--engine {args.engine} is for detectors; {variant.name} is a classifier")
-    recipe = load_recipe(args.recipe or "digits-quick", args.changes)
-    _say_scaling(recipe.batch_size, recipe.lr_scaled_by, recipe.lr)
-    dataset = args.dataset or "digits"
-    job = TrainingJob(variant, options, dataset, args.data, recipe, args.seed, args.init_weights, args.skip_bad_images)
-    return train_job(job, RecordStore(args.results), args.output, compile=args.compile, **settings)
-
-
-def _train_detector(
-    args: argparse.Namespace, variant: Variant, options: ModelOptions, settings: dict[str, Any]
-) -> tuple[Record, bool]:
-    from awbench.detection.job import DetectionJob, train_detector
-    from awbench.recipes import default_recipe, load_detection_recipe
-
-    if args.compile:
-        raise UserError(f"--compile is for classifiers; {variant.name}'s shapes change with every image")
-    recipe = load_detection_recipe(args.recipe or default_recipe("detection", args.dataset or "shapes"), args.changes)
-    _say_scaling(recipe.batch_size, recipe.lr_scaled_by, recipe.optimizer.lr * recipe.lr_scaled_by)
-    job = DetectionJob(
-        variant,
-        options,
-        args.engine,
-        args.dataset or "shapes",
-        args.data,
-        recipe,
-        args.seed,
-        args.init_weights,
-        args.skip_bad_images,
-    )
-    return train_detector(job, RecordStore(args.results), args.output, **settings)
-
-
-def _is_main() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _say_scaling(batch_size: int, scale: float, lr: float) -> None:
-    if _is_main() and scale != 1:
-        say(f"batch {batch_size}: learning rate scaled by {scale:g} to {lr:g} (linear-scaling rule)")
-
-
 @contextmanager
-def _watch(name: str) -> Iterator[Callable[[Any], None]]:
+def _progress(name: str) -> Iterator[Callable[[Any], None]]:
     """A bar on a terminal, or a plain line after an evaluation, and in between now and then, elsewhere."""
     if not sys.stderr.isatty():
         last = time.monotonic()

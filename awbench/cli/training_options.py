@@ -1,9 +1,20 @@
-"""Options that `train`, `eval` and `sweep` share."""
+"""Options that `train`, `eval` and `sweep` share, and the job that they describe."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from awbench.cli.common import model_options
+from awbench.errors import UserError
+from awbench.recipes import DetectionRecipe, Recipe, default_dataset, default_recipe, load_detection_recipe, load_recipe
+from awbench.variants import Task, parse_variant
+
+if TYPE_CHECKING:
+    from awbench.tasks import Job
 
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
@@ -49,3 +60,35 @@ def add_recipe_changes(parser: argparse.ArgumentParser) -> None:
 def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="{auto,cpu,cuda}", help="default: auto")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="loading processes; never change a result")
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks for all that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def recipe_of(task: Task, name: str | None, dataset: str, changes: Sequence[str]) -> Recipe | DetectionRecipe:
+    """The recipe of a name, or the dataset's own, with its changes."""
+    load: Any = load_detection_recipe if task == "detection" else load_recipe
+    recipe: Recipe | DetectionRecipe = load(name or default_recipe(task, dataset), changes)
+    return recipe
+
+
+def job_of(args: argparse.Namespace, **fields: Any) -> Job:
+    """The job of `train` and `eval`. `fields` are those of one of the two."""
+    from awbench.tasks import Job
+
+    if args.workers < 0:
+        raise UserError(f"--workers {args.workers} is negative; use 0 or more")
+    variant = parse_variant(args.variant)
+    dataset = args.dataset or default_dataset(variant.task)
+    return Job(
+        variant,
+        model_options(args, [variant]),
+        dataset,
+        args.data,
+        recipe_of(variant.task, args.recipe, dataset, args.changes),
+        engine=args.engine,
+        skip_bad_images=args.skip_bad_images,
+        **fields,
+    )

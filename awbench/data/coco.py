@@ -1,4 +1,4 @@
-"""The detection datasets, in COCO's format: what each is, and how it is opened.
+"""Detection data in COCO's format, read and checked.
 
 The layout is COCO 2017's: DIR/annotations/instances_{train,val}2017.json, and the images in DIR/{train,val}2017/.
 Whatever is wrong with the files is said on opening, before any training; only the pixels are left to decoding.
@@ -12,17 +12,13 @@ import os
 import reprlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from awbench.errors import UserError, suggestion
-
-COCO_IMAGES = {"train": 118_287, "val": 5_000}
-# 80 of the 91 categories of the COCO paper were annotated for detection; the others left gaps.
-COCO_CATEGORY_IDS = frozenset(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+from awbench.errors import UserError
 
 _OUTSIDE_PIXELS = 1.0  # COCO's polygons are rounded to hundredths, and other tools count pixels from 1
 _SMALLEST_SIDE = 1e-5  # Detectron2's filter_empty_instances
@@ -71,57 +67,6 @@ class DetectionSplit:
     description: str
     complete: bool = True
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class DetectionDataset:
-    """A detection dataset the command line knows.
-
-    Attributes:
-        title: its name in the literature.
-        needs_directory: whether `--data` must be given.
-        proxy: what a result on it does not say, or "" for a benchmark of the field.
-        open_split: (directory, "train" or "val") -> DetectionSplit.
-    """
-
-    title: str
-    needs_directory: bool
-    proxy: str
-    open_split: Callable[[Path | None, str], DetectionSplit] = field(repr=False)
-
-
-def open_detection_split(name: str, directory: Path | None, split: str) -> DetectionSplit:
-    """Open one split of a detection dataset.
-
-    Args:
-        name: a key of `DETECTION_DATASETS`.
-        directory: where its files lie; for "shapes" also where they are made, None for the user's cache.
-        split: "train" or "val".
-
-    Raises:
-        UserError: no such dataset, the directory is missing, or its files are not whole and consistent.
-    """
-    dataset = find_detection_dataset(name)
-    if split not in COCO_IMAGES:
-        raise UserError(f"split {split!r} is not known; the splits are train and val")
-    if dataset.needs_directory:
-        if directory is None:
-            raise UserError(f"dataset {name} needs its files: give their folder with --data DIR")
-        if not directory.is_dir():
-            raise UserError(f"--data {directory} is not a folder; give the folder that holds {dataset.title}")
-    return dataset.open_split(directory, split)
-
-
-def find_detection_dataset(name: str) -> DetectionDataset:
-    """The detection dataset of a name.
-
-    Raises:
-        UserError: no such dataset.
-    """
-    if name not in DETECTION_DATASETS:
-        close, known = suggestion(name, DETECTION_DATASETS), ", ".join(DETECTION_DATASETS)
-        raise UserError(f"detection dataset {name!r} is not known{close} Known: {known}.")
-    return DETECTION_DATASETS[name]
 
 
 def annotation_path(directory: Path, split: str) -> Path:
@@ -265,7 +210,7 @@ def _refuse(path: Path, what: str, found: Sequence[Any]) -> None:
         raise UserError(f"{path} has {len(found):,} {what}; the first: {first}; there must be none")
 
 
-def _read_split(directory: Path, split: str) -> DetectionSplit:
+def read_split(directory: Path, split: str) -> DetectionSplit:
     """A split of the standard layout; its description is for the caller to say."""
     path, folder = annotation_path(directory, split), image_folder(directory, split)
     for wanted, is_there in ((path, path.is_file()), (folder, folder.is_dir())):
@@ -307,36 +252,3 @@ def _read_split(directory: Path, split: str) -> DetectionSplit:
         description="",
         notes=(f"{without_area:,} boxes without area left out",) if without_area else (),
     )  # fmt: skip
-
-
-def _open_coco(directory: Path | None, split: str) -> DetectionSplit:
-    assert directory is not None
-    opened = _read_split(directory, split)
-    count = len(opened.images)
-    if opened.categories.keys() != COCO_CATEGORY_IDS:
-        what = f"data in COCO's format with {len(opened.categories)} categories, not COCO's 80"
-        return replace(opened, description=f"{what}: {split}, {count:,} images", complete=False)
-    complete = count == COCO_IMAGES[split]
-    title = f"COCO {split}2017" if complete else f"subset of COCO {split}2017"
-    return replace(opened, description=f"{title}, {count:,} images", complete=complete)
-
-
-def _open_shapes(directory: Path | None, split: str) -> DetectionSplit:
-    from awbench.data.shapes import CATEGORIES, default_shapes_directory, provide_shapes
-
-    directory = directory or default_shapes_directory()
-    provide_shapes(directory)
-    opened = _read_split(directory, split)
-    if opened.categories != CATEGORIES:
-        names = ", ".join(list(opened.categories.values())[:5])
-        raise UserError(f"{opened.annotations} has the categories {names}, ...; these are not the procedural shapes")
-    return replace(opened, description=f"procedural shapes {split}, {len(opened.images):,} images")
-
-
-DETECTION_DATASETS: dict[str, DetectionDataset] = {
-    "coco": DetectionDataset("COCO 2017", True, "", _open_coco),
-    "shapes": DetectionDataset(
-        "procedural shapes", False,
-        "procedural shapes: a proxy that shows the path works, not evidence on COCO", _open_shapes,
-    ),
-}  # fmt: skip

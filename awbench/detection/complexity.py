@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from awbench.data.coco import COCO_CATEGORY_IDS
+from awbench.data.detection_datasets import COCO_CATEGORY_IDS
 from awbench.data.pixels import IMAGENET_RGB
 from awbench.detection.engine import CountedDetector, Detector, Engine
 from awbench.errors import UserError

@@ -1,7 +1,14 @@
 """How networks are trained and evaluated, as data: recipes, the default one of each dataset, protocol numbers."""
 
 from awbench.recipes.classification import Recipe, load_recipe
-from awbench.recipes.defaults import CIFAR_RECIPE, IMAGENET_CHANGES, IMAGENET_RECIPE, PROTOCOLS, default_recipe
+from awbench.recipes.defaults import (
+    CIFAR_RECIPE,
+    IMAGENET_CHANGES,
+    IMAGENET_RECIPE,
+    PROTOCOLS,
+    default_dataset,
+    default_recipe,
+)
 from awbench.recipes.detection import DetectionRecipe, load_detection_recipe
 
 __all__ = [
@@ -11,6 +18,7 @@ __all__ = [
     "PROTOCOLS",
     "DetectionRecipe",
     "Recipe",
+    "default_dataset",
     "default_recipe",
     "load_detection_recipe",
     "load_recipe",

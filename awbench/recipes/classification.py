@@ -84,6 +84,11 @@ class Recipe(BaseRecipe):
         return self.model_dump(mode="json", exclude=set(DESCRIPTIVE))
 
     @property
+    def micro_batches(self) -> int:
+        """Of a step: so many processes can share it."""
+        return self.batch_size // self.norm_batch_size
+
+    @property
     def lr(self) -> float:
         """The peak learning rate in force."""
         return self.optimizer.lr * self.lr_scaled_by

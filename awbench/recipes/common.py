@@ -42,17 +42,23 @@ class BaseRecipe(Strict):
     source: str
     standing: Literal["primary", "secondary", "recalled", "chosen"]
     note: str = ""
+    _file: str = PrivateAttr("")
     _changes: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def file(self) -> str:
+        """What `--recipe` takes for the recipe before its changes: a name of the project's, or a path."""
+        return self._file or self.name
 
     @property
     def changes(self) -> tuple[str, ...]:
         """How its values were changed from the file's, as `--set` takes them."""
         return self._changes
 
-    def with_changes(self, changes: Sequence[str]) -> Self:
-        """The same recipe, saying that it was changed so."""
+    def read_from(self, file: str, changes: Sequence[str]) -> Self:
+        """The same recipe, saying where its values come from."""
         copy = self.model_copy()
-        copy._changes = tuple(changes)
+        copy._file, copy._changes = file, tuple(changes)
         return copy
 
 
@@ -87,7 +93,7 @@ def read_recipe(
     original = _validate(form, data, str(path))
     changed = {_apply(data, change) for change in changes}
     recipe = _validate(form, data, f"--set {' '.join(changes)}") if changed else original
-    return original, recipe.with_changes(changes), changed
+    return original, recipe.read_from(name, changes), changed
 
 
 def _validate(form: type[RecipeT], data: Any, where: str) -> RecipeT:

@@ -99,6 +99,11 @@ class DetectionRecipe(BaseRecipe):
         return self.model_dump(mode="json", exclude={*DESCRIPTIVE, "evaluate_every"})
 
     @property
+    def micro_batches(self) -> int:
+        """Of a step: so many processes can share it."""
+        return self.batch_size // self.images_per_part
+
+    @property
     def lr(self) -> float:
         """The peak learning rate in force."""
         return self.optimizer.lr * self.lr_scaled_by
@@ -138,4 +143,4 @@ def load_detection_recipe(name: str, changes: Sequence[str] = ()) -> DetectionRe
             value = place[last]
             scaled = [max(1, round(step / scale)) for step in (value if isinstance(value, tuple) else [value])]
             place[last] = sorted(set(scaled)) if isinstance(value, tuple) else scaled[0] if value else 0
-    return DetectionRecipe.model_validate(data).with_changes(changes)
+    return DetectionRecipe.model_validate(data).read_from(name, changes)

@@ -1,6 +1,6 @@
 """The training loop: exact to resume, the same result on any number of processes.
 
-What is trained, a classifier or a detector, is a `Task`; what every run must survive is here.
+What is trained, a classifier or a detector, is a `Trainable`; what every run must survive is here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -23,6 +23,7 @@ from awbench.errors import Preempted, UserError
 from awbench.recipes.common import Optimizer
 from awbench.training.checkpoint import Checkpoints, demand_same_run
 from awbench.training.distributed import World
+from awbench.training.execution import Execution, Progress
 from awbench.training.metrics import MetricsLog
 from awbench.training.norms import RunningStatistics
 
@@ -32,30 +33,7 @@ BatchT = TypeVar("BatchT")
 ResultT = TypeVar("ResultT")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """What every training run has.
-
-    Attributes:
-        settings: everything that determines its result, as plain JSON values; a run is only resumed with the same.
-        seed: of weights, order, augmentation and sampling.
-        output: folder of its checkpoints and metrics.
-        workers: loading processes for each training process; never changes the result.
-        checkpoint_seconds: a checkpoint at least this often, and one after every evaluation.
-        deterministic: only algorithms that give the same bits every time.
-        compile: whether the network goes through torch.compile.
-    """
-
-    settings: dict[str, Any]
-    seed: int
-    output: Path
-    workers: int = 0
-    checkpoint_seconds: float = 600.0
-    deterministic: bool = True
-    compile: bool = False
-
-
-class Task(Protocol[BatchT, ResultT]):
+class Trainable(Protocol[BatchT, ResultT]):
     """What a loop trains: a network, its data and its evaluation.
 
     Attributes:
@@ -119,17 +97,6 @@ class State:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What a watcher is told after a step: finished and total steps, of images a second and the loss of late."""
-
-    step: int
-    steps: int
-    evaluate_every: int
-    images_per_s: float
-    loss: float | None
-
-
-@dataclass(frozen=True)
 class Finished(Generic[ResultT]):
     """A finished run: its final evaluation, and its state."""
 
@@ -138,25 +105,30 @@ class Finished(Generic[ResultT]):
 
 
 class Loop(Generic[BatchT, ResultT]):
-    """Trains a task to its end, from the start or from the newest checkpoint.
+    """Trains to the end, from the start or from the newest checkpoint.
 
     Args:
         task: what to train.
-        run: its settings.
+        identity: everything that determines its result, as plain JSON values; a run is only resumed with the same.
+        seed: of weights, order, augmentation and sampling.
+        output: folder of its checkpoints and metrics.
+        execution: how; its device is the world's.
         world: the processes that share it.
-        watch: called on the main process after each step.
     """
 
     def __init__(
         self,
-        task: Task[BatchT, ResultT],
-        run: RunSettings,
+        task: Trainable[BatchT, ResultT],
+        identity: dict[str, Any],
+        seed: int,
+        output: Path,
+        execution: Execution,
         world: World,
-        watch: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
-        self.task, self.run, self.world, self.watch = task, run, world, watch
+        self.task, self.identity, self.seed, self.output = task, identity, seed, output
+        self.execution, self.world = execution, world
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=task.precision == "float16")
-        self.checkpoints = Checkpoints(run.output / "checkpoints")
+        self.checkpoints = Checkpoints(output / "checkpoints")
         self.statistics = RunningStatistics(task.model, task.parts, world)
         self.state = State()
         self.loss_names: list[str] = []
@@ -164,21 +136,21 @@ class Loop(Generic[BatchT, ResultT]):
         # On a GPU, looking at a loss or asking the others waits for the device: not every step.
         self.look_every = 1 if world.device.type == "cpu" else 8
 
-    def run_to_the_end(self, resume: bool = False) -> Finished[ResultT]:
+    def run_to_the_end(self) -> Finished[ResultT]:
         """Train.
 
-        Args:
-            resume: go on from the newest checkpoint, if there is one.
-
         Raises:
-            UserError: the output folder holds another run, or this one and `resume` is false; the
+            UserError: the output folder holds another run, or this one and it is not to be resumed; the
                 loss is not finite; an image cannot be decoded.
             Preempted: SIGTERM came; the run is saved.
             OSError: a checkpoint could not be written; the earlier ones are intact.
         """
-        with _deterministic(self.run.deterministic), self._stop_on_sigterm():
-            self._restore(resume)
-            self.log = MetricsLog(self.run.output, self.state.step) if self.world.is_main else None
+        deterministic = self.execution.deterministic
+        if deterministic is None:
+            deterministic = self.world.device.type == "cpu"
+        with _deterministic(deterministic), self._stop_on_sigterm():
+            self._restore()
+            self.log = MetricsLog(self.output, self.state.step) if self.world.is_main else None
             try:
                 result = self._train()
             finally:
@@ -186,16 +158,16 @@ class Loop(Generic[BatchT, ResultT]):
                     self.log.close()
             return Finished(result, self.state)
 
-    def _restore(self, resume: bool) -> None:
-        found = self.checkpoints.load_newest() if resume else None
-        if not resume and self.checkpoints.paths():
+    def _restore(self) -> None:
+        found = self.checkpoints.load_newest() if self.execution.resume else None
+        if not self.execution.resume and self.checkpoints.paths():
             raise UserError(
-                f"{self.run.output} already holds a run; add --resume to go on with it, or give another --output"
+                f"{self.output} already holds a run; add --resume to go on with it, or give another --output"
             )
         if found is None:
             return
         step, saved = found
-        demand_same_run(saved["settings"], self.run.settings, self.run.output)
+        demand_same_run(saved["settings"], self.identity, self.output)
         self.task.model.load_state_dict(saved["model"])
         self.task.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])
@@ -216,7 +188,7 @@ class Loop(Generic[BatchT, ResultT]):
                 "optimizer": self.task.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
                 "state": json.dumps(asdict(self.state)),
-                "settings": json.dumps(self.run.settings),
+                "settings": json.dumps(self.identity),
             },
         )
 
@@ -270,10 +242,12 @@ class Loop(Generic[BatchT, ResultT]):
             if world.is_main:
                 elapsed = max(time.monotonic() - logged, 1e-9)
                 recent = (state.step - logged_step) * task.images_per_step / elapsed
-                self.watch(Progress(state.step, task.steps, task.evaluate_every, recent, state.late_loss))
+                self.execution.on_progress(
+                    Progress(state.step, task.steps, task.evaluate_every, recent, state.late_loss)
+                )
             stop = look and world.any(self.stop_asked)
             # Before an evaluation too: it may take longer than a cluster leaves between asking and killing.
-            if stop or self._evaluation_is_due() or time.monotonic() - saved > self.run.checkpoint_seconds:
+            if stop or self._evaluation_is_due() or time.monotonic() - saved > self.execution.checkpoint_seconds:
                 paused = time.monotonic()
                 state.interval = interval.tolist()
                 self._save()
@@ -281,7 +255,7 @@ class Loop(Generic[BatchT, ResultT]):
                 started += saved - paused
             if stop and state.step < task.steps:
                 world.barrier()
-                raise Preempted(f"stopped after step {state.step} of {task.steps}; saved in {self.run.output}")
+                raise Preempted(f"stopped after step {state.step} of {task.steps}; saved in {self.output}")
 
     def _evaluation_is_due(self) -> bool:
         step = self.state.step
@@ -293,7 +267,7 @@ class Loop(Generic[BatchT, ResultT]):
         if self.world.size > 1:
             device_ids = [self.world.device.index] if self.world.device.type == "cuda" else None
             model = nn.parallel.DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
-        compiled: Any = torch.compile(model) if self.run.compile else model
+        compiled: Any = torch.compile(model) if self.execution.compile else model
         return compiled
 
     def _step(self, parallel: nn.Module, batches: Iterator[BatchT], step: int) -> Tensor:
@@ -315,7 +289,7 @@ class Loop(Generic[BatchT, ResultT]):
                 quiet = parallel.no_sync()  # type: ignore[operator]  # DistributedDataParallel's
             with quiet:
                 with autocast(task.precision, world.device), self._plain_errors(step):
-                    losses = task.losses(parallel, batch, derive_seed("part", self.run.seed, step, part))
+                    losses = task.losses(parallel, batch, derive_seed("part", self.seed, step, part))
                 total = torch.stack(list(losses.values())).sum()
                 self.scaler.scale(total * scale).backward()
             self.loss_names = self.loss_names or list(losses)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from coco_files import make_truth, write_coco
 
-from awbench.data import coco
-from awbench.data.coco import DETECTION_DATASETS, find_detection_dataset, open_detection_split, read_annotations
+from awbench.data import detection_datasets
+from awbench.data.coco import read_annotations
+from awbench.data.detection_datasets import DETECTION_DATASETS, find_detection_dataset, open_detection_split
 from awbench.errors import UserError
 
 TRUTH = make_truth(
@@ -77,21 +78,23 @@ def test_the_digest_changes_with_the_file(tmp_path):
 @pytest.mark.parametrize(
     "categories, whole, description, complete",
     [
-        (sorted(coco.COCO_CATEGORY_IDS), 3, "COCO val2017, 3 images", True),
-        (sorted(coco.COCO_CATEGORY_IDS), 5_000, "subset of COCO val2017, 3 images", False),
+        (sorted(detection_datasets.COCO_CATEGORY_IDS), 3, "COCO val2017, 3 images", True),
+        (sorted(detection_datasets.COCO_CATEGORY_IDS), 5_000, "subset of COCO val2017, 3 images", False),
         ((1, 4, 9), 3, "data in COCO's format with 3 categories, not COCO's 80: val, 3 images", False),
     ],
 )
 def test_a_subset_or_other_data_does_not_pass_for_coco(categories, whole, description, complete, tmp_path, monkeypatch):
-    monkeypatch.setitem(coco.COCO_IMAGES, "val", whole)
+    monkeypatch.setitem(detection_datasets.COCO_IMAGES, "val", whole)
     write_coco(tmp_path, make_truth([], categories=categories))
     split = open_detection_split("coco", tmp_path, "val")
     assert (split.description, split.complete) == (description, complete)
 
 
 def test_coco_has_80_categories():
-    assert len(coco.COCO_CATEGORY_IDS) == 80  # 91 less those that the paper lists and the files do not have
-    assert max(coco.COCO_CATEGORY_IDS) == 90
+    assert (
+        len(detection_datasets.COCO_CATEGORY_IDS) == 80
+    )  # 91 less those that the paper lists and the files do not have
+    assert max(detection_datasets.COCO_CATEGORY_IDS) == 90
 
 
 @pytest.mark.parametrize(

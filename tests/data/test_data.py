@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from awbench.data.datasets import DATASETS, ImageDecodeError, ImageFiles, find_dataset, open_split
-from awbench.data.transforms import evaluation_transform, training_transform
 from awbench.data.views import EvaluationOrder, TrainingOrder, View, make_loader
 from awbench.errors import UserError
 from awbench.recipes.classification import load_recipe
+from awbench.tasks.transforms import evaluation_transform, training_transform
 
 
 def test_digits_are_split_once_and_for_all():

@@ -11,7 +11,8 @@ from coco_files import make_truth, write_coco
 from PIL import Image
 
 from awbench.data import shapes
-from awbench.data.coco import annotation_path, open_detection_split, read_annotations
+from awbench.data.coco import annotation_path, read_annotations
+from awbench.data.detection_datasets import open_detection_split
 from awbench.data.shapes import CATEGORIES, default_shapes_directory, draw, provide_shapes, write_shapes
 from awbench.errors import UserError
 from awbench.measure.average_precision import measure_average_precision

@@ -16,7 +16,7 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
-from awbench.data.coco import COCO_CATEGORY_IDS, open_detection_split
+from awbench.data.detection_datasets import COCO_CATEGORY_IDS, open_detection_split
 from awbench.data.detection_views import DetectionSample
 from awbench.data.pixels import CAFFE_BGR
 from awbench.detection.detectron2 import ENGINE, add_awbench_config, configuration

@@ -7,8 +7,10 @@ import sys
 import pytest
 from sample_records import make_record
 
+from awbench.experiments import sweep as sweeps
+from awbench.experiments.ending import VARIABLE, Ending, read_ending, write_ending
+from awbench.experiments.sweep import PlannedRun, run_sweep
 from awbench.records import RecordStore
-from awbench.training.sweep import SweepJob, _reason, run_sweep
 
 QUICK = ("--set", "epochs=1", "--set", "batch_size=256", "--set", "norm_batch_size=256")
 
@@ -80,27 +82,48 @@ def test_bad_input(words, message, awbench):
     assert "Traceback" not in err
 
 
-def test_the_reason_of_a_failed_run_is_our_line_and_not_torchruns_report():
-    report = "awbench: no such thing\n=====\n  exitcode  : 2 (pid: 7)\n=====\n"
-    assert _reason(report) == "awbench: no such thing"
-    assert _reason("") == "no output"
+def test_the_first_process_that_ends_says_why_and_an_exit_code_does_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "end.json"))
+    write_ending(Ending(2, "no such thing"))
+    write_ending(Ending(75, "stopped by torchrun, because of the other"))
+    ending = read_ending(tmp_path / "end.json", 1)
+    assert (ending.code, ending.message) == (2, "no such thing") and not list(tmp_path.iterdir())
+    assert read_ending(tmp_path / "end.json", -9).message == "killed by signal 9"
 
 
-def test_a_run_that_torchrun_says_was_preempted_is_started_again(tmp_path, root):
-    """A launcher that fails once as torchrun reports a worker's exit code 75, and then records."""
-    store = RecordStore(tmp_path)
-    record = make_record()
-    launcher = tmp_path / "launcher.py"
-    launcher.write_text(
-        "import pathlib, sys\n"
-        f"seen = pathlib.Path({str(tmp_path / 'seen')!r})\n"
-        "if not seen.exists():\n"
-        "    seen.touch(); print('  exitcode  : 75 (pid: 7)'); sys.exit(1)\n"
-        "from awbench.records import RecordStore\n"
-        f"sys.path.insert(0, {str(root / 'tests')!r})\n"
-        "from sample_records import make_record\n"
-        f"RecordStore(pathlib.Path({str(tmp_path)!r})).add(make_record()); print('trained and recorded')\n"
-    )
-    job = SweepJob("a run", record.kind, record.variant, record.key, (), tmp_path / "run")
-    result = run_sweep([job], store, launcher=[sys.executable, str(launcher)])
-    assert (result.trained, result.failed) == (["a run"], {})
+LAUNCHER = """
+import json, os, pathlib, sys
+def end(code, message, new):
+    ending = {"code": code, "message": message, "new": new}
+    pathlib.Path(os.environ["AWBENCH_END_FILE"]).write_text(json.dumps(ending))
+seen = pathlib.Path(SEEN)
+if not seen.exists():
+    seen.touch()
+    end(75, "stopped", False)
+    sys.exit(1)
+sys.path.insert(0, TESTS)
+from awbench.records import RecordStore
+from sample_records import make_record
+RecordStore(pathlib.Path(RESULTS)).add(make_record(variant=VARIANT))
+end(0, "", True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("variant", "failure"), [("resnet50", None), ("resnet18", "without the record that was planned")]
+)
+def test_a_run_that_torchrun_ended_because_it_was_preempted_is_started_again(
+    variant, failure, tmp_path, root, monkeypatch
+):
+    """A launcher that exits with torchrun's code 1 once, its process with 75, and then records this variant or that."""
+    store, record = RecordStore(tmp_path), make_record()
+    names = {"SEEN": str(tmp_path / "seen"), "TESTS": str(root / "tests"), "RESULTS": str(tmp_path), "VARIANT": variant}
+    program = LAUNCHER
+    for name, value in names.items():
+        program = program.replace(name, repr(value))
+    (tmp_path / "launcher.py").write_text(program)
+    monkeypatch.setattr(sweeps, "launcher", lambda processes: [sys.executable, str(tmp_path / "launcher.py")])
+    run = PlannedRun("a run", record.kind, record.variant, record.key, (), tmp_path / "run")
+    result = run_sweep([run], store)
+    assert result.trained == ([] if failure else ["a run"])
+    assert failure is None or failure in result.failed["a run"]

@@ -7,19 +7,25 @@ import json
 import math
 import os
 import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import awbench
-from awbench.data.datasets import ArrayImages, Split, find_dataset
+from awbench.data.datasets import ArrayImages, Split
 from awbench.errors import Preempted, UserError
 from awbench.recipes.classification import load_recipe
+from awbench.tasks.classification import Classification, ClassifierTraining, learning_rate
+from awbench.tasks.job import Job
+from awbench.tasks.task import Built
 from awbench.training.checkpoint import KEPT, Checkpoints
 from awbench.training.distributed import World
-from awbench.training.loop import seed_weights
-from awbench.training.trainer import Classification, Run, learning_rate, train
+from awbench.training.execution import Execution
+from awbench.training.loop import Loop, seed_weights
+from awbench.variants import ModelOptions, parse_variant
 
 ALONE = World(0, 1, torch.device("cpu"))
 STEPS = 12  # 3 epochs of 4
@@ -32,21 +38,25 @@ def split(count: int, seed: int) -> Split:
     return Split(images, 10, images.digest(), f"{count} images of noise")
 
 
-def make_run(output, *changes, **fields) -> Run:
+def make_run(output, *changes, seed=3, **execution) -> Run:
     recipe = load_recipe("digits-quick", ["epochs=3", "batch_size=16", "norm_batch_size=8", *changes])
-    return Run(
-        **{
-            "settings": {"recipe": recipe.model_dump(mode="json")},
-            "recipe": recipe,
-            "dataset": find_dataset("digits"),
-            "train": split(70, 1),
-            "val": split(30, 2),
-            "seed": 3,
-            "output": output,
-            "checkpoint_seconds": 0.0,
-            **fields,
-        }
-    )
+    job = Job(parse_variant("aw_resnet20"), ModelOptions(), "digits", None, recipe, seed)
+    task = Classification(job, (split(70, 1), split(30, 2)))
+    return Run(task, output, Execution(**{"checkpoint_seconds": 0.0, **execution}))
+
+
+@dataclass(frozen=True)
+class Run:
+    task: Classification
+    output: Path
+    execution: Execution
+
+
+def train(run, network, world, **changes):
+    """Train a network by the loop, as `awbench.experiments.runs.train` does."""
+    execution = replace(run.execution, **changes)
+    trainable = run.task.trainable(Built(network), world, execution.workers)
+    return Loop(trainable, run.task.identity(), run.task.job.seed, run.output, execution, world).run_to_the_end()
 
 
 def model(name: str = "aw_resnet20") -> torch.nn.Module:
@@ -87,7 +97,7 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits(moments, workers, tmp_
     run = make_run(tmp_path, workers=workers)
     for step in moments:
         with pytest.raises(Killed):
-            train(run, model(), ALONE, resume=True, watch=kill_at(step))
+            train(run, model(), ALONE, resume=True, on_progress=kill_at(step))
     network = model()
     finished = train(run, network, ALONE, resume=True)
     expected, whole = uninterrupted
@@ -107,7 +117,7 @@ def test_sigterm_saves_and_says_resume_me(tmp_path, uninterrupted):
     run = make_run(tmp_path, checkpoint_seconds=1e9)
     ask = lambda progress: os.kill(os.getpid(), signal.SIGTERM) if progress.step == 6 else None  # noqa: E731
     with pytest.raises(Preempted, match="stopped after step 6 of 12"):
-        train(run, model(), ALONE, watch=ask)
+        train(run, model(), ALONE, on_progress=ask)
     network = model()
     train(run, network, ALONE, resume=True)
     assert digest(network) == uninterrupted[0]
@@ -132,7 +142,7 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(tmp_path):
     train(make_run(tmp_path), model(), ALONE)
     with pytest.raises(UserError, match="already holds a run; add --resume"):
         train(make_run(tmp_path), model(), ALONE)
-    with pytest.raises(UserError, match="holds a run with recipe = "):
+    with pytest.raises(UserError, match="holds a run with settings = "):
         train(make_run(tmp_path, "epochs=4"), model(), ALONE, resume=True)
 
 
@@ -140,7 +150,7 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(tmp_path):
 def test_a_damaged_checkpoint_is_named_with_the_one_before_it(damage, tmp_path):
     run = make_run(tmp_path)
     with pytest.raises(Killed):
-        train(run, model(), ALONE, watch=kill_at(5))
+        train(run, model(), ALONE, on_progress=kill_at(5))
     paths = Checkpoints(tmp_path / "checkpoints").paths()
     before = [path.read_bytes() for path in paths[:-1]]
     paths[-1].write_bytes(damage(paths[-1].read_bytes()))
@@ -182,7 +192,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoints(tmp_path, monkeypatch):
 def test_what_cannot_be_shared_or_filled_is_refused(tmp_path):
     with pytest.raises(UserError, match="batch_size 128 is more than the 70 training images"):
         train(make_run(tmp_path, "batch_size=128"), model(), ALONE)
-    with pytest.raises(UserError, match="makes 2 parts, which 3 processes cannot share"):
+    with pytest.raises(UserError, match="makes 2 of them, which 3 processes cannot share"):
         train(make_run(tmp_path), model(), World(0, 3, torch.device("cpu")))
 
 
@@ -191,11 +201,12 @@ def test_running_statistics_of_a_step_are_the_mean_over_its_parts(tmp_path):
     run = make_run(tmp_path, "epochs=1", "batch_size=64", "norm_batch_size=32", "optimizer.lr=1e-12")
     network = model("resnet20")
     train(run, network, ALONE)
-    from awbench.data.transforms import training_transform
     from awbench.data.views import TrainingOrder, View, collate
+    from awbench.tasks.transforms import training_transform
 
-    view = View(run.train.images, training_transform(run.recipe.augmentation, run.dataset), run.seed)
-    order = TrainingOrder(70, 64, 32, run.seed, 0, 1)
+    task = run.task
+    view = View(task.train.images, training_transform(task.recipe.augmentation, task.dataset), task.job.seed)
+    order = TrainingOrder(70, 64, 32, task.job.seed, 0, 1)
     means = []
     for part in order:
         fresh = model("resnet20").train()
@@ -235,7 +246,7 @@ def test_a_kill_during_an_evaluation_loses_no_training(tmp_path, uninterrupted, 
         raise Killed
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Classification, "evaluate", killed)
+        patched.setattr(ClassifierTraining, "evaluate", killed)
         train(run, model(), ALONE)
     assert [path.name for path in Checkpoints(tmp_path / "checkpoints").paths()] == ["step-000000004.pt"]
     network = model()
@@ -249,6 +260,6 @@ def test_adamw_trains_and_resumes_with_the_same_bits(tmp_path):
     whole, resumed = model("resnet20"), model("resnet20")
     train(make_run(tmp_path / "whole", *changes), whole, ALONE)
     with pytest.raises(Killed):
-        train(make_run(tmp_path / "killed", *changes), model("resnet20"), ALONE, watch=kill_at(7))
+        train(make_run(tmp_path / "killed", *changes), model("resnet20"), ALONE, on_progress=kill_at(7))
     train(make_run(tmp_path / "killed", *changes), resumed, ALONE, resume=True)
     assert digest(resumed) == digest(whole) != digest(model("resnet20"))

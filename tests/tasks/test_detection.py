@@ -14,17 +14,19 @@ import torch
 from detection_engines import ENGINES, needs_detectron2
 
 import awbench
-from awbench.data.coco import open_detection_split
+from awbench.data.detection_datasets import open_detection_split
 from awbench.data.pixels import IMAGENET_RGB
 from awbench.data.shapes import write_shapes
 from awbench.detection.engine import Detector, find_engine
-from awbench.detection.job import DetectionJob, evaluate_detector, train_detector
 from awbench.detection.weights import load_detector_weights
 from awbench.errors import Preempted, UserError
+from awbench.experiments import runs
 from awbench.models.weights import save_weights
 from awbench.recipes.detection import load_detection_recipe
 from awbench.records import RecordStore, measurement_key
+from awbench.tasks import Job, open_task
 from awbench.training.checkpoint import Checkpoints
+from awbench.training.execution import Execution
 from awbench.variants import ModelOptions, parse_variant
 
 STEPS = 4
@@ -42,10 +44,18 @@ def shapes(tmp_path_factory):
     return directory
 
 
-def job(engine: str, shapes, *changes: str, **fields) -> DetectionJob:
+def job(engine: str, shapes, *changes: str, **fields) -> Job:
     recipe = load_detection_recipe("shapes-quick", [*CHANGES, *changes])
     variant = parse_variant(fields.pop("variant", "faster_rcnn_aw_resnet18_fpn"))
-    return DetectionJob(variant, ModelOptions(), engine, "shapes", shapes, recipe, **fields)
+    return Job(variant, ModelOptions(), "shapes", shapes, recipe, engine=engine, **fields)
+
+
+def train_detector(run, store, output=None, **execution):
+    return runs.train(run, store, Execution(output=output, **execution))
+
+
+def evaluate_detector(run, weights, store):
+    return runs.evaluate(replace(run, weights=weights), store)
 
 
 class Killed(BaseException):
@@ -71,7 +81,7 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits_and_ap(engine, shapes,
         with pytest.raises(Killed):
             train_detector(
                 run, RecordStore(tmp_path / "b"), tmp_path / "killed", resume=True, workers=2, checkpoint_seconds=0,
-                watch=kill_at(step),
+                on_progress=kill_at(step),
             )  # fmt: skip
     resumed, _ = train_detector(run, RecordStore(tmp_path / "b"), tmp_path / "killed", resume=True, workers=2)
     weights = [(tmp_path / folder / "weights.safetensors").read_bytes() for folder in ("whole", "killed")]
@@ -113,7 +123,11 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_c
 def test_a_run_of_other_settings_is_not_resumed(shapes, tmp_path):
     with pytest.raises(Killed):
         train_detector(
-            job("torchvision", shapes), RecordStore(tmp_path), tmp_path / "run", checkpoint_seconds=0, watch=kill_at(2)
+            job("torchvision", shapes),
+            RecordStore(tmp_path),
+            tmp_path / "run",
+            checkpoint_seconds=0,
+            on_progress=kill_at(2),
         )
     other = job("torchvision", shapes, "optimizer.lr=0.001")
     with pytest.raises(UserError, match="holds a run with settings = "):
@@ -125,7 +139,7 @@ def test_a_run_of_other_settings_is_not_resumed(shapes, tmp_path):
 def test_sigterm_saves_and_says_resume_me(shapes, tmp_path):
     ask = lambda progress: os.kill(os.getpid(), signal.SIGTERM) if progress.step == 2 else None  # noqa: E731
     with pytest.raises(Preempted, match="stopped after step 2 of 4"):
-        train_detector(job("torchvision", shapes), RecordStore(tmp_path), tmp_path / "run", watch=ask)
+        train_detector(job("torchvision", shapes), RecordStore(tmp_path), tmp_path / "run", on_progress=ask)
     assert Checkpoints(tmp_path / "run" / "checkpoints").paths()
 
 
@@ -177,7 +191,7 @@ def test_a_precision_that_would_round_boxes_is_refused(shapes, tmp_path):
 def test_detectron2_trains_in_bfloat16(shapes, tmp_path):
     run = job("detectron2", shapes, "precision=bfloat16", "iterations=2", "norm=frozen")
     run = replace(
-        run, backbone_weights=tmp_path / "resnet18.safetensors", variant=parse_variant("faster_rcnn_resnet18_fpn")
+        run, initial_weights=tmp_path / "resnet18.safetensors", variant=parse_variant("faster_rcnn_resnet18_fpn")
     )
     save_weights(awbench.build("resnet18"), tmp_path / "resnet18.safetensors")
     record, _ = train_detector(run, RecordStore(tmp_path), tmp_path / "run")
@@ -190,15 +204,13 @@ def test_a_frozen_backbone_of_random_weights_is_refused(shapes, tmp_path):
 
 
 def test_what_only_describes_a_recipe_does_not_change_what_was_measured(shapes):
-    splits = job("torchvision", shapes).splits()
-    engine = find_engine("torchvision")
     keys = {
-        measurement_key(**job("torchvision", shapes, *change).identity(engine, *splits))
+        measurement_key(**open_task(job("torchvision", shapes, *change)).identity())
         for change in ((), ("title=another",), ("note=another",), ("evaluate_every=2",))
     }
     assert len(keys) == 1
-    other = job("torchvision", shapes, "freeze_at=1")
-    assert measurement_key(**other.identity(engine, *splits)) not in keys
+    other = job("torchvision", shapes, "optimizer.lr=0.001")
+    assert measurement_key(**open_task(other).identity()) not in keys
 
 
 def test_an_unknown_engine_is_named():

@@ -1,0 +1,1 @@
+"""From a question to records: runs, measurements, and many runs at once."""

@@ -1,0 +1,100 @@
+"""What determines a result: one network, one dataset, one recipe, one seed, or weights that are given."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from awbench.errors import UserError
+from awbench.recipes import DetectionRecipe, Recipe
+from awbench.variants import AWOptions, ModelOptions, Variant
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training, or an evaluation of given weights. Its identity is the settings of its record.
+
+    Attributes:
+        options: of the network; its classes are the dataset's.
+        data: folder of the dataset, None for one that is embedded or made.
+        recipe: how it is trained; for given weights, how they are evaluated.
+        initial_weights: a checkpoint to start from instead of random weights; of a detector, for its backbone.
+        weights: to evaluate instead of training: a checkpoint, or the name of torchvision's weights.
+        engine: of a detector; None for Detectron2 where it is installed, else torchvision.
+    """
+
+    variant: Variant
+    options: ModelOptions
+    dataset: str
+    data: Path | None
+    recipe: Recipe | DetectionRecipe
+    seed: int = 0
+    initial_weights: Path | None = None
+    weights: Path | str | None = None
+    engine: str | None = None
+    skip_bad_images: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people, e.g. "aw_resnet20 digits-quick seed 0"."""
+        engine = [self.engine] if self.engine else []
+        return " ".join([self.variant.name, *engine, self.recipe.name, f"seed {self.seed}"])
+
+    def folder_name(self, key: str) -> str:
+        """Name of the folder of the run that makes the record of this key."""
+        engine = [self.engine] if self.engine else []
+        return "-".join([self.variant.name, *engine, self.dataset, self.recipe.name, f"seed{self.seed}", key[:8]])
+
+    def model_options(self, num_classes: int) -> ModelOptions:
+        """The options with the dataset's number of classes.
+
+        Raises:
+            UserError: another number was asked for.
+        """
+        if self.options.num_classes not in (None, num_classes):
+            raise UserError(f"num_classes is {self.options.num_classes}; {self.dataset} has {num_classes} classes")
+        return dataclasses.replace(self.options, num_classes=num_classes)
+
+    def train_argv(self) -> list[str]:
+        """The command that trains it, after `awbench`."""
+        argv = ["train", self.variant.name, "--dataset", self.dataset, "--recipe", self.recipe.file]
+        argv += ["--seed", str(self.seed)]
+        argv += ["--engine", self.engine] if self.engine else []
+        argv += ["--data", str(self.data)] if self.data else []
+        argv += ["--init-weights", str(self.initial_weights)] if self.initial_weights else []
+        argv += [word for change in self.recipe.changes for word in ("--set", change)]
+        argv += _options_argv(self.options)
+        return [*argv, *(["--skip-bad-images"] if self.skip_bad_images else [])]
+
+
+def _options_argv(options: ModelOptions) -> list[str]:
+    """The options that are not at their default, as `awbench train` takes them."""
+    default = ModelOptions()
+    argv = []
+    if options.stride_placement != default.stride_placement:
+        argv += ["--stride-placement", options.stride_placement]
+    if options.num_classes is not None:
+        argv += ["--num-classes", str(options.num_classes)]
+    for name, value in options.attention_options:
+        argv += ["--attention-option", f"{name}={value}"]
+    for field in dataclasses.fields(AWOptions):
+        value = getattr(options.aw, field.name)
+        if value != field.default:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
+            argv += ["--aw-option", f"{field.name}={shown}"]
+    return argv
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's content.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,49 @@
+"""How a run is carried out: everything of it that must not change its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a watcher is told after a step: finished and total steps, of images a second and the loss of late."""
+
+    step: int
+    steps: int
+    evaluate_every: int
+    images_per_s: float
+    loss: float | None
+
+
+def _ignore(progress: Progress) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Whatever is chosen here, the same job gives the same result, up to the rounding of other kernels.
+
+    Attributes:
+        device: "auto", "cpu" or "cuda".
+        workers: loading processes for each training process.
+        output: folder of checkpoints and metrics; None for one below the results, named after the job.
+        resume: go on from the newest checkpoint, if there is one.
+        checkpoint_seconds: a checkpoint at least this often, and one after every evaluation.
+        deterministic: only algorithms that give the same bits every time; None for yes on a CPU and no on a GPU.
+        compile: whether the network goes through torch.compile.
+        aw_strategy: how AW-convolutions are executed.
+        on_progress: called on the main process after each step.
+    """
+
+    device: str = "auto"
+    workers: int = 0
+    output: Path | None = None
+    resume: bool = False
+    checkpoint_seconds: float = 600.0
+    deterministic: bool | None = None
+    compile: bool = False
+    aw_strategy: str = "auto"
+    on_progress: Callable[[Progress], None] = _ignore
