@@ -25,7 +25,7 @@ from awbench.measure.aw_speed import (
     with_gradients,
 )
 from awbench.measure.latency import peak_of_call
-from awbench.measure.timing import Case, Goal, interleave, timer_for
+from awbench.measure.timing import Case, TimingGoal, interleave, timer_for
 
 ROUNDS, WARM_UP_ROUNDS = 5, 1
 RATIO_SECONDS = 0.5
@@ -35,19 +35,19 @@ SETTINGS = SpeedSettings("cuda", 64, "bfloat16", "channels_last") if CUDA else S
 
 
 @pytest.fixture
-def tell(benchmark, capsys):
+def on_progress(benchmark, capsys):
     """Puts numbers where readers find them."""
 
-    def tell(line: str, **numbers: object) -> None:
+    def on_progress(line: str, **numbers: object) -> None:
         benchmark.extra_info.update(numbers)
         with capsys.disabled():
             print(f"\n{benchmark.name}: {line}")
 
-    return tell
+    return on_progress
 
 
 @pytest.fixture
-def take_ratios(benchmark, device, tell) -> Callable[[dict[str, Callable[[], object]], str, float], None]:
+def take_ratios(benchmark, device, on_progress) -> Callable[[dict[str, Callable[[], object]], str, float], None]:
     """(calls by name, the baseline's name, seconds): their ratios to the baseline, with 95 % intervals."""
 
     def take(calls: dict[str, Callable[[], object]], baseline: str, seconds: float) -> None:
@@ -57,11 +57,11 @@ def take_ratios(benchmark, device, tell) -> Callable[[dict[str, Callable[[], obj
             Case(name, lambda: None, {"call": lambda _, call=call: call()}, "call", baseline)
             for name, call in calls.items()
         ]
-        for case in interleave(cases, timer_for(device), Goal(budget=seconds)).cases:
+        for case in interleave(cases, timer_for(device), TimingGoal(budget=seconds)).cases:
             if case.ratio:
                 r = case.ratio
                 numbers = {f"{case.name}_ratio": r.value, f"{case.name}_low": r.low, f"{case.name}_high": r.high}
-                tell(f"{case.name} {r.value:.3f} ({r.low:.3f} to {r.high:.3f}) of {baseline}", **numbers)
+                on_progress(f"{case.name} {r.value:.3f} ({r.low:.3f} to {r.high:.3f}) of {baseline}", **numbers)
 
     return take
 
@@ -69,7 +69,7 @@ def take_ratios(benchmark, device, tell) -> Callable[[dict[str, Callable[[], obj
 @pytest.mark.parametrize("shape", RESNET50_SHAPES, ids=str)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("method", methods(SETTINGS))
-def test_convolution(benchmark, method, direction, shape, until_done, take_ratios, tell):
+def test_convolution(benchmark, method, direction, shape, until_done, take_ratios, on_progress):
     benchmark.group = f"3x3 convolution of {shape}, {direction}: {SETTINGS.device}, batch {SETTINGS.batch_size}"
     backward = direction != DIRECTIONS[0]
     with torch.inference_mode(not backward), torch.set_grad_enabled(backward):
@@ -83,7 +83,7 @@ def test_convolution(benchmark, method, direction, shape, until_done, take_ratio
             return
         take_ratios(calls, PLAIN, RATIO_SECONDS)
         memory = peak_of_call(tensors[method], calls[method])
-        tell("peak memory unknown" if memory is None else f"{memory / 2**20:.1f} MiB", peak_memory_bytes=memory)
+        on_progress("peak memory unknown" if memory is None else f"{memory / 2**20:.1f} MiB", peak_memory_bytes=memory)
 
 
 @pytest.mark.parametrize("depth", [50, 101])

@@ -29,7 +29,7 @@ from torch.utils.benchmark import Timer
 
 import awbench
 from awbench.measure.intervals import Interval, median_interval
-from awbench.measure.timing import Case, Goal, interleave, measure_overhead, timer_for
+from awbench.measure.timing import Case, TimingGoal, interleave, measure_overhead, timer_for
 from awbench.variants import parse_variant
 
 ROUNDS, LEVEL = 20, 0.99
@@ -55,7 +55,7 @@ def network(name: str, device: torch.device) -> Network:
 
 def our_turn(model: Callable[[Tensor], Any], next_input: Callable[[], Tensor], device: torch.device) -> Turn:
     case = Case("network", next_input, {"network": model}, "network", "network")
-    until_time_is_up = Goal(width=0.0, budget=TURN_SECONDS)
+    until_time_is_up = TimingGoal(width=0.0, budget=TURN_SECONDS)
     return lambda: interleave([case], timer_for(device), until_time_is_up).cases[0].stages["network"].value
 
 

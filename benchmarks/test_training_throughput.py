@@ -57,7 +57,7 @@ def alternate(first: Callable[[], None], second: Callable[[], None]) -> tuple[fl
 @pytest.mark.benchmark(group="training loop")
 @pytest.mark.parametrize("name", ["resnet18", "aw_resnet18"])
 def test_loop_overhead(benchmark, name, device, noise, sgd_steps, tmp_path, monkeypatch, capsys):
-    """Our loop, its logging, watching and checks included, over the same steps without it."""
+    """Our loop, its logging, show_progress and checks included, over the same steps without it."""
     count, size = (256, 224) if device.type == "cuda" else (16, 96)
     batch = noise(count, size)
     recipe = load_recipe("cbam", [f"batch_size={count}", f"norm_batch_size={count}", "epochs=1", "optimizer.lr=1e-6"])

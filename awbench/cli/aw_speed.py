@@ -16,7 +16,7 @@ def add_parser(commands: Any) -> None:
         "aw-speed",
         help="time an AW-convolution executed every way beside a plain convolution, SE and CBAM",
         description="Time one AW-convolution at ResNet-50's 3x3 shapes, executed by every strategy, beside the plain\n"
-        "convolution, SE and CBAM on the same input: in turns, in one run, as ratios. On a GPU also how far each\n"
+        "convolution, SE and CBAM on the same input: interleaved, in one run, as ratios. On a GPU also how far each\n"
         "is from what the GPU's measured rates of copying and multiplying allow.\n\n"
         "  awbench aw-speed                          forward\n"
         "  awbench aw-speed --backward --budget 300  forward and backward too\n\n"
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from awbench.cli.latency import threads
     from awbench.experiments.aw_speed import record_aw_speed
     from awbench.measure.aw_speed import DIRECTIONS, RESNET50_SHAPES, SpeedSettings, check_speed_settings
-    from awbench.measure.timing import Goal
+    from awbench.measure.timing import TimingGoal
     from awbench.report.aw_speed import runs_table
     from awbench.report.formats import render
     from awbench.training.distributed import choose_device
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     batch_size = args.batch_size if args.batch_size is not None else 64 if cuda else 8
     dtype = args.dtype or ("bfloat16" if cuda else "float32")
     layout = args.layout or ("channels_last" if cuda else "contiguous")
-    store, goal = RecordStore(args.results), Goal(args.width / 100, args.budget)
+    store, goal = RecordStore(args.results), TimingGoal(args.width / 100, args.budget)
     records: list[Record] = []
     with threads(args.threads):
         for direction in DIRECTIONS[: 2 if args.backward else 1]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from awbench.cli.common import add_json, add_references, add_results, print_json, say
 from awbench.cli.grid import count_detectors, count_grid
-from awbench.cli.latency import watching
+from awbench.cli.latency import show_progress
 from awbench.errors import UserError, suggestion
 from awbench.records import RecordStore
 from awbench.variants import ModelOptions, parse_variant
@@ -93,11 +93,11 @@ def measure_bands(store: RecordStore, latency_bands: list[Any]) -> None:
     from awbench.gate.bands import band_name, check_latency
     from awbench.gate.checks import HOLDS
     from awbench.measure.latency import LatencySettings
-    from awbench.measure.timing import Goal
+    from awbench.measure.timing import TimingGoal
 
     here = device_name()
     device = "cpu" if here == "cpu" else "cuda"
-    goal = Goal(_WIDTH, _BUDGET_SECONDS)
+    goal = TimingGoal(_WIDTH, _BUDGET_SECONDS)
 
     def setting(band: Any) -> tuple[Any, ...]:
         variant = parse_variant(band.variant)
@@ -109,8 +109,8 @@ def measure_bands(store: RecordStore, latency_bands: list[Any]) -> None:
     for (batch, dtype, layout, _), group in groupby(wanted, key=setting):
         variants = [parse_variant(band.variant) for band in group]
         settings = LatencySettings(device, batch, dtype, layout)
-        with watching(variants, goal) as tell:
-            record_latency(store, variants, ModelOptions(), settings, goal, tell=tell)
+        with show_progress(variants, goal) as on_progress:
+            record_latency(store, variants, ModelOptions(), settings, goal, on_progress=on_progress)
         say(f"latency of {len(variants)} networks measured")
     if held:
         say(f"latency of {len(held)} networks found in {store.results}")

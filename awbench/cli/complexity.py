@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--proposals", type=int, metavar="N", help="regions of a detector's box head (1000)")
     add_detection(parser)
-    parser.add_argument("--cross-check", action="store_true", help="count with fvcore too and demand equality")
+    parser.add_argument("--cross-check", action="store_true", help="count with fvcore too and require equality")
     parser.add_argument("--force", action="store_true", help="count again even if a record with the same inputs exists")
     add_model_options(parser)
     add_results(parser)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from awbench.cli.common import progress, say
-from awbench.cli.latency import watching
+from awbench.cli.latency import show_progress
 from awbench.records import Record, RecordStore
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 
@@ -54,17 +54,17 @@ def time_grid(store: RecordStore) -> list[Record]:
     """Latency of the ImageNet grid on the device at hand, one run a depth: as many networks as memory holds."""
     from awbench.experiments.measurements import record_latency
     from awbench.measure.latency import LatencySettings
-    from awbench.measure.timing import Goal
+    from awbench.measure.timing import TimingGoal
     from awbench.training.distributed import choose_device
 
     settings = LatencySettings()
     if choose_device("auto").type == "cuda":
         settings = LatencySettings("cuda", batch_size=64, dtype="bfloat16", layout="channels_last")
-    goal, records, measured = Goal(budget=LATENCY_SECONDS), [], 0
+    goal, records, measured = TimingGoal(budget=LATENCY_SECONDS), [], 0
     for depth in LATENCY_DEPTHS:
         group = [variant for variant in list_variants("classification") if variant.depth == depth]
-        with watching(group, goal) as tell:
-            found, new = record_latency(store, group, ModelOptions(), settings, goal, force=False, tell=tell)
+        with show_progress(group, goal) as on_progress:
+            found, new = record_latency(store, group, ModelOptions(), settings, goal, None, False, on_progress)
         records += found
         measured += len(found) if new else 0
     say(f"latency: {measured} timed, {len(records) - measured} found in {store.results}")

@@ -25,7 +25,7 @@ from awbench.records import Record, RecordStore
 from awbench.variants import Variant, list_variants, parse_variant
 
 if TYPE_CHECKING:
-    from awbench.measure.timing import Goal
+    from awbench.measure.timing import TimingGoal
 
 DEFAULT_DEPTH = 50
 
@@ -34,9 +34,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "latency",
         help="time networks side by side, as ratios to the plain network with intervals",
-        description="Time networks in turns (A B C, B A C, ...), so that whatever else the machine does hits all of\n"
-        "them, until every ratio to the plain network is known well enough or the time is up. A ratio is worth more\n"
-        "than a time: it was measured in one run, and other load divides out of it.\n\n"
+        description="Time networks interleaved (A B C, B A C, ...), so that other load on the machine hits all of\n"
+        "them alike, until every ratio to the plain network is known well enough or the time is up. A ratio is\n"
+        "worth more than a time: it was measured in one run, and other load divides out of it.\n\n"
         "  awbench latency                                          ResNet-50 with every attention\n"
         "  awbench latency aw_resnet50 --batch-size 1 8 --dtype bfloat16 --layout channels_last\n"
         "  awbench latency aw_resnet101 se_resnet101 --device cuda --batch-size 64 --cuda-graph\n"
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
     from awbench.experiments.measurements import record_latency
     from awbench.measure.latency import LatencySettings, check_settings
-    from awbench.measure.timing import Goal
+    from awbench.measure.timing import TimingGoal
     from awbench.report.formats import render
     from awbench.report.latency import latency_table
     from awbench.training.distributed import choose_device
@@ -107,12 +107,13 @@ def run(args: argparse.Namespace) -> int:
     jobs = [(group, replace(base, batch_size=size)) for group in by_task if group for size in args.batch_size]
     for _, settings in jobs:
         check_settings(settings)  # all of them, before the first minute is spent
-    store, goal = RecordStore(args.results), Goal(args.width / 100, args.budget)
+    store, goal = RecordStore(args.results), TimingGoal(args.width / 100, args.budget)
     records: list[Record] = []
     with threads(args.threads):
         for group, settings in jobs:
-            with watching(group, goal) as tell:
-                records += record_latency(store, group, options, settings, goal, args.engine, tell=tell)[0]
+            with show_progress(group, goal) as on_progress:
+                made, _ = record_latency(store, group, options, settings, goal, args.engine, True, on_progress)
+                records += made
     for note in dict.fromkeys(note for record in records for note in record.notes):
         say(f"note: {note}")
     table = latency_table(records)
@@ -138,7 +139,7 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def watching(variants: list[Variant], goal: Goal) -> Iterator[Callable[[int, float], None]]:
+def show_progress(variants: list[Variant], goal: TimingGoal) -> Iterator[Callable[[int, float], None]]:
     """A bar of the time on a terminal, or a line now and then: rounds, and how well the worst ratio is known."""
     if sys.stderr.isatty():
         from tqdm import tqdm
@@ -156,9 +157,9 @@ def watching(variants: list[Variant], goal: Goal) -> Iterator[Callable[[int, flo
         return
     last = [time.monotonic()]
 
-    def tell(rounds: int, width: float) -> None:
+    def on_progress(rounds: int, width: float) -> None:
         if time.monotonic() - last[0] > 10:
             last[0] = time.monotonic()
             say(f"timing {len(variants)} networks: {rounds} rounds, intervals {width:.1%} wide, asked {goal.width:.1%}")
 
-    yield tell
+    yield on_progress

@@ -15,8 +15,8 @@ from awbench.cli.common import add_json, print_json, say
 from awbench.errors import UserError
 
 if TYPE_CHECKING:
-    from awbench.regress.comparison import Change, Comparison, Goal
-    from awbench.regress.process import Job
+    from awbench.regress.comparison import Change, Comparison, ComparisonGoal
+    from awbench.regress.process import SuiteRun
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -62,15 +62,15 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    job = _job(args)
-    from awbench.regress.comparison import Decision, Goal, compare
+    suite_run = _job(args)
+    from awbench.regress.comparison import ComparisonGoal, Decision, compare
     from awbench.regress.trees import side_by_side
 
-    goal = Goal(width=args.width / 100, ignore=args.ignore / 100, budget=args.budget)
+    goal = ComparisonGoal(width=args.width / 100, ignore=args.ignore / 100, budget=args.budget)
     with side_by_side(args.base, args.head) as (base, head):
         say(f"base {base}, head {head}: the first pair of processes warms up and is not counted")
-        with _progress(goal) as tell:
-            comparison = compare(base, head, job, goal, tell)
+        with _progress(goal) as on_progress:
+            comparison = compare(base, head, suite_run, goal, on_progress)
     if args.json:
         print_json(comparison_object(comparison))
     else:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     return 3 if comparison.of(Decision.UNCLEAR) else 0
 
 
-def _job(args: argparse.Namespace) -> Job:
+def _job(args: argparse.Namespace) -> SuiteRun:
     """What to run, when all options make sense; the output's place is looked at now, not after minutes."""
     for option, value, lowest in (("--width", args.width, 0.0), ("--budget", args.budget, 0.0)):
         if not (math.isfinite(value) and value > lowest):
@@ -104,16 +104,16 @@ def _job(args: argparse.Namespace) -> Job:
         from awbench.training.distributed import choose_device
 
         choose_device(args.device)
-    from awbench.regress.process import DEFAULT_SUITE, Job
+    from awbench.regress.process import DEFAULT_SUITE, SuiteRun
 
     environment = {"AWBENCH_REGRESS_DEVICE": args.device}
     if args.variants:
         environment["AWBENCH_REGRESS_VARIANTS"] = " ".join(args.variants)
-    return Job((args.suite or DEFAULT_SUITE).resolve(), args.threads, environment)
+    return SuiteRun((args.suite or DEFAULT_SUITE).resolve(), args.threads, environment)
 
 
 @contextmanager
-def _progress(goal: Goal) -> Iterator[Callable[[int, float, float], None]]:
+def _progress(goal: ComparisonGoal) -> Iterator[Callable[[int, float, float], None]]:
     """A bar of the time on a terminal, or a line every few seconds: pairs, and how well the worst ratio is known."""
 
     def state(pairs: int, widest: float) -> str:
@@ -134,23 +134,23 @@ def _progress(goal: Goal) -> Iterator[Callable[[int, float, float], None]]:
         return
     last = time.monotonic()
 
-    def tell(pairs: int, widest: float, seconds: float) -> None:
+    def on_progress(pairs: int, widest: float, seconds: float) -> None:
         nonlocal last
         if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
             last = time.monotonic()
             say(f"{seconds:.0f} s: {state(pairs, widest)}")
 
-    yield tell
+    yield on_progress
 
 
 def comparison_object(comparison: Comparison) -> dict[str, Any]:
     """The JSON object: where it was measured and how, then the workloads."""
-    base, head, job, goal = comparison.base, comparison.head, comparison.job, comparison.goal
+    base, head, suite_run, goal = comparison.base, comparison.head, comparison.suite_run, comparison.goal
     return {
         "base": {"ref": base.ref, "commit": base.commit},
         "head": {"ref": head.ref, "commit": head.commit},
-        "suite": str(job.suite),
-        "threads": job.threads,
+        "suite": str(suite_run.suite),
+        "threads": suite_run.threads,
         "level": goal.level,
         "width": goal.width,
         "ignore": goal.ignore,

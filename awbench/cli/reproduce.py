@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from awbench.reference.load import load_references
 
     references, locked = load_references(args.references), load_locked()
-    demand_folders()
+    require_folders()
     store = RecordStore(args.results)
     off = off_from_locked([*count_grid(store), *count_detectors(store)], locked)
     for problem in off:
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if off else 2 if failed else 0
 
 
-def demand_folders() -> None:
+def require_folders() -> None:
     """Refuse what is given by the environment and is no folder before anything is trained.
 
     Raises:

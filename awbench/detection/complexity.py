@@ -11,7 +11,7 @@ from awbench.data.detection_datasets import COCO_CATEGORY_IDS
 from awbench.data.pixels import IMAGENET_RGB
 from awbench.detection.engine import CountedDetector, Detector, Engine
 from awbench.errors import UserError
-from awbench.measure.complexity import LARGEST_IMAGE, Complexity, count, count_with_fvcore, demand_agreement
+from awbench.measure.complexity import LARGEST_IMAGE, Complexity, count, count_with_fvcore, require_agreement
 from awbench.variants import ModelOptions, Variant
 
 # 80 categories, whose ids go to 90: Detectron2 needs 80 outputs, torchvision 91.
@@ -68,7 +68,7 @@ def measure_detector_complexity(
     """Count a detector of COCO's categories as the model zoos train it: frozen norms, stem and first stage frozen.
 
     Args:
-        cross_check: count with fvcore too, on real tensors, and demand equality.
+        cross_check: count with fvcore too, on real tensors, and require equality.
 
     Raises:
         UserError: an option does not fit.
@@ -86,7 +86,7 @@ def measure_detector_complexity(
         by_layer = count_with_fvcore(
             _Fixed(engine.counted(real).eval(), at.proposals), torch.zeros(1, 3, at.height, at.width)
         )
-        demand_agreement(variant.name, complexity.macs_by_layer, by_layer)
+        require_agreement(variant.name, complexity.macs_by_layer, by_layer)
         counters = {**complexity.macs_by_counter, "fvcore": sum(by_layer.values())}
         complexity = Complexity(**{**vars(complexity), "macs_by_counter": counters})
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

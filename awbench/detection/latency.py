@@ -27,12 +27,11 @@ from awbench.measure.latency import (
     LatencyRun,
     LatencySettings,
     Prepared,
-    Tell,
     check_settings,
     peak_memory,
     side_by_side,
 )
-from awbench.measure.timing import Case, Goal
+from awbench.measure.timing import Case, OnProgress, TimingGoal, ignore_progress
 from awbench.variants import ModelOptions, Variant
 
 DATA, POST_PROCESSING = "data", "post_processing"
@@ -45,8 +44,8 @@ def measure_detector_latency(
     options: ModelOptions,
     engine: Engine,
     settings: LatencySettings,
-    goal: Goal,
-    tell: Tell = lambda rounds, width: None,
+    goal: TimingGoal,
+    on_progress: OnProgress = ignore_progress,
 ) -> LatencyRun:
     """Time detectors side by side on procedural JPEG images of 640x480, one image a call, with random weights.
 
@@ -77,7 +76,7 @@ def measure_detector_latency(
         def prepare(variant: Variant, now: LatencySettings) -> Prepared:
             return _prepare(variant, options, engine, now, view)
 
-        return side_by_side(variants, settings, goal, prepare, tell)
+        return side_by_side(variants, settings, goal, prepare, on_progress)
 
 
 def _prepare(

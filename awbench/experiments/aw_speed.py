@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from awbench.records.environment import cpu_name, environment, package_version, 
 
 if TYPE_CHECKING:
     from awbench.measure.aw_speed import Shape, ShapeSpeed, Speed, SpeedSettings
-    from awbench.measure.timing import Goal
+    from awbench.measure.timing import OnProgress, TimingGoal
 
 KIND = "aw_speed"
 
@@ -23,14 +23,14 @@ def record_aw_speed(
     store: RecordStore,
     shapes: Sequence[Shape],
     settings: SpeedSettings,
-    goal: Goal,
-    tell: Callable[[int, float], None] = lambda rounds, width: None,
+    goal: TimingGoal,
+    on_progress: OnProgress = lambda rounds, width: None,
 ) -> list[Record]:
     """Time an AW-convolution every way at every shape; a record a method and shape, all of one run.
 
     Args:
         goal: its budget is shared by the shapes.
-        tell: see `awbench.measure.timing.interleave`.
+        on_progress: see `awbench.measure.timing.interleave`.
 
     Raises:
         UserError: as `awbench.measure.aw_speed.check_speed_settings`.
@@ -53,7 +53,7 @@ def record_aw_speed(
     records = []
     for shape in shapes:
         started = now()
-        measured = measure_shape(shape, settings, each, rates, tell)
+        measured = measure_shape(shape, settings, each, rates, on_progress)
         records += [
             Record(
                 kind=KIND,

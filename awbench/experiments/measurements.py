@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from awbench.detection.complexity import DetectorInput
     from awbench.measure.complexity import Complexity
     from awbench.measure.latency import Latency, LatencyRun, LatencySettings
-    from awbench.measure.timing import Goal
+    from awbench.measure.timing import OnProgress, TimingGoal
 
 
 def record_complexity(
@@ -146,10 +146,10 @@ def record_latency(
     variants: Sequence[Variant],
     options: ModelOptions,
     settings: LatencySettings,
-    goal: Goal,
+    goal: TimingGoal,
     engine_name: str | None = None,
     force: bool = True,
-    tell: Callable[[int, float], None] = lambda rounds, width: None,
+    on_progress: OnProgress = lambda rounds, width: None,
 ) -> tuple[list[Record], bool]:
     """Time networks side by side, a record each; or find the records of one earlier run of all of them.
 
@@ -157,7 +157,7 @@ def record_latency(
         variants: all classifiers, or all detectors; plain networks are added.
         engine_name: of detectors.
         force: measure even if there is such a run.
-        tell: see `awbench.measure.timing.interleave`.
+        on_progress: see `awbench.measure.timing.interleave`.
 
     Returns:
         (the records, whether they were measured now). Records of one run have the same `environment["run"]`.
@@ -193,9 +193,9 @@ def record_latency(
     if engine:
         from awbench.detection.latency import measure_detector_latency
 
-        measured = measure_detector_latency(together, options, engine, settings, goal, tell)
+        measured = measure_detector_latency(together, options, engine, settings, goal, on_progress)
     else:
-        measured = measure_latency(together, options, settings, goal, tell)
+        measured = measure_latency(together, options, settings, goal, on_progress)
     finished = now()
     records = [
         Record(

@@ -15,7 +15,17 @@ from awbench.attention import CBAM, AWConv2d, SqueezeExcitation
 from awbench.kernels import aw_conv2d, chosen_strategy
 from awbench.kernels.strategies import AUTO, strategies_for
 from awbench.measure.latency import LAYOUTS, LatencySettings, check_settings, peak_of_call
-from awbench.measure.timing import Case, CUDATimer, Goal, Timing, interleave, measure_overhead, timer_for
+from awbench.measure.timing import (
+    Case,
+    CUDATimer,
+    OnProgress,
+    Timing,
+    TimingGoal,
+    ignore_progress,
+    interleave,
+    measure_overhead,
+    timer_for,
+)
 
 PLAIN = "plain"
 AW_LAYER = "aw layer"
@@ -127,15 +137,15 @@ def methods(settings: SpeedSettings) -> tuple[str, ...]:
 def measure_shape(
     shape: Shape,
     settings: SpeedSettings,
-    goal: Goal,
+    goal: TimingGoal,
     rates: Rates | None = None,
-    tell: Callable[[int, float], None] = lambda rounds, width: None,
+    on_progress: OnProgress = ignore_progress,
 ) -> ShapeSpeed:
     """Time every method at one shape.
 
     Args:
         rates: of the GPU, for the floors.
-        tell: see `awbench.measure.timing.interleave`.
+        on_progress: see `awbench.measure.timing.interleave`.
 
     Raises:
         UserError: as `check_speed_settings`.
@@ -157,7 +167,7 @@ def measure_shape(
                 continue
             executed_as[method] = _executed_as(shape, made, backward) if method in (AUTO, AW_LAYER) else {}
             cases.append(_case(method, run))
-        timings = interleave(cases, timer_for(device), goal, tell)
+        timings = interleave(cases, timer_for(device), goal, on_progress)
     return ShapeSpeed(
         shape,
         tuple(Speed(t.name, executed_as[t.name], t, memory[t.name]) for t in timings.cases),

@@ -59,7 +59,7 @@ def measure_complexity(
         name: the variant.
         options: how it is built.
         image_size: pixels a side; None for the architecture's own (224 for ImageNet, 32 for CIFAR).
-        cross_check: count with fvcore too, on real tensors, and demand equality.
+        cross_check: count with fvcore too, on real tensors, and require equality.
 
     Raises:
         UserError: no such variant, an image too small for it, or options that do not fit.
@@ -74,7 +74,7 @@ def measure_complexity(
         return complexity
     real_model = build_variant(name, options).eval()
     by_layer = count_with_fvcore(real_model, torch.zeros(1, 3, image_size, image_size))
-    demand_agreement(name, complexity.macs_by_layer, by_layer)
+    require_agreement(name, complexity.macs_by_layer, by_layer)
     counters = {**complexity.macs_by_counter, "fvcore": sum(by_layer.values())}
     return Complexity(**{**vars(complexity), "macs_by_counter": counters})
 
@@ -217,7 +217,7 @@ def _aw_convolution_macs(inputs: list[Any], outputs: list[Any]) -> int:
     return elements * channels * h * w
 
 
-def demand_agreement(name: str, torch_macs: Mapping[str, int], fvcore_macs: Mapping[str, int]) -> None:
+def require_agreement(name: str, torch_macs: Mapping[str, int], fvcore_macs: Mapping[str, int]) -> None:
     """Hold two counts by layer to each other.
 
     Raises:

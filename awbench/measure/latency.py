@@ -16,7 +16,16 @@ from awbench.attention.aw_convolution import set_strategy
 from awbench.errors import UserError
 from awbench.kernels import check_strategy
 from awbench.measure.complexity import check_image_size
-from awbench.measure.timing import Case, Goal, Timing, Timings, interleave, timer_for
+from awbench.measure.timing import (
+    Case,
+    OnProgress,
+    Timing,
+    TimingGoal,
+    Timings,
+    ignore_progress,
+    interleave,
+    timer_for,
+)
 from awbench.models import build_variant
 from awbench.variants import ModelOptions, Variant, parse_variant
 
@@ -27,8 +36,6 @@ _USUAL_DTYPES = "float32, bfloat16, float16 or float64"
 _MEMORY_ENDED = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "Storage size calculation overflowed")
 _POOL_BYTES = 64 * 2**20  # of inputs
 _LARGEST_POOL = 64
-
-Tell = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -137,14 +144,14 @@ def measure_latency(
     variants: Sequence[Variant],
     options: ModelOptions,
     settings: LatencySettings,
-    goal: Goal,
-    tell: Tell = lambda rounds, width: None,
+    goal: TimingGoal,
+    on_progress: OnProgress = ignore_progress,
 ) -> LatencyRun:
     """Time classification networks side by side, with random weights, in evaluation mode.
 
     Args:
         variants: plain networks are added where they are missing.
-        tell: see `awbench.measure.timing.interleave`.
+        on_progress: see `awbench.measure.timing.interleave`.
 
     Raises:
         UserError: as `check_settings`; a single image does not fit in memory; torch.compile cannot compile.
@@ -152,15 +159,17 @@ def measure_latency(
     check_settings(settings)
     for variant in variants:
         check_image_size(variant, settings.image_size)
-    return side_by_side(variants, settings, goal, lambda variant, now: _prepare_classifier(variant, options, now), tell)
+    return side_by_side(
+        variants, settings, goal, lambda variant, now: _prepare_classifier(variant, options, now), on_progress
+    )
 
 
 def side_by_side(
     variants: Sequence[Variant],
     settings: LatencySettings,
-    goal: Goal,
+    goal: TimingGoal,
     prepare: Callable[[Variant, LatencySettings], Prepared],
-    tell: Tell,
+    on_progress: OnProgress,
 ) -> LatencyRun:
     """Time networks in one interleaved run. A batch that does not fit in memory is halved, for all of them.
 
@@ -171,7 +180,7 @@ def side_by_side(
         UserError: a single image does not fit.
     """
     together, asked = with_plain(variants), settings.batch_size
-    while (measured := _measure_or_none(together, settings, goal, prepare, tell)) is None:
+    while (measured := _measure_or_none(together, settings, goal, prepare, on_progress)) is None:
         if settings.batch_size == 1:
             names = ", ".join(variant.name for variant in together)
             raise UserError(f"one image does not fit in the memory of {settings.device} with {names}")
@@ -192,16 +201,16 @@ def side_by_side(
 def _measure_or_none(
     variants: Sequence[Variant],
     settings: LatencySettings,
-    goal: Goal,
+    goal: TimingGoal,
     prepare: Callable[[Variant, LatencySettings], Prepared],
-    tell: Tell,
+    on_progress: OnProgress,
 ) -> tuple[list[int | None], Timings] | None:
     """(peak memory of each, the timings), or None where memory ends; all that it held is free when it returns."""
     device = torch.device(settings.device)
     try:
         with torch.inference_mode(), _fastest_algorithms(device), _every_network_compiled():
             prepared = [prepare(variant, settings) for variant in variants]
-            timings = interleave([network.case for network in prepared], timer_for(device), goal, tell)
+            timings = interleave([network.case for network in prepared], timer_for(device), goal, on_progress)
             return [network.peak_memory_bytes for network in prepared], timings
     except (torch.OutOfMemoryError, MemoryError):
         pass
@@ -221,7 +230,7 @@ def _prepare_classifier(variant: Variant, options: ModelOptions, settings: Laten
         torch.manual_seed(0)
         model = build_variant(variant.name, options).eval().to(device, dtype).to(memory_format=layout)
         set_strategy(model, settings.aw_strategy)
-        _demand_room(2 * torch.Size(shape).numel() * dtype.itemsize, device)
+        _require_room(2 * torch.Size(shape).numel() * dtype.itemsize, device)
         pool = _pool_size(torch.Size(shape).numel() * dtype.itemsize)
         images = [torch.randn(shape).to(device, dtype, memory_format=layout) for _ in range(pool)]
     run: Callable[[Tensor], Any] = _compiled(model, variant.name, images[0]) if settings.compile else model
@@ -234,7 +243,7 @@ def _prepare_classifier(variant: Variant, options: ModelOptions, settings: Laten
     return Prepared(Case(variant.name, next_input, {NETWORK: run}, NETWORK, variant.plain), peak)
 
 
-def _demand_room(needed: int, device: torch.device) -> None:
+def _require_room(needed: int, device: torch.device) -> None:
     """Refuse what this machine does not have: Linux would give it, and kill the process when it is used.
 
     Args:

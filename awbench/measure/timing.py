@@ -1,4 +1,4 @@
-"""Interleaved timing: functions take turns, so that whatever else the machine does hits all of them alike."""
+"""Interleaved timing, so that whatever else the machine does hits all of them alike."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from typing import Any, Protocol
 import torch
 
 from awbench.measure.intervals import Interval, median_interval
+
+# Called now and then with the number of rounds and the widest interval of a ratio.
+OnProgress = Callable[[int, float], None]
 
 WARM_UP_ROUNDS = 2
 FEWEST_ROUNDS = 6  # with fewer there is no interval at 95 %
@@ -90,7 +93,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Goal:
+class TimingGoal:
     """When to stop.
 
     Attributes:
@@ -138,10 +141,14 @@ class Timings:
     reached: bool
 
 
+def ignore_progress(rounds: int, width: float) -> None:
+    """Nobody watches."""
+
+
 def interleave(
-    cases: Sequence[Case], timer: Timer, goal: Goal, tell: Callable[[int, float], None] = lambda rounds, width: None
+    cases: Sequence[Case], timer: Timer, goal: TimingGoal, on_progress: OnProgress = ignore_progress
 ) -> Timings:
-    """Time the cases in turns until their ratios are known well enough, or the budget is spent.
+    """Time the cases, interleaved, until their ratios are known well enough, or the budget is spent.
 
     A round calls each case once, in an order drawn anew, because a case is a little faster or slower after
     some neighbours than after others. A ratio is the median over rounds of (this call / the baseline's call
@@ -150,7 +157,7 @@ def interleave(
 
     Args:
         cases: each baseline among them.
-        tell: called now and then with the number of rounds and the widest interval of a ratio.
+        on_progress: see `OnProgress`.
     """
     order = random.Random(0)
     times: dict[str, dict[str, list[float]]] = {case.name: {stage: [] for stage in case.stages} for case in cases}
@@ -168,7 +175,7 @@ def interleave(
             rounds += 1
             if rounds >= FEWEST_ROUNDS and rounds % _ROUNDS_BETWEEN_CHECKS == 0:
                 widest = _widest(cases, times, goal.level)
-                tell(rounds, widest)
+                on_progress(rounds, widest)
     judged = {case.name: times[case.name][case.judged] for case in cases}
     notes = [note for name, values in judged.items() for note in disturbance(name, values)]
     timings = [

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from awbench.measure.intervals import Interval, signed_rank_interval
-from awbench.regress.process import Job, pair
+from awbench.regress.process import SuiteRun, pair
 from awbench.regress.trees import Tree
 
 FEWEST_PAIRS = 8
@@ -31,7 +31,7 @@ class Decision(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Goal:
+class ComparisonGoal:
     """When to stop, and what counts.
 
     Attributes:
@@ -84,8 +84,8 @@ class Comparison:
 
     base: Tree
     head: Tree
-    job: Job
-    goal: Goal
+    suite_run: SuiteRun
+    goal: ComparisonGoal
     changes: tuple[Change, ...]
     seconds: float
 
@@ -97,7 +97,11 @@ Times = dict[str, tuple[float, float]]  # milliseconds of a call in base and in 
 
 
 def compare(
-    base: Tree, head: Tree, job: Job, goal: Goal, tell: Callable[[int, float, float], None] = lambda *_: None
+    base: Tree,
+    head: Tree,
+    suite_run: SuiteRun,
+    goal: ComparisonGoal,
+    on_progress: Callable[[int, float, float], None] = lambda *_: None,
 ) -> Comparison:
     """Measure pairs until every interval is as narrow as asked for, or the budget is spent.
 
@@ -108,27 +112,27 @@ def compare(
     a difference finds one in the end, wherever he looks.
 
     Args:
-        tell: called after each pair with the number of pairs, the widest interval and the seconds so far.
+        on_progress: called after each pair with the number of pairs, the widest interval and the seconds so far.
 
     Raises:
         UserError: the suite, or one of its workloads, fails in a tree.
     """
     start = time.monotonic()
-    measure_pair(base, head, job, 0, turns=1)  # fills file caches, compiles to .pyc: not counted
+    measure_pair(base, head, suite_run, 0, turns=1)  # fills file caches, compiles to .pyc: not counted
     pairs: list[Times] = []
     while True:
         pair_start = time.monotonic()
-        pairs.append(measure_pair(base, head, job, len(pairs)))
+        pairs.append(measure_pair(base, head, suite_run, len(pairs)))
         changes = judge(pairs, goal)
         widest = max(change.ratio.width for change in changes)
         now = time.monotonic()
-        tell(len(pairs), widest, now - start)
+        on_progress(len(pairs), widest, now - start)
         enough = len(pairs) >= FEWEST_PAIRS and widest <= goal.width
         if enough or now + (now - pair_start) > start + goal.budget:
-            return Comparison(base, head, job, goal, changes, now - start)
+            return Comparison(base, head, suite_run, goal, changes, now - start)
 
 
-def measure_pair(base: Tree, head: Tree, job: Job, number: int, turns: int = TURNS) -> Times:
+def measure_pair(base: Tree, head: Tree, suite_run: SuiteRun, number: int, turns: int = TURNS) -> Times:
     """The time of each workload in two fresh processes that take turns: B H, H B, B H, ...
 
     Turns are short, because the machine may do other things too: there, ratios of processes that ran one after
@@ -141,7 +145,7 @@ def measure_pair(base: Tree, head: Tree, job: Job, number: int, turns: int = TUR
     """
     order = (head, base) if number % 2 else (base, head)
     samples: dict[tuple[str, str], list[float]] = {}
-    with pair(*order, job) as processes:
+    with pair(*order, suite_run) as processes:
         names = processes[0].workloads
         for name in names:
             for process in processes:
@@ -158,7 +162,7 @@ def _lower_quartile(values: Sequence[float]) -> float:
     return sorted(values)[(len(values) - 1) // 4]
 
 
-def judge(pairs: Sequence[Times], goal: Goal) -> tuple[Change, ...]:
+def judge(pairs: Sequence[Times], goal: ComparisonGoal) -> tuple[Change, ...]:
     """An interval and a decision for each workload.
 
     The logarithms of head / base, one for each pair, are symmetric around their centre: base and head are treated
@@ -169,7 +173,7 @@ def judge(pairs: Sequence[Times], goal: Goal) -> tuple[Change, ...]:
     return tuple(_judge(name, [times[name] for times in pairs], level, goal) for name in pairs[0])
 
 
-def _judge(workload: str, times: Sequence[tuple[float, float]], level: float, goal: Goal) -> Change:
+def _judge(workload: str, times: Sequence[tuple[float, float]], level: float, goal: ComparisonGoal) -> Change:
     logs = [math.log(head / base) for base, head in times]
     found = signed_rank_interval(logs, level)
     ratio = Interval(math.exp(found.value), math.exp(found.low), math.exp(found.high))
@@ -186,7 +190,7 @@ def _judge(workload: str, times: Sequence[tuple[float, float]], level: float, go
     )
 
 
-def decide(ratio: Interval, goal: Goal) -> Decision:
+def decide(ratio: Interval, goal: ComparisonGoal) -> Decision:
     """Slower where the whole interval lies above 1 + ignore, faster where it lies below 1 - ignore.
 
     Otherwise nothing is shown. If the interval is as narrow as asked for, there is no difference larger than its

@@ -29,7 +29,7 @@ _LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
-class Job:
+class SuiteRun:
     """What runs against each tree.
 
     Attributes:
@@ -46,9 +46,9 @@ class Job:
 class Process:
     """A fresh process with a suite and a tree. What is asked first is answered first."""
 
-    def __init__(self, tree: Tree, job: Job, popen: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+    def __init__(self, tree: Tree, suite_run: SuiteRun, popen: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         self.tree, self._popen, self._errors = tree, popen, errors
-        self._doing = f"suite {job.suite}"
+        self._doing = f"suite {suite_run.suite}"
         self.workloads: list[str] = self._answer()
 
     def ask_to_set_up(self, workload: str) -> None:
@@ -118,17 +118,17 @@ class Process:
 
 
 @contextmanager
-def pair(first: Tree, second: Tree, job: Job) -> Iterator[tuple[Process, Process]]:
+def pair(first: Tree, second: Tree, suite_run: SuiteRun) -> Iterator[tuple[Process, Process]]:
     """A fresh process for each tree, both set up and ready for turns; gone at the end.
 
     Raises:
         UserError: the suite fails in one of them, or gives them different workloads.
     """
-    with _started(first, job) as one, _started(second, job) as other:
-        processes = Process(first, job, *one), Process(second, job, *other)
+    with _started(first, suite_run) as one, _started(second, suite_run) as other:
+        processes = Process(first, suite_run, *one), Process(second, suite_run, *other)
         if processes[0].workloads != processes[1].workloads:
             found = "; ".join(f"{process.tree.side}: {', '.join(process.workloads)}" for process in processes)
-            raise UserError(f"suite {job.suite} must have the same workloads for both; it has {found}")
+            raise UserError(f"suite {suite_run.suite} must have the same workloads for both; it has {found}")
         for workload in processes[0].workloads:
             for process in processes:
                 process.ask_to_set_up(workload)
@@ -143,17 +143,17 @@ def pair(first: Tree, second: Tree, job: Job) -> Iterator[tuple[Process, Process
 
 
 @contextmanager
-def _started(tree: Tree, job: Job) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+def _started(tree: Tree, suite_run: SuiteRun) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """The process, in an empty folder and a session of its own, and what it writes on stderr.
 
     It ends when its stdin does, so it does not outlive us however we end.
     """
-    environment = {**os.environ, **job.environment}
-    if job.threads:
-        environment |= dict.fromkeys(_THREAD_VARIABLES, str(job.threads))
+    environment = {**os.environ, **suite_run.environment}
+    if suite_run.threads:
+        environment |= dict.fromkeys(_THREAD_VARIABLES, str(suite_run.threads))
         environment["MKL_DYNAMIC"] = "FALSE"  # else it, and with it torch, takes at most one thread a physical core
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(tree.path), os.environ.get("PYTHONPATH"))))
-    words = [sys.executable, "-P", str(_WORKER), str(tree.path), str(job.suite)]
+    words = [sys.executable, "-P", str(_WORKER), str(tree.path), str(suite_run.suite)]
     with tempfile.TemporaryDirectory(prefix="awbench-regress-") as folder, tempfile.TemporaryFile() as errors:
         popen = subprocess.Popen(
             words,

@@ -81,7 +81,7 @@ class Checkpoints:
         return state
 
 
-def demand_same_run(found: str, wanted: dict[str, Any], where: Path) -> None:
+def require_same_run(found: str, wanted: dict[str, Any], where: Path) -> None:
     """Refuse to resume a run with other settings than it was started with.
 
     Args:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from awbench.data.views import derive_seed
 from awbench.errors import Preempted, UserError
 from awbench.recipes.common import Optimizer
-from awbench.training.checkpoint import Checkpoints, demand_same_run
+from awbench.training.checkpoint import Checkpoints, require_same_run
 from awbench.training.distributed import World
 from awbench.training.execution import Execution, Progress
 from awbench.training.metrics import MetricsLog
@@ -167,7 +167,7 @@ class Loop(Generic[BatchT, ResultT]):
         if found is None:
             return
         step, saved = found
-        demand_same_run(saved["settings"], self.identity, self.output)
+        require_same_run(saved["settings"], self.identity, self.output)
         self.task.model.load_state_dict(saved["model"])
         self.task.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from awbench.kernels import STRATEGIES
 from awbench.measure import aw_speed
 from awbench.measure.aw_speed import Rates, Shape, SpeedSettings, measure_shape
-from awbench.measure.timing import Goal
+from awbench.measure.timing import TimingGoal
 from awbench.records import RecordStore
 
 QUICK = ("--budget", "0.2", "--width", "500")
@@ -87,7 +87,7 @@ def test_every_method_computes_what_it_says():
 
 def test_the_floors_of_a_gpu_are_arithmetic():
     settings = SpeedSettings(batch_size=4)
-    measured = measure_shape(Shape(8, 10), settings, Goal(budget=0.01), Rates(1e6, 1e9))
+    measured = measure_shape(Shape(8, 10), settings, TimingGoal(budget=0.01), Rates(1e6, 1e9))
     moved = 4 * (2 * 4 * 8 * 100 + 8 * 8 * 9)
     assert measured.floors == {
         "bytes": pytest.approx(moved / 1e6),

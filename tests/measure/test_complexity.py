@@ -7,7 +7,7 @@ from awbench.errors import CounterDisagreement, UserError
 from awbench.gate.locked import LOCKED_VALUES, load_locked
 from awbench.kernels.strategies import strategies_for
 from awbench.measure import complexity
-from awbench.measure.complexity import demand_agreement, measure_complexity
+from awbench.measure.complexity import measure_complexity, require_agreement
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants, make_options
 
 GRID = [variant.name for variant in list_variants("classification")]
@@ -105,7 +105,7 @@ def test_a_disagreement_names_the_layer(monkeypatch):
 
 def test_a_layer_only_one_counter_saw_is_a_disagreement():
     with pytest.raises(CounterDisagreement, match="layer fc has 5 .* and 0 by"):
-        demand_agreement("net", {"conv1": 3, "fc": 5}, {"conv1": 3})
+        require_agreement("net", {"conv1": 3, "fc": 5}, {"conv1": 3})
 
 
 @pytest.mark.parametrize("strategy", strategies_for(torch.device("cpu"), torch.float32))

@@ -11,10 +11,10 @@ from torch import nn
 from awbench.errors import UserError
 from awbench.measure import latency
 from awbench.measure.latency import LatencySettings, check_settings, measure_latency, peak_memory, with_plain
-from awbench.measure.timing import Goal
+from awbench.measure.timing import TimingGoal
 from awbench.variants import ModelOptions, parse_variant
 
-QUICK = Goal(width=10.0, budget=0.1)
+QUICK = TimingGoal(width=10.0, budget=0.1)
 
 
 def variants(*names):
@@ -92,7 +92,7 @@ def test_a_batch_that_does_not_fit_is_halved_for_all_and_said(monkeypatch, error
 
 def test_more_than_the_machines_memory_is_refused_before_it_is_filled():
     with pytest.raises(MemoryError):
-        latency._demand_room(10**15, torch.device("cpu"))
+        latency._require_room(10**15, torch.device("cpu"))
 
 
 def test_an_image_that_does_not_fit_alone_is_one_line(monkeypatch):

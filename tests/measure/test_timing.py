@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from awbench.measure.timing import FEWEST_ROUNDS, Case, Goal, disturbance, interleave, spread_of
+from awbench.measure.timing import FEWEST_ROUNDS, Case, TimingGoal, disturbance, interleave, spread_of
 
 
 class FakeMachine:
@@ -36,7 +36,7 @@ class FakeMachine:
 
 
 def measured(machine, *cases, **goal):
-    found = interleave(cases, machine, Goal(**{"budget": 0.3, **goal}))
+    found = interleave(cases, machine, TimingGoal(**{"budget": 0.3, **goal}))
     return found, {timing.name: timing for timing in found.cases}
 
 

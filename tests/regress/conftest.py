@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from awbench.regress import comparison
-from awbench.regress.process import Job
+from awbench.regress.process import SuiteRun
 from awbench.regress.trees import Tree
 
 # Sleeping takes its time on a busy machine too, but for the tenths of a millisecond until the process wakes up.
@@ -55,8 +55,8 @@ class Repository:
         return Tree(side, self.path, "main", "0" * 40)
 
     @property
-    def job(self) -> Job:
-        return Job(self.suite)
+    def suite_run(self) -> SuiteRun:
+        return SuiteRun(self.suite)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from awbench.regress.comparison import Comparison, Decision, Goal, compare
+from awbench.regress.comparison import Comparison, ComparisonGoal, Decision, compare
 from awbench.regress.trees import side_by_side
 
 RUNS = 20
@@ -32,7 +32,7 @@ def test_five_percent_is_found_and_nothing_is_not(repository):
     for run in range(RUNS):
         for commit, comparisons in found.items():
             with side_by_side("HEAD~1", commit) as trees:
-                comparisons.append(compare(*trees, repository.job, Goal(budget=120)))
+                comparisons.append(compare(*trees, repository.suite_run, ComparisonGoal(budget=120)))
             (change,) = comparisons[-1].changes
             print(
                 f"{'planted' if commit == planted else 'same'} {run}: {change.decision.value}, "

@@ -10,7 +10,7 @@ import pytest
 
 from awbench.cli.regress import sentence
 from awbench.regress import comparison
-from awbench.regress.comparison import Goal, judge
+from awbench.regress.comparison import ComparisonGoal, judge
 
 # Wide enough for any machine: here the question is whether the parts fit together; how fine a difference is
 # found, and how seldom one is where there is none, is in test_calibration.py.
@@ -88,7 +88,7 @@ def test_too_little_time_is_not_taken_for_no_difference(regress):
 )
 def test_decisions_as_a_person_reads_them(heads_ms, expected):
     pairs = [{"nap": (2.0, ms)} for ms in heads_ms * (2 if len(heads_ms) > 1 else 1)]
-    (change,) = judge(pairs, Goal())
+    (change,) = judge(pairs, ComparisonGoal())
     assert sentence(change) == expected
 
 

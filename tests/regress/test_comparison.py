@@ -11,7 +11,7 @@ import pytest
 
 from awbench.measure.intervals import Interval, signed_rank_interval
 from awbench.regress import comparison
-from awbench.regress.comparison import Decision, Goal, compare, decide, judge, measure_pair
+from awbench.regress.comparison import ComparisonGoal, Decision, compare, decide, judge, measure_pair
 
 
 def made_up(effect: float, scatter: float, count: int, base_ms: float = 2.0) -> list[dict[str, tuple[float, float]]]:
@@ -34,19 +34,19 @@ def made_up(effect: float, scatter: float, count: int, base_ms: float = 2.0) -> 
     ],
 )
 def test_the_decision_follows_from_the_interval(low, high, decision):
-    assert decide(Interval(min(1.03, (low + high) / 2), low, high), Goal(width=0.04, ignore=0.01)) is decision
+    assert decide(Interval(min(1.03, (low + high) / 2), low, high), ComparisonGoal(width=0.04, ignore=0.01)) is decision
 
 
 def test_a_change_says_how_large_it_is():
-    (change,) = judge(made_up(1.05, 0.005, 10), Goal())
+    (change,) = judge(made_up(1.05, 0.005, 10), ComparisonGoal())
     assert change.decision is Decision.SLOWER
     assert change.ratio.low < 1.05 < change.ratio.high
     assert change.ratio.value == pytest.approx(1.05, rel=0.005)
     assert (change.base_ms, change.head_ms) == (2.0, pytest.approx(2.1, rel=0.005))
     assert (change.workload, change.pairs, change.level) == ("nap", 10, 0.95)
-    (change,) = judge(made_up(1 / 1.05, 0.005, 10), Goal())
+    (change,) = judge(made_up(1 / 1.05, 0.005, 10), ComparisonGoal())
     assert change.decision is Decision.FASTER
-    (change,) = judge(made_up(0.995, 0.005, 10), Goal())
+    (change,) = judge(made_up(0.995, 0.005, 10), ComparisonGoal())
     assert change.decision is Decision.SAME
     assert 0.005 < change.bound == 1 - change.ratio.low < 0.02
 
@@ -54,13 +54,13 @@ def test_a_change_says_how_large_it_is():
 def test_one_disturbed_pair_decides_nothing():
     pairs = made_up(1.0, 0.005, 12)
     pairs[3] = {"nap": (2.0, 20.0)}
-    (change,) = judge(pairs, Goal())
+    (change,) = judge(pairs, ComparisonGoal())
     assert change.decision is Decision.SAME
     assert not change.is_disturbed
 
 
 def test_scatter_is_told():
-    (change,) = judge(made_up(1.0, 0.08, 300), Goal())
+    (change,) = judge(made_up(1.0, 0.08, 300), ComparisonGoal())
     assert change.is_disturbed
     assert change.spread == pytest.approx(0.08, rel=0.2)
 
@@ -68,7 +68,7 @@ def test_scatter_is_told():
 def test_all_intervals_hold_together():
     """Each of m workloads at level 1 - 0.05 / m: wider than for one alone."""
     times = [pair["nap"] for pair in made_up(1.0, 0.02, 20)]
-    changes = judge([dict.fromkeys("abcde", pair) for pair in times], Goal())
+    changes = judge([dict.fromkeys("abcde", pair) for pair in times], ComparisonGoal())
     assert [change.level for change in changes] == [pytest.approx(0.99)] * 5
     expected = signed_rank_interval([math.log(head / base) for base, head in times], 0.99)
     assert (changes[0].ratio.low, changes[0].ratio.high) == (math.exp(expected.low), math.exp(expected.high))
@@ -87,7 +87,7 @@ def run(monkeypatch, pairs, goal=None, seconds=0.0):
     monkeypatch.setattr(comparison, "measure_pair", measure)
     monkeypatch.setattr(comparison.time, "monotonic", lambda: next(clock) if seconds else 0.0)
     told = []
-    result = compare(None, None, None, goal or Goal(), lambda *state: told.append(state))
+    result = compare(None, None, None, goal or ComparisonGoal(), lambda *state: told.append(state))
     return result.changes[0], told
 
 
@@ -106,10 +106,10 @@ def test_it_does_not_stop_because_there_is_a_difference(monkeypatch):
 
 
 def test_it_stops_when_the_budget_is_spent_and_says_what_is_not_known(monkeypatch):
-    change, _ = run(monkeypatch, made_up(1.0, 0.5, 500), Goal(budget=100), seconds=10)
+    change, _ = run(monkeypatch, made_up(1.0, 0.5, 500), ComparisonGoal(budget=100), seconds=10)
     assert change.decision is Decision.UNCLEAR
     assert 5 <= change.pairs <= 8
-    change, _ = run(monkeypatch, made_up(1.0, 0.5, 500), Goal(budget=1), seconds=10)
+    change, _ = run(monkeypatch, made_up(1.0, 0.5, 500), ComparisonGoal(budget=1), seconds=10)
     assert change.pairs == 1
     assert (change.ratio.low, change.ratio.high) == (0.0, math.inf)
 
@@ -131,7 +131,7 @@ def test_processes_take_turns_and_each_begins_as_often(monkeypatch, repository):
             return [{"base": 2.0, "head": 3.0}[self.tree.side], 100.0, 100.0, 100.0]
 
     @contextmanager
-    def pair(first, second, job):
+    def pair(first, second, suite_run):
         done.append(f"start {first.side} {second.side}")
         yield Fake(first), Fake(second)
 

@@ -14,12 +14,12 @@ import pytest
 
 from awbench.errors import UserError
 from awbench.regress import process
-from awbench.regress.process import Job, pair
+from awbench.regress.process import SuiteRun, pair
 
 
-def timed(repository, job=None) -> list[float]:
+def timed(repository, suite_run=None) -> list[float]:
     """Milliseconds of a call of each workload in base: the least of three turns, for the machine may be busy."""
-    with pair(repository.tree(), repository.tree("head"), job or repository.job) as (base, _):
+    with pair(repository.tree(), repository.tree("head"), suite_run or repository.suite_run) as (base, _):
         for name in base.workloads:
             base.warm_up(name, 0.0)
         return [min(base.turn(name, 0.0)[0] for _ in range(3)) for name in base.workloads]
@@ -65,7 +65,7 @@ def test_the_suite_runs_in_an_empty_folder_with_what_it_was_told(repository):
         "assert 'awbench' not in sys.modules and 'torch' not in sys.modules\n"
         "WORKLOADS = {'nap': lambda: work.work}\n"
     )
-    timed(repository, Job(repository.suite, threads=3, environment={"WHAT": "told"}))
+    timed(repository, SuiteRun(repository.suite, threads=3, environment={"WHAT": "told"}))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,10 @@ def test_what_fails_is_named_with_its_tree_and_reason(suite, message, repository
 def test_a_suite_that_differs_between_trees(repository):
     repository.suite.write_text("import sys\nWORKLOADS = {sys.path[0].split('/')[-1]: lambda: int}")
     head = process.Tree("head", repository.path.parent, None, "working tree")
-    with pytest.raises(UserError, match="base: repository; head: "), pair(repository.tree(), head, repository.job):
+    with (
+        pytest.raises(UserError, match="base: repository; head: "),
+        pair(repository.tree(), head, repository.suite_run),
+    ):
         pass
 
 
@@ -124,7 +127,7 @@ def test_no_process_outlives_us_even_if_we_are_killed(repository, tmp_path):
     program = (
         "import time; from pathlib import Path; from awbench.regress.process import *\n"
         f"tree = Tree('base', Path({str(repository.path)!r}), None, '')\n"
-        f"with pair(tree, tree, Job(Path({str(repository.suite)!r}))): print('ready', flush=True); time.sleep(60)"
+        f"with pair(tree, tree, SuiteRun(Path({str(repository.suite)!r}))): print('ready', flush=True); time.sleep(60)"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
@@ -149,10 +152,10 @@ def test_the_default_suite_builds_the_networks_of_the_tree(root, tmp_path):
     tree = process.Tree("base", root, None, "working tree")
     checked = tmp_path / "checked.py"
     checked.write_text(f"exec(open({str(process.DEFAULT_SUITE)!r}).read())\nassert torch.get_num_threads() == 3")
-    with pair(tree, tree, Job(checked, 3, {"AWBENCH_REGRESS_VARIANTS": "resnet20 aw_resnet20"})) as (one, _):
+    with pair(tree, tree, SuiteRun(checked, 3, {"AWBENCH_REGRESS_VARIANTS": "resnet20 aw_resnet20"})) as (one, _):
         assert one.workloads == ["resnet20", "aw_resnet20"]
         one.warm_up("resnet20", 0.0)
         assert len(one.turn("resnet20", 0.0)) == 1
-    unknown = Job(environment={"AWBENCH_REGRESS_VARIANTS": "resnet21"})
+    unknown = SuiteRun(environment={"AWBENCH_REGRESS_VARIANTS": "resnet21"})
     with pytest.raises(UserError, match=re.escape("workload resnet21 fails")), pair(tree, tree, unknown):
         pass
