@@ -44,7 +44,6 @@ _TURNS, _FEWEST_TURNS = 9, 2
 _NOT_WORTH_A_TURN = 2.0
 _CLEARLY_FASTER = 0.97
 _SAME_TIME = 1.1
-_LARGEST_PATCHES = 2**30  # bytes; more is not asked of a machine only to learn that it is slow
 # Relative Frobenius error beyond which a strategy is wrong, not rounded; float32's bound is that of tf32.
 _LARGEST_ERROR = {torch.float64: 1e-10, torch.float32: 3e-3, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 
@@ -283,8 +282,6 @@ def candidates(request: Request) -> list[str]:
         hopeless.add("fused")  # in Triton's interpreter
     if weight.shape[1] // request.tensors[2].shape[2] < LEAST_SHARED:
         hopeless.add("direct")
-    if input.numel() * weight[0, 0].numel() * input.element_size() > _LARGEST_PATCHES:
-        hopeless.add("unfolded")
     others = [name for name in strategies_for(input.device, input.dtype) if name not in {first, *hopeless}]
     return [first, *others]
 

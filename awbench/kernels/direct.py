@@ -28,7 +28,7 @@ from torch import Tensor
 from awbench.errors import UserError
 from awbench.kernels import grouped
 from awbench.kernels.compiled import NoCompiler, NotCompiled, library
-from awbench.kernels.unfolded import output_size
+from awbench.kernels.geometry import output_size
 
 _SOURCE = Path(__file__).with_name("direct.c")
 _C_TYPES = {torch.float32: "float", torch.float64: "double"}

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from awbench.kernels.unfolded import output_size
+from awbench.kernels.geometry import layout_of, output_size
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _SMALLEST_BLOCK = 16  # of a side of tl.dot
@@ -155,10 +155,7 @@ def _map(attention_map: Tensor) -> tuple[bool, Tensor]:
 
 
 def _like(input: Tensor, shape: Sequence[int]) -> Tensor:
-    channels_last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
-    return input.new_empty(shape).contiguous(
-        memory_format=torch.channels_last if channels_last else torch.contiguous_format
-    )
+    return input.new_empty(shape).contiguous(memory_format=layout_of(input))
 
 
 def _products(input: Tensor) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from torch.utils.flop_counter import register_flop_formula
 from awbench.errors import UserError
 from awbench.kernels.checks import check_gradient, check_request
 from awbench.kernels.choice import Request, choose
-from awbench.kernels.strategies import DEFAULT_STRATEGY, STRATEGIES, check_strategy, for_transforms, output_size
+from awbench.kernels.geometry import layout_of, output_size
+from awbench.kernels.strategies import DEFAULT_STRATEGY, STRATEGIES, check_strategy, for_transforms
 
 # Asked here, for torch 2.11 cannot trace the question.
 _AUTOCAST_DEVICES = tuple(kind for kind in ("cpu", "cuda", "xpu", "mps") if torch.amp.is_autocast_available(kind))
@@ -145,13 +146,7 @@ def aw_convolution(
     check_request(input, weight, attention_map, bias, *settings[:4])  # an exported program calls it directly
     chosen = choose(strategy, Request((input, weight, attention_map), settings))
     out: Tensor = STRATEGIES[chosen].forward(input, weight, attention_map, bias, *settings)
-    return out.contiguous(memory_format=_layout(input))
-
-
-def _layout(input: Tensor) -> torch.memory_format:
-    """Of what belongs to this tensor: channels_last where it is, as convolutions have it."""
-    channels_last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
-    return torch.channels_last if channels_last else torch.contiguous_format
+    return out.contiguous(memory_format=layout_of(input))
 
 
 @aw_convolution.register_fake
@@ -168,7 +163,7 @@ def _(
     strategy: str,
 ) -> Tensor:
     shape = F.conv2d(input, weight, bias, stride, padding, dilation, groups).shape
-    return input.new_empty(shape).contiguous(memory_format=_layout(input))
+    return input.new_empty(shape).contiguous(memory_format=layout_of(input))
 
 
 @torch.library.custom_op("awbench::aw_convolution_backward", mutates_args=())
@@ -190,7 +185,7 @@ def aw_convolution_backward(
     check_gradient(grad_output, input, (len(input), len(weight), *output_size(input, weight, *settings[:3])))
     chosen = choose(strategy, Request(tensors, settings, grad_output))
     dI, dK, dA = STRATEGIES[chosen].backward(grad_output, *tensors, *settings)
-    layouts = _layout(input), _layout(weight)
+    layouts = layout_of(input), layout_of(weight)
     return dI.contiguous(memory_format=layouts[0]), dK.contiguous(memory_format=layouts[1]), dA.contiguous()
 
 
@@ -208,8 +203,8 @@ def _(
     strategy: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return (
-        input.new_empty(input.shape).contiguous(memory_format=_layout(input)),
-        weight.new_empty(weight.shape).contiguous(memory_format=_layout(weight)),
+        input.new_empty(input.shape).contiguous(memory_format=layout_of(input)),
+        weight.new_empty(weight.shape).contiguous(memory_format=layout_of(weight)),
         attention_map.new_empty(attention_map.shape),
     )
 

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from awbench.errors import UserError, suggestion
-from awbench.kernels import direct, fused, grouped, oracle, per_sample, tapwise, unfolded
-from awbench.kernels.unfolded import output_size
+from awbench.kernels import direct, fused, grouped, oracle, per_sample, tapwise
+from awbench.kernels.geometry import output_size
 
 STRATEGIES: dict[str, Any] = {
     "oracle": oracle,
     "grouped": grouped,
-    "unfolded": unfolded,
     "per_sample": per_sample,
     "tapwise": tapwise,
     "direct": direct,
@@ -26,7 +25,7 @@ DEFAULT_STRATEGY = "grouped"
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 # Those made of operators that can be differentiated again and transformed; the others write into tensors.
-_OF_PURE_OPERATORS = ("oracle", "grouped", "unfolded")
+_OF_PURE_OPERATORS = ("oracle", "grouped")
 # Numbers of a kernel from which a CPU is slow with the grouped trick: at 128 channels, 3x3, it is not, at 256 it is.
 _LARGE_KERNEL = 2**18
 # Channels that share a value of the map, from which scaling their sum is little beside making it; chosen.

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from awbench.kernels.unfolded import output_size
+from awbench.kernels.geometry import output_size
 
 
 @dataclass(frozen=True)

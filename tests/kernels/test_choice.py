@@ -26,12 +26,12 @@ def cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """The requests that were measured; the answer is always "unfolded"."""
+    """The requests that were measured; the answer is always "oracle"."""
     requests = []
 
     def measure(request, names, limit=choice.LIMIT_SECONDS):
         requests.append(request)
-        return choice.Measured("unfolded", {"unfolded": 1e-3}, True, 0.1)
+        return choice.Measured("oracle", {"oracle": 1e-3}, True, 0.1)
 
     monkeypatch.setattr(choice, "measure", measure)
     return requests
@@ -46,13 +46,13 @@ def as_a_new_process():
 
 
 def test_it_is_measured_once_and_then_read_from_the_cache(measured, cache, caplog):
-    assert [choose(), choose()] == ["unfolded", "unfolded"]
+    assert [choose(), choose()] == ["oracle", "oracle"]
     as_a_new_process()
-    assert choose() == "unfolded"
+    assert choose() == "oracle"
     assert len(measured) == 1
     [file] = cache.glob("*.json")
     [line] = caplog.messages
-    assert "2x16x64x64, forward, executed as unfolded (ms: unfolded 1.00); measured in 0.1 s" in line
+    assert "2x16x64x64, forward, executed as oracle (ms: oracle 1.00); measured in 0.1 s" in line
     assert str(file) in line
 
 
@@ -90,12 +90,17 @@ def truncated(path):
 
 
 def edited(path):
-    path.write_text(path.read_text().replace('"unfolded"', '"oracle"'))
+    path.write_text(path.read_text().replace('"oracle"', '"grouped"'))
 
 
 def of_something_else(path):
     body = json.loads(path.read_text())
     body["key"]["stride"] = [2, 2]
+    path.write_text(json.dumps({**body, "sha256": choice._sha256(body)}))
+
+
+def of_a_strategy_no_longer_offered(path):
+    body = {**json.loads(path.read_text()), "chosen": "unfolded"}
     path.write_text(json.dumps({**body, "sha256": choice._sha256(body)}))
 
 
@@ -107,7 +112,10 @@ def binary(path):
     path.write_bytes(bytes(range(256)))
 
 
-@pytest.mark.parametrize("damage", [truncated, edited, of_something_else, not_an_object, binary])
+@pytest.mark.parametrize(
+    "damage",
+    [truncated, edited, of_something_else, of_a_strategy_no_longer_offered, not_an_object, binary],
+)
 def test_a_corrupt_cache_is_said_in_a_line_and_rebuilt(damage, measured, cache, caplog):
     choose()
     [path] = cache.glob("*.json")
@@ -115,7 +123,7 @@ def test_a_corrupt_cache_is_said_in_a_line_and_rebuilt(damage, measured, cache, 
     damage(path)
     as_a_new_process()
     caplog.clear()
-    assert choose() == "unfolded"
+    assert choose() == "oracle"
     said = [message for message in caplog.messages if "is corrupt" in message]
     assert said == [f"awbench: the tuning cache {path} is corrupt; its strategies are measured again"]
     assert len(measured) == 2
@@ -132,7 +140,7 @@ def test_the_line_reaches_stderr(cache):
 def test_a_cache_that_cannot_be_written_stops_nothing(measured, monkeypatch, tmp_path, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path / "file"))
-    assert [choose(), choose()] == ["unfolded", "unfolded"]
+    assert [choose(), choose()] == ["oracle", "oracle"]
     assert len(measured) == 1
     assert caplog.messages[0].endswith("not kept: the cache cannot be written")
 
@@ -161,7 +169,7 @@ def test_overrides(measured, monkeypatch):
     monkeypatch.setenv(choice.OVERRIDE, "rule")
     assert choose() == RULE
     monkeypatch.setenv(choice.OVERRIDE, "auto")
-    assert choose() == "unfolded"
+    assert choose() == "oracle"
     monkeypatch.setenv(choice.OVERRIDE, "tapwize")
     with pytest.raises(
         UserError, match=r"AWBENCH_AW_STRATEGY: strategy 'tapwize' does not exist; did you mean tapwise\?"
@@ -173,7 +181,7 @@ def test_overrides(measured, monkeypatch):
 
 
 def test_in_deterministic_mode_the_rule_decides(measured):
-    assert choose() == "unfolded"
+    assert choose() == "oracle"
     torch.use_deterministic_algorithms(True)
     try:
         assert choose() == RULE  # whatever the cache says
@@ -194,7 +202,7 @@ def test_a_captured_graph_has_what_was_kept_or_the_rules(measured, monkeypatch, 
         as_a_new_process()
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     monkeypatch.setattr(choice, "_may_measure", lambda device: real(torch.device("cuda")))
-    assert choose() == ("unfolded" if kept else RULE)
+    assert choose() == ("oracle" if kept else RULE)
     assert len(measured) == kept
 
 
@@ -283,13 +291,13 @@ def test_what_fails_or_computes_something_else_is_left_out_and_said(invented, mo
 def test_the_choice_is_executed(measured, monkeypatch):
     calls = []
     monkeypatch.setitem(
-        STRATEGIES, "unfolded", SimpleNamespace(forward=lambda *args: calls.append(args) or grouped.forward(*args))
+        STRATEGIES, "oracle", SimpleNamespace(forward=lambda *args: calls.append(args) or grouped.forward(*args))
     )
     aw_conv2d(I, K, A, None, 1, 1, strategy="auto")
     assert len(calls) == 1
 
 
-def test_what_cannot_win_is_not_timed(monkeypatch):
+def test_what_cannot_win_is_not_timed():
     def timed(compact):
         request = choice.Request((I, K, torch.rand(2, 16, compact, 3, 3)), ([1, 1], [1, 1], [1, 1], 1, True))
         return choice.candidates(request)
@@ -297,5 +305,3 @@ def test_what_cannot_win_is_not_timed(monkeypatch):
     known = set(strategies.strategies_for(torch.device("cpu"), torch.float32))
     assert set(timed(1)) == known - {"oracle", "fused"}
     assert set(timed(2)) == known - {"oracle", "fused", "direct"}  # 8 channels a value
-    monkeypatch.setattr(choice, "_LARGEST_PATCHES", 1)
-    assert "unfolded" not in timed(1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from functools import partial
 
 import pytest
@@ -251,6 +252,14 @@ def test_a_map_that_does_not_fit_is_named_with_what_would(shape):
         aw_conv2d(torch.randn(2, 4, 6, 6), torch.randn(4, 4, 3, 3), torch.rand(shape))
 
 
-def test_an_unknown_strategy_is_named_with_the_known():
-    with pytest.raises(UserError, match=r"'groupd' does not exist; did you mean grouped\?"):
-        aw_conv2d(torch.randn(2, 4, 6, 6), torch.randn(4, 4, 3, 3), torch.rand(2, 4, 1, 3, 3), strategy="groupd")
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ("groupd", r"'groupd' does not exist; did you mean grouped\? Known: oracle, grouped, .*"),
+        ("unfolded", r"'unfolded' does not exist.* Known: oracle, grouped, per_sample, .*"),  # as old records have it
+    ],
+)
+def test_an_unknown_strategy_is_named_with_the_known(strategy, message):
+    with pytest.raises(UserError) as raised:
+        aw_conv2d(torch.randn(2, 4, 6, 6), torch.randn(4, 4, 3, 3), torch.rand(2, 4, 1, 3, 3), strategy=strategy)
+    assert re.fullmatch(f"strategy {message}", str(raised.value))
