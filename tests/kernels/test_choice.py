@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from awbench.errors import UserError
-from awbench.kernels import STRATEGIES, aw_conv2d, choice, chosen_strategy, grouped, strategies
+from awbench.kernels import STRATEGIES, aw_conv2d, choice, chosen_strategy, grouped, request, strategies, tuning
+from awbench.kernels.geometry import Geometry
 
 I, K, A = torch.randn(2, 16, 64, 64), torch.randn(16, 16, 3, 3), torch.rand(2, 16, 1, 3, 3)  # 19 million MACs
 RULE = "grouped"  # of these sizes
@@ -29,9 +30,9 @@ def measured(monkeypatch):
     """The requests that were measured; the answer is always "oracle"."""
     requests = []
 
-    def measure(request, names, limit=choice.LIMIT_SECONDS):
-        requests.append(request)
-        return choice.Measured("oracle", {"oracle": 1e-3}, True, 0.1)
+    def measure(asked, candidates, limit=tuning.LIMIT_SECONDS):
+        requests.append(asked)
+        return tuning.Measured("oracle", {"oracle": 1e-3}, True, 0.1)
 
     monkeypatch.setattr(choice, "measure", measure)
     return requests
@@ -76,9 +77,9 @@ def test_all_that_can_change_the_answer_is_in_the_key(measured, cache, monkeypat
     choose()
     torch.set_num_threads(threads)
     for name, other in (("cpu_name", lambda: "other"), ("source_digest", lambda part: "other")):
-        monkeypatch.setattr(choice, name, other)
+        monkeypatch.setattr(request, name, other)
         choose()
-    monkeypatch.setattr(choice, "strategies_for", lambda device, dtype: ("oracle", "grouped"))
+    monkeypatch.setattr(request, "strategies_for", lambda device, dtype: ("oracle", "grouped"))
     choose()
     monkeypatch.setattr(torch, "__version__", "0.0")
     choose()
@@ -238,37 +239,37 @@ class Slow(SimpleNamespace):
 def invented(monkeypatch):
     def invent(**modules):
         monkeypatch.setattr(strategies, "STRATEGIES", {"grouped": grouped, **modules})
-        monkeypatch.setattr(choice, "STRATEGIES", strategies.STRATEGIES)
-        return choice.measure(REQUEST, ["grouped", *modules], limit=0.3)
+        return tuning.measure(REQUEST, ["grouped", *modules], limit=0.3)
 
     return invent
 
 
-REQUEST = choice.Request((I, K, A), ([1, 1], [1, 1], [1, 1], 1, True))
+GEOMETRY = Geometry([1, 1], [1, 1], [1, 1])
+REQUEST = request.Request(I, K, A, GEOMETRY)
 
 
 def test_the_fastest_is_chosen(invented, monkeypatch):
-    monkeypatch.setattr(choice, "_SAME_TIME", 100.0)  # other load is no matter here
+    monkeypatch.setattr(tuning, "_SAME_TIME", 100.0)  # other load is no matter here
     assert invented(slow=Slow(0.05), slower=Slow(0.1)).chosen == "grouped"
-    found = choice.measure(REQUEST, ["slower", "slow", "grouped"])
+    found = tuning.measure(REQUEST, ["slower", "slow", "grouped"])
     assert found.chosen == "grouped"
     assert found.seconds["slower"] > found.seconds["slow"] > 0.05
 
 
 def test_another_must_be_clearly_faster_than_the_rules(invented, monkeypatch):
-    monkeypatch.setattr(choice, "_time", lambda request, name: {"grouped": 1.0, "a": 0.98, "b": 0.9}[name])
+    monkeypatch.setattr(tuning, "_time", lambda request, name: {"grouped": 1.0, "a": 0.98, "b": 0.9}[name])
     assert invented(a=Slow()).chosen == "grouped"
     assert invented(a=Slow(), b=Slow()).chosen == "b"
 
 
 def test_under_load_the_rule_decides_and_nothing_is_kept(invented, monkeypatch, cache, caplog):
     load = iter(2.0**-n for n in range(100))  # no time is found twice, and the last is the shortest
-    monkeypatch.setattr(choice, "_time", lambda request, name: next(load))
+    monkeypatch.setattr(tuning, "_time", lambda request, name: next(load))
     found = invented(other=Slow())
     assert (found.chosen, found.steady) == ("grouped", False)
     assert choose() == RULE
     assert not cache.exists()
-    assert "these times are disturbed, and not kept" in caplog.messages[-1]
+    assert "by the size rule, for other load disturbed these times, and not kept" in caplog.messages[-1]
 
 
 def test_its_time_is_bounded(invented):
@@ -299,8 +300,7 @@ def test_the_choice_is_executed(measured, monkeypatch):
 
 def test_what_cannot_win_is_not_timed():
     def timed(compact):
-        request = choice.Request((I, K, torch.rand(2, 16, compact, 3, 3)), ([1, 1], [1, 1], [1, 1], 1, True))
-        return choice.candidates(request)
+        return choice.candidates(request.Request(I, K, torch.rand(2, 16, compact, 3, 3), GEOMETRY))
 
     known = set(strategies.strategies_for(torch.device("cpu"), torch.float32))
     assert set(timed(1)) == known - {"oracle", "fused"}

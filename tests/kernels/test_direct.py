@@ -119,14 +119,14 @@ def test_the_source_has_no_warnings(real, tmp_path):
 
 @needs_compiler
 def test_it_is_compiled_once_and_then_read_from_the_cache(fresh, caplog):
-    assert direct.refusal(CPU, torch.float32) is None
+    assert direct.unsupported_reason(CPU, torch.float32) is None
     [kept] = fresh.iterdir()
     [said] = caplog.messages
     assert said.startswith("awbench: a kernel for this processor was compiled in ")
     assert said.endswith(f" s, kept in {kept}")
     before = kept.stat().st_mtime_ns
     as_a_new_process(caplog)
-    assert direct.refusal(CPU, torch.float32) is None
+    assert direct.unsupported_reason(CPU, torch.float32) is None
     assert kept.stat().st_mtime_ns == before
     assert not caplog.messages
 
@@ -151,10 +151,10 @@ def test_a_corrupt_file_is_said_and_compiled_again(damage, fresh, caplog):
 
 @needs_compiler
 def test_another_processor_gets_its_own(fresh, monkeypatch, caplog):
-    direct.refusal(CPU, torch.float32)
+    direct.unsupported_reason(CPU, torch.float32)
     monkeypatch.setattr(compiled, "cpu_features", lambda: "other")
     as_a_new_process(caplog)
-    direct.refusal(CPU, torch.float32)
+    direct.unsupported_reason(CPU, torch.float32)
     assert len(list(fresh.iterdir())) == 2
 
 
@@ -168,7 +168,10 @@ def test_a_cache_that_cannot_be_written_stops_nothing(fresh, monkeypatch, tmp_pa
 
 @needs_compiler
 def test_two_processes_at_once(fresh):
-    code = "import torch; from awbench.kernels import direct; print(direct.refusal(torch.device('cpu'), torch.float32))"
+    code = (
+        "import torch; from awbench.kernels.direct import unsupported_reason;"
+        "print(unsupported_reason(torch.device('cpu'), torch.float32))"
+    )
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate()[0] for process in both] == ["None\n", "None\n"]
     assert len(list(fresh.iterdir())) == 1
@@ -281,7 +284,7 @@ def test_torchs_default_device_and_autocast_do_not_reach_it(fresh):
     torch.set_default_device("meta")
     try:
         with torch.autocast("cpu", torch.bfloat16):
-            assert direct.refusal(CPU, torch.float32) is None
+            assert direct.unsupported_reason(CPU, torch.float32) is None
         found = results("direct", SHAPES[1], place="cpu")
     finally:
         torch.set_default_device(None)
