@@ -27,18 +27,19 @@ def forward(input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor |
 def backward(
     grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry
 ) -> Gradients:
-    """Gradients for input, weight and map, each sample by the product rule on AK = K + A*K."""
-    stride, padding, dilation, groups, residual = geometry
+    """Gradients for input, weight and map, each sample by the product rule on AK = K + A*K.
+
+    Autograd of `forward` would be shorter, but an operator executes below autograd: there torch.func.vjp fails under
+    any dispatch mode, a counter of operations for one.
+    """
     compact = attention_map.shape[2]  # C1/groups/e
-    grad_input = torch.zeros_like(input)
-    grad_weight = torch.zeros_like(weight)
-    grad_map = torch.zeros_like(attention_map)
+    dI, dK, dA = torch.zeros_like(input), torch.zeros_like(weight), torch.zeros_like(attention_map)
     for n in range(len(input)):
         I, dO = input[n : n + 1], grad_output[n : n + 1]
         A = expand_map(attention_map[n], weight.shape[1])  # (C2, C1/groups, h, w)
-        AK = weight + A * weight if residual else A * weight  # (C2, C1/groups, h, w)
-        dAK = conv2d_weight(I, AK.shape, dO, stride, padding, dilation, groups)  # (C2, C1/groups, h, w)
-        grad_input[n : n + 1] = conv2d_input(I.shape, AK, dO, stride, padding, dilation, groups)
-        grad_weight += dAK + A * dAK if residual else A * dAK
-        grad_map[n] = (dAK * weight).unflatten(1, (compact, -1)).sum(2)
-    return grad_input, grad_weight, grad_map
+        AK = weight + A * weight if geometry.residual else A * weight  # (C2, C1/groups, h, w)
+        dAK = conv2d_weight(I, AK.shape, dO, *geometry[:4])  # (C2, C1/groups, h, w)
+        dI[n : n + 1] = conv2d_input(I.shape, AK, dO, *geometry[:4])
+        dK += dAK + A * dAK if geometry.residual else A * dAK
+        dA[n] = (dAK * weight).unflatten(1, (compact, -1)).sum(2)
+    return dI, dK, dA
