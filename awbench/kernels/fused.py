@@ -102,10 +102,10 @@ def _gradients_of_kernel(
     compact, o_count = attention_map.shape[2], C2 // geometry.groups
     e = channels // compact
     blocks = {"BLOCK_P": _block(dO[0, 0].numel(), 64), "BLOCK_O": _block(o_count, 64), "BLOCK_C": _block(channels, 64)}
-    one = e > blocks["BLOCK_C"] // 2  # no two m's fit in a tile
-    span = e if one else blocks["BLOCK_C"] // e * e
-    tiles_of_m = _tiles(e, blocks["BLOCK_C"]) if one else 1
-    c_tiles = compact * tiles_of_m if one else _tiles(channels, span)
+    single_m = e > blocks["BLOCK_C"] // 2  # no two m's fit in a tile
+    span = e if single_m else blocks["BLOCK_C"] // e * e
+    tiles_of_m = _tiles(e, blocks["BLOCK_C"]) if single_m else 1
+    c_tiles = compact * tiles_of_m if single_m else _tiles(channels, span)
     o_tiles = _tiles(o_count, blocks["BLOCK_O"])
     samples = -(-N // min(N, max(1, _PROGRAMS // (o_tiles * c_tiles * geometry.groups * h * w))))  # of a program
     chunks = _tiles(N, samples)
@@ -116,7 +116,7 @@ def _gradients_of_kernel(
         N, H, W, *dO.shape[2:], channels, o_count, e, span, tiles_of_m, samples,
         *dO.stride(), *input.stride(), *weight.stride(), *A.stride(), *dK.stride(), *dA.stride(),
         *_steps(geometry),
-        KW=w, TAPS=h * w, RESIDUAL=geometry.residual, ONE=one, **_products(input), **blocks,
+        KW=w, TAPS=h * w, RESIDUAL=geometry.residual, SINGLE_M=single_m, **_products(input), **blocks,
     )  # fmt: skip
     return dK.sum(0).view(weight.shape).to(weight.dtype), dA.sum(0).view(attention_map.shape).to(attention_map.dtype)
 
