@@ -1,4 +1,4 @@
-"""A direct convolution in C, for CPUs: no kernel is formed, and nothing but the result is written.
+"""A direct convolution in C, for CPUs: no kernel is materialised, and nothing but the result is written.
 
 With e = C1 each tap's sum over the channels is scaled by 1 + A in the processor's registers, C1 multiplications to one:
 
@@ -71,7 +71,7 @@ def _library(dtype: torch.dtype) -> Any:
 
 @functools.cache
 def _library_or_reason(dtype: torch.dtype) -> Any:
-    """The compiled direct.c; or in words why there is none, which, unless there is no compiler at all, is also said."""
+    """The compiled direct.c, or why there is none, which is also logged unless there is no compiler at all."""
     try:
         code = library(_SOURCE, _FUNCTIONS, f"REAL={_C_TYPES[dtype]}")
     except NoCompiler as error:
@@ -88,7 +88,7 @@ def _library_or_reason(dtype: torch.dtype) -> Any:
 
 
 def _own_error(code: Any, dtype: torch.dtype) -> float:
-    """Of one small AW-convolution with all gradients, the largest relative error against the grouped trick."""
+    """The largest relative error against the grouped strategy, of one small AW-convolution with all its gradients."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         sizes = ((2, 20, 5, 9), (40, 20, 3, 3), (2, 40, 1, 3, 3))
@@ -98,7 +98,7 @@ def _own_error(code: Any, dtype: torch.dtype) -> float:
         O = grouped.forward(I, K, A, None, geometry)
         expected = (O, *grouped.backward(O, I, K, A, geometry))
         found = (forward(I, K, A, None, geometry, code), *backward(O, I, K, A, geometry, code))
-    return max(float((one - other).norm() / other.norm()) for one, other in zip(found, expected, strict=True))
+    return max(float((ours - right).norm() / right.norm()) for ours, right in zip(found, expected, strict=True))
 
 
 @dataclass(frozen=True)
@@ -247,8 +247,8 @@ def _gradients_of_kernel(code: Any, group: _Group, shape: _Shape, pixels: Tensor
     parts = 1 if blocks % shape.threads == 0 else min(strips, shape.threads)
     dK = pixels.new_empty_strided(group.kernel.shape, group.kernel.stride())
     dA = pixels.new_zeros(parts, len(pixels), group.m, taps, outputs)
-    need = 2 * taps * strips * strip * block + dO[0, ..., 0].numel() * block + pixels[0, ..., 0].numel() * strip
-    scratch = pixels.new_empty(shape.threads, need)
+    size = 2 * taps * strips * strip * block + dO[0, ..., 0].numel() * block + pixels[0, ..., 0].numel() * strip
+    scratch = pixels.new_empty(shape.threads, size)
     x = pixels[..., group.channels]
     held = (dO, x, group.kernel, group.factor)
     rest = (scratch, dK, dA)

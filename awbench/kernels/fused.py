@@ -5,8 +5,8 @@ K is as it is loaded; the backward pass does likewise, and sums over samples in 
 
 It has never run on a GPU: only in Triton's interpreter, on a CPU (TRITON_INTERPRET=1), and it was compiled for compute
 capability 9.0, where with 8 warps and bfloat16 no register of `convolve` and `input_gradient` is spilled at these tile
-sizes; that they are fast is a guess. `awbench.kernels.choice` holds what it computes to another strategy before it
-trusts it.
+sizes; that they are fast is a guess. `awbench.kernels.tuning` compares its results with another strategy's before
+"auto" can choose it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One plain convolution per sample, with a kernel that is modulated into memory used again for each sample.
 
 What it computes is what the oracle computes. The N kernels are never in memory together: one lies where the
-last one lay, so it is still in the cache when the convolution reads it, and the system is asked for no fresh pages.
+last one lay, so it is still in the cache when the convolution reads it, and no fresh pages are asked of the system.
 Good on a CPU where a kernel is large; a GPU idles between so many small calls.
 """
 

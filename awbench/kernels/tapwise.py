@@ -1,4 +1,4 @@
-"""The tap-wise sum: no kernel is formed; each tap's plain product is scaled by the map afterwards.
+"""The tap-wise sum: no kernel is materialised; each tap's plain product is scaled by the map afterwards.
 
     O[n,c2] = sum over taps k and channel groups m of (1 + A[n,c2,m,k]) * (K[c2,m,:,k] . I[n,m,:,shifted by k])
 

@@ -117,7 +117,7 @@ def binary(path):
     "damage",
     [truncated, edited, of_something_else, of_a_strategy_no_longer_offered, not_an_object, binary],
 )
-def test_a_corrupt_cache_is_said_in_a_line_and_rebuilt(damage, measured, cache, caplog):
+def test_a_corrupt_cache_is_logged_in_a_line_and_rebuilt(damage, measured, cache, caplog):
     choose()
     [path] = cache.glob("*.json")
     intact = path.read_bytes()
@@ -125,17 +125,17 @@ def test_a_corrupt_cache_is_said_in_a_line_and_rebuilt(damage, measured, cache, 
     as_a_new_process()
     caplog.clear()
     assert choose() == "oracle"
-    said = [message for message in caplog.messages if "is corrupt" in message]
-    assert said == [f"awbench: the tuning cache {path} is corrupt; its strategies are measured again"]
+    logged = [message for message in caplog.messages if "is corrupt" in message]
+    assert logged == [f"awbench: the tuning cache {path} is corrupt; its strategies are measured again"]
     assert len(measured) == 2
     assert path.read_bytes() == intact
 
 
 def test_the_line_reaches_stderr(cache):
-    """Nobody configures logging for a network: what is said must be seen all the same, once, and not on stdout."""
-    code = "import logging; from awbench.kernels import choice; choice.log.warning('awbench: %s', 'said')"
+    """Nobody configures logging for a network: what is logged must be seen all the same, once, and not on stdout."""
+    code = "import logging; from awbench.kernels import choice; choice.log.warning('awbench: %s', 'logged')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("", "awbench: said\n")
+    assert (done.stdout, done.stderr) == ("", "awbench: logged\n")
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(measured, monkeypatch, tmp_path, caplog):
@@ -158,9 +158,9 @@ def test_two_processes_at_once(cache):
     assert answers <= set(STRATEGIES)
     [path] = cache.iterdir()
     third = start()
-    answer, said = (text.decode() for text in third.communicate())
+    answer, errors = (text.decode() for text in third.communicate())
     assert answer.strip() == json.loads(path.read_text())["chosen"]
-    assert said == ""
+    assert errors == ""
 
 
 def test_overrides(measured, monkeypatch):
@@ -281,7 +281,7 @@ def test_its_time_is_bounded(invented):
 @pytest.mark.parametrize(
     "module", [Slow(scale=1.01), Slow(scale=float("nan")), Slow(error=RuntimeError("no room\nat all"))]
 )
-def test_what_fails_or_computes_something_else_is_left_out_and_said(invented, module, caplog):
+def test_what_fails_or_computes_something_else_is_left_out_and_logged(invented, module, caplog):
     found = invented(broken=module)
     assert list(found.seconds) == ["grouped"]
     [line] = caplog.messages

@@ -128,8 +128,8 @@ def test_the_oracles_own_derivatives_in_channels_last():
         i, k = (t.to(memory_format=layout).requires_grad_() for t in (I, K))
         out = STRATEGY_MODULES["oracle"].forward(i, k, A, None, Geometry([1, 1], [1, 1], [1, 1], 2))
         found.append(torch.autograd.grad((out * torch.linspace(-1, 1, out.numel()).view(out.shape)).sum(), (i, k)))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    for contiguous, channels_last in zip(*found, strict=True):
+        torch.testing.assert_close(contiguous, channels_last, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
