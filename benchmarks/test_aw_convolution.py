@@ -1,4 +1,4 @@
-"""An AW-convolution at ResNet-50's 3x3 shapes, executed every way, beside a plain one, SE and CBAM; whole networks.
+"""An AW-convolution at ResNet-50's 3x3 shapes by every strategy, beside a plain one, SE and CBAM; whole networks.
 
 Ratios are measured interleaved, in the same test; they and the peak memory are printed and in the benchmark's extra
 info. The same measurement with a table and records: `awbench aw-speed`.
@@ -35,19 +35,19 @@ SETTINGS = SpeedSettings("cuda", 64, "bfloat16", "channels_last") if CUDA else S
 
 
 @pytest.fixture
-def on_progress(benchmark, capsys):
+def report(benchmark, capsys):
     """Puts numbers where readers find them."""
 
-    def on_progress(line: str, **numbers: object) -> None:
+    def report(line: str, **numbers: object) -> None:
         benchmark.extra_info.update(numbers)
         with capsys.disabled():
             print(f"\n{benchmark.name}: {line}")
 
-    return on_progress
+    return report
 
 
 @pytest.fixture
-def take_ratios(benchmark, device, on_progress) -> Callable[[dict[str, Callable[[], object]], str, float], None]:
+def take_ratios(benchmark, device, report) -> Callable[[dict[str, Callable[[], object]], str, float], None]:
     """(calls by name, the baseline's name, seconds): their ratios to the baseline, with 95 % intervals."""
 
     def take(calls: dict[str, Callable[[], object]], baseline: str, seconds: float) -> None:
@@ -61,7 +61,7 @@ def take_ratios(benchmark, device, on_progress) -> Callable[[dict[str, Callable[
             if case.ratio:
                 r = case.ratio
                 numbers = {f"{case.name}_ratio": r.value, f"{case.name}_low": r.low, f"{case.name}_high": r.high}
-                on_progress(f"{case.name} {r.value:.3f} ({r.low:.3f} to {r.high:.3f}) of {baseline}", **numbers)
+                report(f"{case.name} {r.value:.3f} ({r.low:.3f} to {r.high:.3f}) of {baseline}", **numbers)
 
     return take
 
@@ -69,7 +69,7 @@ def take_ratios(benchmark, device, on_progress) -> Callable[[dict[str, Callable[
 @pytest.mark.parametrize("shape", RESNET50_SHAPES, ids=str)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("method", methods(SETTINGS))
-def test_convolution(benchmark, method, direction, shape, until_done, take_ratios, on_progress):
+def test_convolution(benchmark, method, direction, shape, until_done, take_ratios, report):
     benchmark.group = f"3x3 convolution of {shape}, {direction}: {SETTINGS.device}, batch {SETTINGS.batch_size}"
     backward = direction != DIRECTIONS[0]
     with torch.inference_mode(not backward), torch.set_grad_enabled(backward):
@@ -83,7 +83,7 @@ def test_convolution(benchmark, method, direction, shape, until_done, take_ratio
             return
         take_ratios(calls, PLAIN, RATIO_SECONDS)
         memory = peak_of_call(tensors[method], calls[method])
-        on_progress("peak memory unknown" if memory is None else f"{memory / 2**20:.1f} MiB", peak_memory_bytes=memory)
+        report("peak memory unknown" if memory is None else f"{memory / 2**20:.1f} MiB", peak_memory_bytes=memory)
 
 
 @pytest.mark.parametrize("depth", [50, 101])

@@ -1,11 +1,11 @@
-"""Our harness beside other people's: the same calls, in turns, in one process. And what it costs itself.
+"""Our harness beside other people's: the same calls, interleaved, in one process. And what it costs itself.
 
 What is claimed: tools that time the same calls find the same median. Every round gives one median of each tool,
 in an order drawn anew; a tool's result is the median over rounds with its 99 % interval. If the claim holds, both
 intervals contain the same number, and so overlap, in at least 98 % of runs, whatever the distribution (Bonferroni);
 where rounds are independent, twenty of them fail to overlap once in 50,000 runs. So the test is that they overlap.
 
-Wide intervals overlap easily. How large a disagreement remains possible is said by the ratio of the two tools within
+Wide intervals overlap easily. How large a disagreement remains possible is shown by the ratio of the two tools within
 rounds, from which the machine's load divides out: it is printed with its interval beside them.
 """
 
@@ -45,7 +45,7 @@ Network = tuple[Callable[[Tensor], Any], Callable[[], Tensor]]  # a model, and w
 
 
 def inputs(size: int, device: torch.device) -> Callable[[], Tensor]:
-    """Single images, four of them in turns."""
+    """Single images, four of them, round-robin."""
     return itertools.cycle([torch.randn(1, 3, size, size, device=device) for _ in range(4)]).__next__
 
 
@@ -109,7 +109,7 @@ def timms_turn(runner: Any) -> Turn:
     return turn
 
 
-def in_turns(tools: Mapping[str, Turn]) -> dict[str, list[float]]:
+def interleaved(tools: Mapping[str, Turn]) -> dict[str, list[float]]:
     """Seconds of each tool in each round, after a round that is not counted."""
     order = random.Random(0)
     found: dict[str, list[float]] = {name: [] for name in tools}
@@ -136,10 +136,10 @@ def overlap(a: Interval, b: Interval, slack: float) -> bool:
 
 @pytest.fixture
 def hold_together(benchmark, device, capsys) -> Callable[[str, Mapping[str, Turn]], None]:
-    """Let the tools take turns, show what they find, and hold it to the claim above."""
+    """Interleave the tools, show what they find, and check it against the claim above."""
 
     def hold(name: str, tools: Mapping[str, Turn]) -> None:
-        values = in_turns(tools)
+        values = interleaved(tools)
         medians = {tool: median_interval(seconds, LEVEL) for tool, seconds in values.items()}
         rows = [as_row(tool, median, ratio_to(values[OURS], values[tool])) for tool, median in medians.items()]
         benchmark.extra_info["tools"] = rows

@@ -38,7 +38,7 @@ ROUNDS, STEPS = 7, 6
 
 
 def alternate(first: Callable[[], None], second: Callable[[], None]) -> tuple[float, float, float]:
-    """(median seconds of the first, of the second, median ratio second/first), run in turns after a warm-up."""
+    """(median seconds of the first, of the second, median ratio second/first), interleaved after a warm-up."""
     first(), second()
     pairs = []
     for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""Attention modules, one a file. Which of them exist as variants: `awbench.variants.ATTENTION_MODULES`."""
+"""Attention modules, one per file. Which of them exist as variants: `awbench.variants.ATTENTION_MODULES`."""
 
 from awbench.attention.aw_convolution import AWAttention, AWConv2d
 from awbench.attention.cbam import CBAM

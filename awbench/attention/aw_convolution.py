@@ -7,7 +7,7 @@ Zhu, Hofstee, Lee, Al-Ars, "An Attention Module for Convolutional Neural Network
     O  = Convolution(I, AK)  each sample with its own kernel
 
 The paper's code was never released and its tables could not be read here; each default
-below carries its standing (secondary, recalled or chosen), as in `awbench.variants.AWOptions`.
+below carries its provenance (secondary, recalled or chosen), as in `awbench.variants.AWOptions`.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class AWConv2d(nn.Conv2d):
 
 
 def set_strategy(model: nn.Module, strategy: str) -> None:
-    """How every AW-convolution of a network is executed, see `awbench.kernels`."""
+    """Set how every AW-convolution of a network is executed, see `awbench.kernels`."""
     for module in model.modules():
         if isinstance(module, AWConv2d):
             module.strategy = strategy

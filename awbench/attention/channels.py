@@ -1,4 +1,4 @@
-"""The bottleneck width that every attention module of the grid computes the same way."""
+"""The bottleneck width, which every attention module computes alike."""
 
 from __future__ import annotations
 

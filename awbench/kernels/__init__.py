@@ -1,4 +1,4 @@
-"""How an AW-convolution is executed: one file a strategy, a choice among them, one operator in front."""
+"""How an AW-convolution is executed: one file per strategy, a choice among them, one operator in front."""
 
 from awbench.kernels.operator import aw_conv2d, chosen_strategy
 from awbench.kernels.strategies import DEFAULT_STRATEGY, STRATEGIES, check_strategy

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from awbench.errors import UserError
+from awbench.kernels.geometry import Geometry
 from awbench.kernels.strategies import DTYPES
 
 
 def check_request(
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
+    input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> None:
-    """Refuse tensors and settings that do not fit each other, as `awbench.kernels.aw_conv2d` describes them.
+    """Check that tensors and geometry fit each other, as `awbench.kernels.aw_conv2d` describes them.
 
     Raises:
         UserError: naming what does not fit, its value and what would.
     """
     _check_dtype(input.dtype)
-    _check_settings(stride, padding, dilation)
-    _check_sizes(input, weight, groups)
+    _check_geometry(geometry)
+    _check_sizes(input, weight, geometry)
     _check_map(input, weight, attention_map)
     if bias is not None and tuple(bias.shape) != (len(weight),):
         raise UserError(f"the bias has shape {tuple(bias.shape)}; it must be (C2,) = ({len(weight)},)")
-    for axis, name in enumerate(("rows", "columns")):
-        given, needed = input.shape[2 + axis] + 2 * padding[axis], dilation[axis] * (weight.shape[2 + axis] - 1) + 1
-        if given < needed:
-            raise UserError(f"the kernel covers {needed} {name}; the input has {given}, padding included")
-    _check_alike({"input": input, "kernel": weight, "attention map": attention_map, "bias": bias})
+    _check_same_kind(input, {"kernel": weight, "attention map": attention_map, "bias": bias})
+
+
+def check_gradient(grad_output: Tensor, input: Tensor, weight: Tensor, geometry: Geometry) -> None:
+    """Check that a gradient is like the output, (N, C2, H', W').
+
+    Raises:
+        UserError: naming its shape, dtype or device and what it must be.
+    """
+    size = (len(input), len(weight), *geometry.output_size(input, weight))
+    if tuple(grad_output.shape) != size:
+        raise UserError(f"the output's gradient has shape {tuple(grad_output.shape)}; it must be {size}")
+    _check_same_kind(input, {"output's gradient": grad_output})
 
 
 def _check_dtype(dtype: torch.dtype) -> None:
@@ -45,35 +45,34 @@ def _check_dtype(dtype: torch.dtype) -> None:
         raise UserError(f"dtype {_name(dtype)} has no AW-convolution; use one of {usual}")
 
 
-def _check_settings(stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> None:
-    for name, values, least in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
+def _check_geometry(geometry: Geometry) -> None:
+    for name, least in (("stride", 1), ("padding", 0), ("dilation", 1)):
+        values = getattr(geometry, name)
         if len(values) != 2 or min(values) < least:
             raise UserError(f"{name} is {tuple(values)}; it must be two numbers of {least} or more")
 
 
-def check_gradient(grad_output: Tensor, input: Tensor, size: tuple[int, ...]) -> None:
-    """Refuse a gradient that is not like the output, (N, C2, H', W') = `size`.
-
-    Raises:
-        UserError: naming its shape, dtype or device and what it must be.
-    """
-    if tuple(grad_output.shape) != size:
-        raise UserError(f"the output's gradient has shape {tuple(grad_output.shape)}; it must be {size}")
-    _check_alike({"input": input, "output's gradient": grad_output})
-
-
-def _check_sizes(input: Tensor, weight: Tensor, groups: int) -> None:
+def _check_sizes(input: Tensor, weight: Tensor, geometry: Geometry) -> None:
     if input.dim() != 4 or weight.dim() != 4:
+        required = "they must be (N, C1, H, W) and (C2, C1/groups, h, w)"
+    elif not all((*input.shape[1:], *weight.shape)):
+        required = "nothing but the batch may be empty"
+    else:
+        required = ""
+    if required:
         shapes = f"{tuple(input.shape)} and the kernel {tuple(weight.shape)}"
-        raise UserError(f"the input has shape {shapes}; they must be (N, C1, H, W) and (C2, C1/groups, h, w)")
-    if not all((*input.shape[1:], *weight.shape)):
-        shapes = f"{tuple(input.shape)} and the kernel {tuple(weight.shape)}"
-        raise UserError(f"the input has shape {shapes}; nothing but the batch may be empty")
+        raise UserError(f"the input has shape {shapes}; {required}")
+    groups = geometry.groups
     if groups < 1 or len(weight) % groups:
         raise UserError(f"groups is {groups}; it must divide the {len(weight)} output channels")
     if input.shape[1] != weight.shape[1] * groups:
-        needed = f"{weight.shape[1]} of the kernel times {groups} groups"
-        raise UserError(f"the input has {input.shape[1]} channels; it must have {needed}")
+        required = f"{weight.shape[1]} of the kernel times {groups} groups"
+        raise UserError(f"the input has {input.shape[1]} channels; it must have {required}")
+    for axis, name in enumerate(("rows", "columns")):
+        padded = input.shape[2 + axis] + 2 * geometry.padding[axis]
+        covered = geometry.dilation[axis] * (weight.shape[2 + axis] - 1) + 1
+        if padded < covered:
+            raise UserError(f"the kernel covers {covered} {name}; the input has {padded}, padding included")
 
 
 def _check_map(input: Tensor, weight: Tensor, attention_map: Tensor) -> None:
@@ -91,14 +90,12 @@ def _check_map(input: Tensor, weight: Tensor, attention_map: Tensor) -> None:
         raise UserError(f"the attention map has shape {tuple(attention_map.shape)}; it must be {expected}")
 
 
-def _check_alike(tensors: dict[str, Tensor | None]) -> None:
-    found = {name: (_name(t.dtype), str(t.device)) for name, t in tensors.items() if t is not None}
-    for name, (dtype, device) in found.items():
-        if (dtype, device) != found["input"]:
-            dtype_of_input, device_of_input = found["input"]
-            raise UserError(
-                f"the {name} is {dtype} on {device}; it must be {dtype_of_input} on {device_of_input}, as the input is"
-            )
+def _check_same_kind(input: Tensor, others: dict[str, Tensor | None]) -> None:
+    """Check that all have the input's dtype and device."""
+    for name, tensor in others.items():
+        if tensor is not None and (tensor.dtype != input.dtype or tensor.device != input.device):
+            found, required = (f"{_name(t.dtype)} on {t.device}" for t in (tensor, input))
+            raise UserError(f"the {name} is {found}; it must be {required}, as the input is")
 
 
 def _name(dtype: torch.dtype) -> str:

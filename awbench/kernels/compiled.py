@@ -1,7 +1,7 @@
-"""C compiled for this machine's processor when it is first wanted, and kept in the user's cache.
+"""C that is compiled for this machine's processor when it is first used, and kept in the user's cache.
 
-As Triton does, and torch.compile: a wheel that serves every processor would use none of them well. Where there is no
-compiler, nothing else of awbench is missing.
+Triton and torch.compile do so too: a wheel that serves every processor would use none of them well. Where there is no
+compiler, the rest of awbench works as ever.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from awbench.records.environment import c_compiler, c_compiler_command, cpu_feat
 
 _OPTIONS = ("-std=gnu11", "-O3", "-shared", "-fPIC")
 # Without these the code is right but slow. A compiler may lack OpenMP, as Apple's does, or not know the processor;
-# what it says then names one of the words.
-_WISHES = {"-march=native": ("march", "native"), "-fopenmp": ("openmp", "gomp", "libomp", "kmpc")}
+# its error message then contains one of these words.
+_OPTIONAL = {"-march=native": ("march", "native"), "-fopenmp": ("openmp", "gomp", "libomp", "kmpc")}
 _LIMIT_SECONDS = 30  # of a compiler that takes one
 
 log = logging.getLogger("awbench.kernels")
 
 
 class NotCompiled(Exception):
-    """Why there is no library, in words that follow the name of what needs it: "needs a C compiler, ..."."""
+    """Why there is no library, as the end of a sentence about what would use it: "needs a C compiler, ..."."""
 
 
 class NoCompiler(NotCompiled):
-    """There is none at all, as on many machines."""
+    """There is no compiler at all, as on many machines."""
 
 
 def library(source: Path, functions: Sequence[str], *definitions: str) -> ctypes.CDLL:
-    """The shared library of one C file: the one that was kept, or one compiled now, which is said.
+    """The shared library of one C file: the one kept in the cache, or one compiled now, which is logged.
 
     Args:
-        functions: those it must have.
+        functions: that it must have.
         definitions: macros, e.g. "REAL=float".
 
     Raises:
-        NoCompiler: there is none.
-        NotCompiled: it fails, or what it makes cannot be used.
+        NoCompiler: there is no compiler.
+        NotCompiled: compiling fails, or the library cannot be used.
     """
     compiler = _compiler()
     arguments = [*_OPTIONS, *(f"-D{definition}" for definition in definitions)]
@@ -61,17 +61,18 @@ def library(source: Path, functions: Sequence[str], *definitions: str) -> ctypes
     if content is not None:
         return _load(content, functions)
     started = time.monotonic()
-    wishes, missing = list(_WISHES), []
+    optional, missing = list(_OPTIONAL), []
     while True:
         try:
-            content = _compile([*compiler, *arguments, *wishes], source)
+            content = _compile([*compiler, *arguments, *optional], source)
             code = _load(content, functions)
             break
         except NotCompiled as error:
-            unknown = [wish for wish in wishes if any(word in str(error).lower() for word in _WISHES[wish])]
+            message = str(error).lower()
+            unknown = [option for option in optional if any(word in message for word in _OPTIONAL[option])]
             if not unknown:
                 raise
-            missing.append(wishes.pop(wishes.index(unknown[0])))
+            missing.append(optional.pop(optional.index(unknown[0])))
     seconds = time.monotonic() - started
     lacking = f" without {' and '.join(missing)}, which this compiler lacks" if missing else ""
     where = _keep(path, content)
@@ -80,22 +81,22 @@ def library(source: Path, functions: Sequence[str], *definitions: str) -> ctypes
 
 
 def _compiler() -> list[str]:
-    """The words of $CC, or cc.
+    """The command of $CC, or cc.
 
     Raises:
         NoCompiler: it is not there.
     """
     wanted = c_compiler_command()
     try:
-        words = shlex.split(wanted)
+        command = shlex.split(wanted)
     except ValueError:  # a quotation that does not end
-        words = []
-    if not words or shutil.which(words[0]) is None:
+        command = []
+    if not command or shutil.which(command[0]) is None:
         raise NoCompiler(f"needs a C compiler, and {wanted!r} is not one that can be run; set CC=COMPILER")
-    return words
+    return command
 
 
-def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a compiler, and end all that it started if it takes too long.
 
     Raises:
@@ -103,11 +104,11 @@ def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
     """
     try:
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             encoding="utf-8", errors="replace", start_new_session=True,
         )  # fmt: skip
     except OSError as error:
-        raise NotCompiled(f"needs a C compiler, and {words[0]!r} cannot be run: {error}") from None
+        raise NotCompiled(f"needs a C compiler, and {command[0]!r} cannot be run: {error}") from None
     try:
         out, err = process.communicate(timeout=_LIMIT_SECONDS)
     except BaseException as error:
@@ -115,16 +116,16 @@ def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if isinstance(error, subprocess.TimeoutExpired):
-            raise NotCompiled(f"needs a C compiler, and {words[0]!r} did not end in {_LIMIT_SECONDS} s") from None
+            raise NotCompiled(f"needs a C compiler, and {command[0]!r} did not end in {_LIMIT_SECONDS} s") from None
         raise
-    return subprocess.CompletedProcess(words, process.returncode, out, err)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def _path(source: Path, words: list[str]) -> Path | None:
-    """Of a compiled file in the cache, under all that can change it; None where there is no cache."""
+def _path(source: Path, command: list[str]) -> Path | None:
+    """The compiled file's path in the cache, named by all that can change it; None where there is no cache."""
     digest = hashlib.sha256(source.read_bytes())
-    for word in (*words, cpu_features()):
-        digest.update(b"\0" + os.fsencode(word))
+    for part in (*command, cpu_features()):
+        digest.update(b"\0" + os.fsencode(part))
     try:
         return cache_directory() / "kernels" / f"{source.stem}-{digest.hexdigest()[:24]}.compiled"
     except UserError:
@@ -132,7 +133,7 @@ def _path(source: Path, words: list[str]) -> Path | None:
 
 
 def _kept(path: Path | None) -> bytes | None:
-    """What was kept there, behind its digest; None where there is nothing, or nothing to be trusted, which is said."""
+    """What was kept there, after its digest; None where there is nothing, or, logged, nothing that can be trusted."""
     try:
         if path is None or not path.is_file():
             return None
@@ -149,7 +150,7 @@ def _kept(path: Path | None) -> bytes | None:
 
 
 def _keep(path: Path | None, content: bytes) -> str:
-    """Write it, and say where it is kept or why it is not."""
+    """Write it to the cache; returns where it is kept or why it is not, for the log."""
     if path is None:
         return "not kept: there is no cache"
     try:
@@ -176,27 +177,28 @@ def _sha256(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 
-def _compile(words: list[str], source: Path) -> bytes:
+def _compile(command: list[str], source: Path) -> bytes:
     """The compiled file.
 
     Raises:
-        NotCompiled: the last line that the compiler said.
+        NotCompiled: with the last error that the compiler printed.
     """
     with _temporary_folder() as folder:
         target = folder / "compiled.so"
-        done = _run([*words, "-x", "c", str(source), "-o", str(target)])
+        done = _run([*command, "-x", "c", str(source), "-o", str(target)])
         if done.returncode == 0 and target.is_file():
             return target.read_bytes()
-    said = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.strip().splitlines()
-    last = said[-1] if said else f"exit code {done.returncode}"
-    raise NotCompiled(f"needs a C compiler, and {words[0]!r} cannot compile {source.name}: {last}")
+    lines = done.stderr.strip().splitlines()
+    errors = [line for line in lines if "error" in line.lower()] or lines
+    last = errors[-1] if errors else f"exit code {done.returncode}"
+    raise NotCompiled(f"needs a C compiler, and {command[0]!r} cannot compile {source.name}: {last}")
 
 
 def _load(content: bytes, functions: Sequence[str]) -> ctypes.CDLL:
-    """From a file of this process alone: what was checked is what is loaded.
+    """Load it from a file of this process alone: what was checked is what is loaded.
 
     Raises:
-        NotCompiled: the system refuses it, or a function is missing.
+        NotCompiled: the system does not load it, or a function is missing.
     """
     with _temporary_folder() as folder:
         file = folder / "compiled.so"

@@ -1,4 +1,4 @@
-/* The loops of `awbench/kernels/direct.py`, which says what they are for. Of one group of a convolution.
+/* The loops of `awbench/kernels/direct.py`, which documents them. For one group of a convolution.
 
    Images lie channels_last, a pixel's channels side by side. The innermost loops multiply PIXELS rows by one BLOCK of
    channels in registers, and what they made is scaled by the map before it goes to memory. Written in the vector

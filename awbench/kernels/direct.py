@@ -1,4 +1,4 @@
-"""A direct convolution in C, for CPUs: no kernel is formed, and nothing but the result is written.
+"""A direct convolution in C, for CPUs: no kernel is materialised, and nothing but the result is written.
 
 With e = C1 each tap's sum over the channels is scaled by 1 + A in the processor's registers, C1 multiplications to one:
 
@@ -28,7 +28,7 @@ from torch import Tensor
 from awbench.errors import UserError
 from awbench.kernels import grouped
 from awbench.kernels.compiled import NoCompiler, NotCompiled, library
-from awbench.kernels.unfolded import output_size
+from awbench.kernels.geometry import Geometry, Gradients
 
 _SOURCE = Path(__file__).with_name("direct.c")
 _C_TYPES = {torch.float32: "float", torch.float64: "double"}
@@ -51,8 +51,8 @@ class _Shape(ctypes.Structure):
     ]
 
 
-def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
-    """See `awbench.kernels.strategies.refusal`."""
+def unsupported_reason(device: torch.device, dtype: torch.dtype) -> str | None:
+    """See `awbench.kernels.strategies.unsupported_reason`."""
     if device.type != "cpu":
         return f"is for the CPU, not {device.type}"
     if dtype not in _C_TYPES:
@@ -63,7 +63,7 @@ def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
 
 
 def _library(dtype: torch.dtype) -> Any:
-    reason = refusal(torch.device("cpu"), dtype)
+    reason = unsupported_reason(torch.device("cpu"), dtype)
     if reason is not None:
         raise UserError(f"strategy 'direct' {reason}")
     return _library_or_reason(dtype)
@@ -71,7 +71,7 @@ def _library(dtype: torch.dtype) -> Any:
 
 @functools.cache
 def _library_or_reason(dtype: torch.dtype) -> Any:
-    """The compiled direct.c; or in words why there is none, which, unless there is no compiler at all, is also said."""
+    """The compiled direct.c, or why there is none, which is also logged unless there is no compiler at all."""
     try:
         code = library(_SOURCE, _FUNCTIONS, f"REAL={_C_TYPES[dtype]}")
     except NoCompiler as error:
@@ -88,17 +88,17 @@ def _library_or_reason(dtype: torch.dtype) -> Any:
 
 
 def _own_error(code: Any, dtype: torch.dtype) -> float:
-    """Of one small AW-convolution with all gradients, the largest relative error against the grouped trick."""
+    """The largest relative error against the grouped strategy, of one small AW-convolution with all its gradients."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         sizes = ((2, 20, 5, 9), (40, 20, 3, 3), (2, 40, 1, 3, 3))
         I, K, A = (torch.randn(size, dtype=dtype, device="cpu") for size in sizes)
-    settings = ([2, 1], [1, 1], [1, 1], 1, True)
+    geometry = Geometry([2, 1], [1, 1], [1, 1])
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
-        O = grouped.forward(I, K, A, None, *settings)
-        expected = (O, *grouped.backward(O, I, K, A, *settings))
-        found = (forward(I, K, A, None, *settings, code=code), *backward(O, I, K, A, *settings, code=code))
-    return max(float((one - other).norm() / other.norm()) for one, other in zip(found, expected, strict=True))
+        O = grouped.forward(I, K, A, None, geometry)
+        expected = (O, *grouped.backward(O, I, K, A, geometry))
+        found = (forward(I, K, A, None, geometry, code), *backward(O, I, K, A, geometry, code))
+    return max(float((ours - right).norm() / right.norm()) for ours, right in zip(found, expected, strict=True))
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ class _Group:
     kernel: Tensor
     factor: Tensor
     m: int
-    size: tuple[int, ...]
+    size: tuple[int, int]
     kernel_size: tuple[int, int]
-    settings: tuple[list[int], list[int], list[int]]
+    geometry: Geometry
 
     def shape(self, pixels: Tensor, o_row: int) -> _Shape:
         """Args:
@@ -130,23 +130,21 @@ class _Group:
         pair, triple = ctypes.c_long * 2, ctypes.c_long * 3
         return _Shape(
             *pixels.shape[:3], channels, outputs, self.m, *self.kernel_size, *self.size,
-            *(pair(*values) for values in self.settings), triple(*self.kernel.stride()),
+            *(pair(*values) for values in self.geometry[:3]), triple(*self.kernel.stride()),
             pixels.shape[3], o_row, torch.get_num_threads(),
         )  # fmt: skip
 
 
-def _groups(
-    block: int, input: Tensor, weight: Tensor, attention_map: Tensor, settings: Any, groups: int, residual: bool
-) -> Iterator[_Group]:
+def _groups(block: int, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry) -> Iterator[_Group]:
     C2, channels, h, w = weight.shape
-    kernel, outputs = _flat(weight), C2 // groups
-    for g in range(groups):
+    kernel, outputs = _flat(weight), C2 // geometry.groups
+    for g in range(geometry.groups):
         mine = slice(g * outputs, (g + 1) * outputs)
         A = attention_map[:, mine].flatten(3).permute(0, 2, 3, 1)  # (N, m, taps, C2/groups)
-        factor = F.pad((1 + A if residual else A).flatten(), (0, block))
+        factor = F.pad((1 + A if geometry.residual else A).flatten(), (0, block))
         yield _Group(
             slice(g * channels, (g + 1) * channels), mine, kernel[mine], factor, A.shape[1],
-            output_size(input, weight, *settings), (h, w), settings,
+            geometry.output_size(input, weight), (h, w), geometry,
         )  # fmt: skip
 
 
@@ -176,11 +174,7 @@ def forward(
     weight: Tensor,
     attention_map: Tensor,
     bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
+    geometry: Geometry,
     code: Any = None,
 ) -> Tensor:
     """Shapes as in `awbench.kernels.aw_conv2d`.
@@ -188,12 +182,9 @@ def forward(
     Args:
         code: the compiled direct.c; None for that of the dtype.
     """
-    if len(input) == 0:
-        return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
     code = code or _library(input.dtype)
     pixels, outputs = _pixels(input), []
-    settings = (stride, padding, dilation)
-    for group in _groups(code.block(), input, weight, attention_map, settings, groups, residual):
+    for group in _groups(code.block(), input, weight, attention_map, geometry):
         o, channels, taps = group.kernel.shape
         O = input.new_empty(len(input), *group.size, o)
         shape = group.shape(pixels, o_row=o)
@@ -212,28 +203,21 @@ def backward(
     input: Tensor,
     weight: Tensor,
     attention_map: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
+    geometry: Geometry,
     code: Any = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Gradients:
     """Gradients for input, weight and map; the order of the map's sums depends on the number of threads."""
-    if len(input) == 0:
-        return torch.zeros_like(input), torch.zeros_like(weight), torch.zeros_like(attention_map)
     code = code or _library(input.dtype)
     pixels, gradients = _pixels(input), _pixels(grad_output)
     grad_inputs, grad_kernels, grad_factors = [], [], []
-    settings = (stride, padding, dilation)
-    for group in _groups(code.block(), input, weight, attention_map, settings, groups, residual):
+    for group in _groups(code.block(), input, weight, attention_map, geometry):
         shape = group.shape(pixels, o_row=grad_output.shape[1])
         dO = gradients[..., group.outputs]
         grad_inputs.append(_gradient_of_input(code, group, shape, pixels, dO))
         dK, dA = _gradients_of_kernel(code, group, shape, pixels, dO)
         grad_kernels.append(dK)
         grad_factors.append(dA)
-    grad_kernel = grad_kernels[0] if groups == 1 else torch.cat(grad_kernels)
+    grad_kernel = grad_kernels[0] if geometry.groups == 1 else torch.cat(grad_kernels)
     grad_map = torch.cat(grad_factors, 3).permute(0, 3, 1, 2)  # (N, C2, m, taps)
     return (
         _images(grad_inputs),
@@ -247,7 +231,7 @@ def _gradient_of_input(code: Any, group: _Group, shape: _Shape, pixels: Tensor, 
     o, channels, taps = group.kernel.shape
     dI = pixels.new_empty(*pixels.shape[:3], channels)
     zeros = pixels.new_zeros(o)
-    phases = math.prod(map(min, group.settings[0], pixels.shape[1:3]))
+    phases = math.prod(map(min, group.geometry.stride, pixels.shape[1:3]))
     places = pixels.new_empty(dI[..., 0].numel() + phases * code.pixels(), _PLACE, dtype=torch.int32)
     scratch = pixels.new_empty(shape.threads, (taps * code.block() + code.pixels()) * code.chunk())
     held = (dO, group.kernel, group.factor, zeros, places, scratch, dI)
@@ -263,8 +247,8 @@ def _gradients_of_kernel(code: Any, group: _Group, shape: _Shape, pixels: Tensor
     parts = 1 if blocks % shape.threads == 0 else min(strips, shape.threads)
     dK = pixels.new_empty_strided(group.kernel.shape, group.kernel.stride())
     dA = pixels.new_zeros(parts, len(pixels), group.m, taps, outputs)
-    need = 2 * taps * strips * strip * block + dO[0, ..., 0].numel() * block + pixels[0, ..., 0].numel() * strip
-    scratch = pixels.new_empty(shape.threads, need)
+    size = 2 * taps * strips * strip * block + dO[0, ..., 0].numel() * block + pixels[0, ..., 0].numel() * strip
+    scratch = pixels.new_empty(shape.threads, size)
     x = pixels[..., group.channels]
     held = (dO, x, group.kernel, group.factor)
     rest = (scratch, dK, dA)

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from awbench.errors import UserError
 from awbench.kernels.checks import check_gradient, check_request
-from awbench.kernels.choice import Request, choose
-from awbench.kernels.strategies import DEFAULT_STRATEGY, STRATEGIES, check_strategy, for_transforms, output_size
+from awbench.kernels.choice import choose
+from awbench.kernels.geometry import Geometry, Gradients, layout_of
+from awbench.kernels.request import Request
+from awbench.kernels.strategies import DEFAULT_STRATEGY, backward, check_strategy, for_transforms, forward
 
 # Asked here, for torch 2.11 cannot trace the question.
 _AUTOCAST_DEVICES = tuple(kind for kind in ("cpu", "cuda", "xpu", "mps") if torch.amp.is_autocast_available(kind))
@@ -65,12 +66,11 @@ def aw_conv2d(
     autocast = device in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device)
     if autocast and input.dtype != torch.float64:  # which autocast leaves alone
         input, weight, attention_map, bias = (_cast(tensor, device) for tensor in (input, weight, attention_map, bias))
-    geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
-    check_request(input, weight, attention_map, bias, *geometry)
-    settings = (*geometry, residual)
+    geometry = Geometry(_pair(stride), _pair(padding), _pair(dilation), groups, residual)
+    check_request(input, weight, attention_map, bias, geometry)
     if _needs_plain_operators():
-        return STRATEGIES[for_transforms(strategy)].forward(input, weight, attention_map, bias, *settings)
-    return aw_convolution(input, weight, attention_map, bias, *settings, strategy)
+        return forward(for_transforms(strategy), input, weight, attention_map, bias, geometry)
+    return aw_convolution(input, weight, attention_map, bias, *geometry, strategy)
 
 
 def _cast(tensor: Any, device: str) -> Any:
@@ -107,11 +107,11 @@ def chosen_strategy(
     Raises:
         UserError: as `aw_conv2d`.
     """
-    geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
-    check_request(input, weight, attention_map, None, *geometry)
+    geometry = Geometry(_pair(stride), _pair(padding), _pair(dilation), groups, residual)
+    check_request(input, weight, attention_map, None, geometry)
     if grad_output is not None:
-        check_gradient(grad_output, input, (len(input), len(weight), *output_size(input, weight, *geometry[:3])))
-    return choose(strategy, Request((input, weight, attention_map), (*geometry, residual), grad_output))
+        check_gradient(grad_output, input, weight, geometry)
+    return choose(strategy, Request(input, weight, attention_map, geometry, grad_output))
 
 
 def _pair(value: int | Sequence[int]) -> list[int]:
@@ -119,7 +119,7 @@ def _pair(value: int | Sequence[int]) -> list[int]:
     UserError: it is neither a whole number nor one or two of them.
     """
     try:
-        values = [operator.index(one) for one in (value if isinstance(value, Iterable) else (value,))]
+        values = [operator.index(number) for number in (value if isinstance(value, Iterable) else (value,))]
     except TypeError:
         values = []
     if len(values) not in (1, 2):
@@ -127,89 +127,57 @@ def _pair(value: int | Sequence[int]) -> list[int]:
     return values * 2 if len(values) == 1 else values
 
 
-@torch.library.custom_op("awbench::aw_convolution", mutates_args=())
-def aw_convolution(
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-    strategy: str,
-) -> Tensor:
+# What both operators take after their tensors: the fields of a Geometry, and the strategy. torch.library takes plain
+# numbers and lists alone.
+_SETTINGS = "SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups, bool residual, str strategy"
+
+
+@torch.library.custom_op(
+    "awbench::aw_convolution",
+    mutates_args=(),
+    schema=f"(Tensor input, Tensor weight, Tensor attention_map, Tensor? bias, {_SETTINGS}) -> Tensor",
+)
+def aw_convolution(input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor | None, *settings: Any) -> Tensor:
     """The operator behind `aw_conv2d`, same arguments and shapes."""
-    settings = (stride, padding, dilation, groups, residual)
-    check_request(input, weight, attention_map, bias, *settings[:4])  # an exported program calls it directly
-    chosen = choose(strategy, Request((input, weight, attention_map), settings))
-    out: Tensor = STRATEGIES[chosen].forward(input, weight, attention_map, bias, *settings)
-    return out.contiguous(memory_format=_layout(input))
-
-
-def _layout(input: Tensor) -> torch.memory_format:
-    """Of what belongs to this tensor: channels_last where it is, as convolutions have it."""
-    channels_last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
-    return torch.channels_last if channels_last else torch.contiguous_format
+    *numbers, strategy = settings
+    geometry = Geometry(*numbers)
+    check_request(input, weight, attention_map, bias, geometry)  # an exported program calls it directly
+    chosen = choose(strategy, Request(input, weight, attention_map, geometry))
+    output = forward(chosen, input, weight, attention_map, bias, geometry)
+    return output.contiguous(memory_format=layout_of(input))
 
 
 @aw_convolution.register_fake
-def _(
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-    strategy: str,
-) -> Tensor:
-    shape = F.conv2d(input, weight, bias, stride, padding, dilation, groups).shape
-    return input.new_empty(shape).contiguous(memory_format=_layout(input))
+def _(input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor | None, *settings: Any) -> Tensor:
+    shape = Geometry(*settings[:-1]).convolve(input, weight, bias).shape
+    return input.new_empty(shape).contiguous(memory_format=layout_of(input))
 
 
-@torch.library.custom_op("awbench::aw_convolution_backward", mutates_args=())
+@torch.library.custom_op(
+    "awbench::aw_convolution_backward",
+    mutates_args=(),
+    schema="(Tensor grad_output, Tensor input, Tensor weight, Tensor attention_map, "
+    f"{_SETTINGS}) -> (Tensor, Tensor, Tensor)",
+)
 def aw_convolution_backward(
-    grad_output: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-    strategy: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+    grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, *settings: Any
+) -> Gradients:
     """Gradients of `aw_convolution` for input, weight and map, each of the shape of what it belongs to."""
-    tensors, settings = (input, weight, attention_map), (stride, padding, dilation, groups, residual)
-    check_request(input, weight, attention_map, None, *settings[:4])
-    check_gradient(grad_output, input, (len(input), len(weight), *output_size(input, weight, *settings[:3])))
-    chosen = choose(strategy, Request(tensors, settings, grad_output))
-    dI, dK, dA = STRATEGIES[chosen].backward(grad_output, *tensors, *settings)
-    layouts = _layout(input), _layout(weight)
+    *numbers, strategy = settings
+    geometry = Geometry(*numbers)
+    check_request(input, weight, attention_map, None, geometry)
+    check_gradient(grad_output, input, weight, geometry)
+    chosen = choose(strategy, Request(input, weight, attention_map, geometry, grad_output))
+    dI, dK, dA = backward(chosen, grad_output, input, weight, attention_map, geometry)
+    layouts = layout_of(input), layout_of(weight)
     return dI.contiguous(memory_format=layouts[0]), dK.contiguous(memory_format=layouts[1]), dA.contiguous()
 
 
 @aw_convolution_backward.register_fake
-def _(
-    grad_output: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-    strategy: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, *settings: Any) -> Gradients:
     return (
-        input.new_empty(input.shape).contiguous(memory_format=_layout(input)),
-        weight.new_empty(weight.shape).contiguous(memory_format=_layout(weight)),
+        input.new_empty(input.shape).contiguous(memory_format=layout_of(input)),
+        weight.new_empty(weight.shape).contiguous(memory_format=layout_of(weight)),
         attention_map.new_empty(attention_map.shape),
     )
 
@@ -222,11 +190,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
+    *numbers, strategy = ctx.settings
+    input, weight, attention_map = ctx.saved_tensors
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # derivatives of derivatives are wanted
-        *settings, strategy = ctx.settings
-        gradients = STRATEGIES[for_transforms(strategy)].backward(grad_output, *ctx.saved_tensors, *settings)
+        gradients = backward(for_transforms(strategy), grad_output, input, weight, attention_map, Geometry(*numbers))
     else:
-        gradients = aw_convolution_backward(grad_output, *ctx.saved_tensors, *ctx.settings)
+        gradients = aw_convolution_backward(grad_output, input, weight, attention_map, *ctx.settings)
     grad_bias = grad_output.sum((0, 2, 3)) if ctx.has_bias else None
     return (*gradients, grad_bias, *[None] * len(ctx.settings))
 
@@ -235,7 +204,7 @@ torch.library.register_autograd("awbench::aw_convolution", _backward, setup_cont
 
 
 def _flops(input_shape: Sequence[int], weight_shape: Sequence[int], output_shape: Sequence[int]) -> int:
-    """Floating-point operations (2 a multiply-accumulate) of the convolution, forming AK not included."""
+    """Floating-point operations (2 per multiply-accumulate) of the convolution, kernel modulation not included."""
     C2, channels, h, w = weight_shape
     N, _, output_height, output_width = output_shape
     return 2 * N * C2 * channels * h * w * output_height * output_width

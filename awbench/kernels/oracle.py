@@ -6,59 +6,40 @@ Everything faster is held to this, in float64.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from awbench.kernels.forming import expand_map
+from awbench.kernels.geometry import Geometry, Gradients
+from awbench.kernels.modulation import expand_map
 
 
-def forward(
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-) -> Tensor:
+def forward(input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """O[n] = Convolution(I[n], AK[n]) for each sample n; shapes as in `awbench.kernels.aw_conv2d`."""
     outputs = []
     for sample, sample_map in zip(input, attention_map, strict=True):
         A = expand_map(sample_map, weight.shape[1])  # (C2, C1/groups, h, w)
-        AK = weight + A * weight if residual else A * weight  # (C2, C1/groups, h, w)
+        AK = weight + A * weight if geometry.residual else A * weight  # (C2, C1/groups, h, w)
         # Contiguous: of a sample taken from a channels_last batch, torch 2.14's float64 grouped gradient is wrong.
-        O = F.conv2d(sample[None].contiguous(), AK.contiguous(), bias, stride, padding, dilation, groups)
-        outputs.append(O)
-    if not outputs:  # an empty batch still has a shape
-        return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+        outputs.append(geometry.convolve(sample[None].contiguous(), AK.contiguous(), bias))  # (1, C2, H', W')
     return torch.cat(outputs)
 
 
 def backward(
-    grad_output: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for input, weight and map, each sample by the product rule on AK = K + A*K."""
+    grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry
+) -> Gradients:
+    """Gradients for input, weight and map, each sample by the product rule on AK = K + A*K.
+
+    Autograd of `forward` would be shorter, but an operator executes below autograd: there torch.func.vjp fails under
+    any dispatch mode, a counter of operations for one.
+    """
     compact = attention_map.shape[2]  # C1/groups/e
-    grad_input = torch.zeros_like(input)
-    grad_weight = torch.zeros_like(weight)
-    grad_map = torch.zeros_like(attention_map)
+    dI, dK, dA = torch.zeros_like(input), torch.zeros_like(weight), torch.zeros_like(attention_map)
     for n in range(len(input)):
         I, dO = input[n : n + 1], grad_output[n : n + 1]
         A = expand_map(attention_map[n], weight.shape[1])  # (C2, C1/groups, h, w)
-        AK = weight + A * weight if residual else A * weight  # (C2, C1/groups, h, w)
-        dAK = conv2d_weight(I, AK.shape, dO, stride, padding, dilation, groups)  # (C2, C1/groups, h, w)
-        grad_input[n : n + 1] = conv2d_input(I.shape, AK, dO, stride, padding, dilation, groups)
-        grad_weight += dAK + A * dAK if residual else A * dAK
-        grad_map[n] = (dAK * weight).unflatten(1, (compact, -1)).sum(2)
-    return grad_input, grad_weight, grad_map
+        AK = weight + A * weight if geometry.residual else A * weight  # (C2, C1/groups, h, w)
+        dAK = conv2d_weight(I, AK.shape, dO, *geometry[:4])  # (C2, C1/groups, h, w)
+        dI[n : n + 1] = conv2d_input(I.shape, AK, dO, *geometry[:4])
+        dK += dAK + A * dAK if geometry.residual else A * dAK
+        dA[n] = (dAK * weight).unflatten(1, (compact, -1)).sum(2)
+    return dI, dK, dA

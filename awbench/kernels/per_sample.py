@@ -1,18 +1,19 @@
-"""One plain convolution a sample, with a kernel that is formed in a place used again for each.
+"""One plain convolution per sample, with a kernel that is modulated into memory used again for each sample.
 
 What it computes is what the oracle computes. The N kernels are never in memory together: one lies where the
-last one lay, so it is still in the cache when the convolution reads it, and the system is asked for no fresh pages.
+last one lay, so it is still in the cache when the convolution reads it, and no fresh pages are asked of the system.
 Good on a CPU where a kernel is large; a GPU idles between so many small calls.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from awbench.kernels.geometry import Geometry, Gradients
 
-def _form(weight: Tensor, sample_map: Tensor, residual: bool, place: Tensor) -> Tensor:
+
+def _modulate(weight: Tensor, sample_map: Tensor, residual: bool, place: Tensor) -> Tensor:
     """AK of one sample, written to `place`, which has the kernel's shape: (C2, C1/groups, h, w).
 
     Args:
@@ -27,39 +28,19 @@ def _form(weight: Tensor, sample_map: Tensor, residual: bool, place: Tensor) -> 
     return place
 
 
-def forward(
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-) -> Tensor:
+def forward(input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Shapes as in `awbench.kernels.aw_conv2d`."""
-    if len(input) == 0:  # an empty batch still has a shape
-        return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
     place = torch.empty_like(weight)
     outputs = []
     for sample, sample_map in zip(input.split(1), attention_map, strict=True):
-        AK = _form(weight, sample_map, residual, place)
-        outputs.append(F.conv2d(sample, AK, bias, stride, padding, dilation, groups))  # (1, C2, H', W')
+        AK = _modulate(weight, sample_map, geometry.residual, place)
+        outputs.append(geometry.convolve(sample, AK, bias))  # (1, C2, H', W')
     return torch.cat(outputs)
 
 
 def backward(
-    grad_output: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry
+) -> Gradients:
     """Gradients for input, weight and map, each sample by the product rule on AK = K + A*K."""
     compact = attention_map.shape[2]  # C1/groups/e
     place = torch.empty_like(weight)
@@ -68,23 +49,12 @@ def backward(
     grad_weight = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
     K, dK = weight.unflatten(1, (compact, -1)), grad_weight.unflatten(1, (compact, -1))
     for n in range(len(input)):
-        AK = _form(weight, attention_map[n], residual, place)
-        grad_input[n : n + 1], dAK, _ = torch.ops.aten.convolution_backward(
-            grad_output[n : n + 1],
-            input[n : n + 1],
-            AK,
-            None,
-            stride,
-            padding,
-            dilation,
-            False,
-            [0, 0],
-            groups,
-            [True, True, False],
-        )
+        sample = slice(n, n + 1)
+        AK = _modulate(weight, attention_map[n], geometry.residual, place)
+        grad_input[sample], dAK = geometry.convolve_backward(grad_output[sample], input[sample], AK)
         shared = dAK.unflatten(1, (compact, -1))  # (C2, C1/groups/e, e, h, w)
         dK.addcmul_(shared, attention_map[n][:, :, None])
-        if residual:
+        if geometry.residual:
             grad_weight += dAK
         grad_map[n] = torch.mul(shared, K, out=place.unflatten(1, (compact, -1))).sum(2)
     return grad_input, grad_weight.to(weight.dtype), grad_map

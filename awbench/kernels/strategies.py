@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from awbench.errors import UserError, suggestion
-from awbench.kernels import direct, fused, grouped, oracle, per_sample, tapwise, unfolded
-from awbench.kernels.unfolded import output_size
+from awbench.kernels import direct, fused, grouped, oracle, per_sample, tapwise
+from awbench.kernels.geometry import Geometry, Gradients
 
-STRATEGIES: dict[str, Any] = {
+
+class Strategy(Protocol):
+    """What the module of a strategy has, for a batch that is not empty; shapes as in `awbench.kernels.aw_conv2d`.
+
+    One that cannot execute everywhere also has `unsupported_reason(device, dtype)`, as below.
+    """
+
+    def forward(
+        self, input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor | None, geometry: Geometry
+    ) -> Tensor: ...
+
+    def backward(
+        self, grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry
+    ) -> Gradients: ...
+
+
+STRATEGIES: dict[str, Strategy] = {
     "oracle": oracle,
     "grouped": grouped,
-    "unfolded": unfolded,
     "per_sample": per_sample,
     "tapwise": tapwise,
     "direct": direct,
@@ -25,8 +40,8 @@ RULE = "rule"  # by `size_rule`
 DEFAULT_STRATEGY = "grouped"
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
-# Those made of operators that can be differentiated again and transformed; the others write into tensors.
-_OF_PURE_OPERATORS = ("oracle", "grouped", "unfolded")
+# Made of operators that can be differentiated again and transformed; the others write into tensors.
+_TRANSFORMABLE = ("oracle", "grouped")
 # Numbers of a kernel from which a CPU is slow with the grouped trick: at 128 channels, 3x3, it is not, at 256 it is.
 _LARGE_KERNEL = 2**18
 # Channels that share a value of the map, from which scaling their sum is little beside making it; chosen.
@@ -34,7 +49,7 @@ LEAST_SHARED = 16
 
 
 def check_strategy(strategy: str) -> None:
-    """Refuse a strategy that does not exist.
+    """Check that a strategy exists.
 
     Raises:
         UserError: naming the known ones.
@@ -44,24 +59,24 @@ def check_strategy(strategy: str) -> None:
         raise UserError(f"strategy {strategy!r} does not exist{suggestion(strategy, known)} Known: {', '.join(known)}.")
 
 
-def refusal(strategy: str, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why the strategy cannot execute on this device and dtype, in words that end a sentence; None if it can."""
-    of_module = getattr(STRATEGIES[strategy], "refusal", None)
+def unsupported_reason(strategy: str, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why the strategy cannot execute on this device and dtype, as the end of a sentence; None if it can."""
+    of_module = getattr(STRATEGIES[strategy], "unsupported_reason", None)
     return of_module(device, dtype) if of_module else None
 
 
 def strategies_for(device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
     """Names of those that can execute on this device and dtype."""
-    return tuple(name for name in STRATEGIES if refusal(name, device, dtype) is None)
+    return tuple(name for name in STRATEGIES if unsupported_reason(name, device, dtype) is None)
 
 
-def demand_support(strategy: str, device: torch.device, dtype: torch.dtype) -> None:
-    """Refuse a strategy that cannot execute this.
+def require_support(strategy: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Check that a strategy can execute on this device and dtype.
 
     Raises:
         UserError: naming it, the reason and what would work.
     """
-    reason = refusal(strategy, device, dtype)
+    reason = unsupported_reason(strategy, device, dtype)
     if reason is not None:
         others = ", ".join(strategies_for(device, dtype))
         raise UserError(f"strategy {strategy!r} {reason}; use one of {others}, or {AUTO}")
@@ -69,22 +84,38 @@ def demand_support(strategy: str, device: torch.device, dtype: torch.dtype) -> N
 
 def for_transforms(strategy: str) -> str:
     """The strategy that executes under torch.func's transforms and for derivatives of derivatives."""
-    return strategy if strategy in _OF_PURE_OPERATORS else DEFAULT_STRATEGY
+    return strategy if strategy in _TRANSFORMABLE else DEFAULT_STRATEGY
 
 
-def size_rule(
-    input: Tensor, weight: Tensor, attention_map: Tensor, stride: list[int], padding: list[int], dilation: list[int]
-) -> str:
+def forward(
+    strategy: str, input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor | None, geometry: Geometry
+) -> Tensor:
+    """The output, executed by the strategy of this name."""
+    if len(input) == 0:  # no strategy has anything to execute, yet the output has a shape
+        return geometry.convolve(input, weight, bias)
+    return STRATEGIES[strategy].forward(input, weight, attention_map, bias, geometry)
+
+
+def backward(
+    strategy: str, grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry
+) -> Gradients:
+    """The gradients for input, weight and map, executed by the strategy of this name."""
+    if len(input) == 0:
+        return torch.zeros_like(input), torch.zeros_like(weight), torch.zeros_like(attention_map)
+    return STRATEGIES[strategy].backward(grad_output, input, weight, attention_map, geometry)
+
+
+def size_rule(input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry) -> str:
     """The strategy that has less to write, from sizes alone: the same on every machine of a kind, every time.
 
     A machine without a C compiler is of another kind than one that has it. Of the others, the tap-wise sum writes
-    C1/e*H'*W' numbers for each output channel and tap, those that form kernels C1 of each.
+    C1/e*H'*W' numbers for each output channel and tap, those that materialise kernels C1 of each.
     """
     large = input.device.type == "cpu" and weight.numel() >= _LARGE_KERNEL
     shared = weight.shape[1] // attention_map.shape[2]
-    if large and shared >= LEAST_SHARED and refusal("direct", input.device, input.dtype) is None:
+    if large and shared >= LEAST_SHARED and unsupported_reason("direct", input.device, input.dtype) is None:
         return "direct"
-    height, width = output_size(input, weight, stride, padding, dilation)
+    height, width = geometry.output_size(input, weight)
     if attention_map.shape[2] * height * width < weight.shape[1]:
         return "tapwise"
     return "per_sample" if large else "grouped"

@@ -1,4 +1,4 @@
-"""The tap-wise sum: no kernel is formed; each tap's plain product is scaled by the map afterwards.
+"""The tap-wise sum: no kernel is materialised; each tap's plain product is scaled by the map afterwards.
 
     O[n,c2] = sum over taps k and channel groups m of (1 + A[n,c2,m,k]) * (K[c2,m,:,k] . I[n,m,:,shifted by k])
 
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from awbench.kernels.unfolded import output_size
+from awbench.kernels.geometry import Geometry, Gradients
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,9 @@ class _Taps:
     padded: Tensor
     kernel: Tensor
     factor: Tensor
-    size: tuple[int, ...]
+    size: tuple[int, int]
     kernel_size: tuple[int, int]
-    stride: list[int]
-    dilation: list[int]
+    geometry: Geometry
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.kernel_size[0] * self.kernel_size[1]))
@@ -47,7 +46,7 @@ class _Taps:
         """What this tap sees of `image` (N, rows, columns, C1), as a view: (N, H', W', C1)."""
         offsets = divmod(tap, self.kernel_size[1])
         for axis, offset in enumerate(offsets):
-            first, step = offset * self.dilation[axis], self.stride[axis]
+            first, step = offset * self.geometry.dilation[axis], self.geometry.stride[axis]
             image = image[(slice(None),) * (axis + 1) + (slice(first, first + step * (self.size[axis] - 1) + 1, step),)]
         return image
 
@@ -58,29 +57,19 @@ class _Taps:
         return pixels.permute(1, 2, 0, 3)
 
 
-def _taps(
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-) -> _Taps:
+def _taps(input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry) -> _Taps:
     C2, channels, h, w = weight.shape
+    groups, (rows, columns) = geometry.groups, geometry.padding
     m = attention_map.shape[2]
     kernel = weight.reshape(groups, C2 // groups, channels * h * w).mT.contiguous()
     factor = attention_map.flatten(3).permute(3, 2, 0, 1)[:, :, :, None]  # (taps, m, N, 1, C2)
-    border = (0, 0, padding[1], padding[1], padding[0], padding[0])
     return _Taps(
-        padded=F.pad(input.permute(0, 2, 3, 1), border).contiguous(),
+        padded=F.pad(input.permute(0, 2, 3, 1), (0, 0, columns, columns, rows, rows)).contiguous(),
         kernel=kernel.view(groups, m, channels // m, h * w, C2 // groups),
-        factor=1 + factor if residual else factor,
-        size=output_size(input, weight, stride, padding, dilation),
+        factor=1 + factor if geometry.residual else factor,
+        size=geometry.output_size(input, weight),
         kernel_size=(h, w),
-        stride=stride,
-        dilation=dilation,
+        geometry=geometry,
     )
 
 
@@ -89,21 +78,9 @@ def _pixels_first(image: Tensor) -> Tensor:
     return image.transpose(0, 1).flatten(1)
 
 
-def forward(
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-) -> Tensor:
+def forward(input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Shapes as in `awbench.kernels.aw_conv2d`."""
-    if len(input) == 0:  # an empty batch still has a shape
-        return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    taps = _taps(input, weight, attention_map, stride, padding, dilation, groups, residual)
+    taps = _taps(input, weight, attention_map, geometry)
     wide = torch.promote_types(input.dtype, torch.float32)
     O = input.new_zeros(len(input), taps.size[0] * taps.size[1], weight.shape[0], dtype=wide)
     for k in taps:
@@ -116,21 +93,11 @@ def forward(
 
 
 def backward(
-    grad_output: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    attention_map: Tensor,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    residual: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+    grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry
+) -> Gradients:
     """Gradients for input, weight and map, through those of the taps' products."""
-    if len(input) == 0:
-        return torch.zeros_like(input), torch.zeros_like(weight), torch.zeros_like(attention_map)
-    taps = _taps(input, weight, attention_map, stride, padding, dilation, groups, residual)
-    g, o, compact = groups, weight.shape[0] // groups, attention_map.shape[2]
+    taps = _taps(input, weight, attention_map, geometry)
+    g, compact, _, _, o = taps.kernel.shape
     dO = grad_output.permute(0, 2, 3, 1).flatten(1, 2).contiguous()  # (N, H'*W', C2)
     grad_padded = torch.zeros_like(taps.padded, dtype=torch.promote_types(input.dtype, torch.float32))
     grad_kernel = torch.empty_like(taps.kernel)
@@ -146,7 +113,7 @@ def backward(
             grad_seen[:, m] = dY @ taps.kernel[:, m, :, k].mT
         target = taps.shifted(grad_padded, k)
         target += grad_seen.permute(2, 0, 1, 3).reshape(target.shape)
-    (top, left), (H, W) = padding, input.shape[2:]
+    (top, left), (H, W) = geometry.padding, input.shape[2:]
     grad_input = grad_padded[:, top : top + H, left : left + W].permute(0, 3, 1, 2).to(input.dtype)
     grad_weight = grad_kernel.view(g, -1, o).mT.reshape(weight.shape)
     grad_map = grad_factor[:, :, :, 0].permute(2, 3, 1, 0).reshape(attention_map.shape)

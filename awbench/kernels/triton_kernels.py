@@ -22,6 +22,35 @@ def _dot(a, b, total, PRECISION: tl.constexpr, WIDE: tl.constexpr):
 
 
 @triton.jit
+def _factor(place, inside, RESIDUAL: tl.constexpr):
+    """1 + A, or A without the residual."""
+    factor = tl.load(place, mask=inside, other=0.0).to(tl.float32)
+    if RESIDUAL:
+        factor += 1.0
+    return factor
+
+
+@triton.jit
+def _pixels_of(program, N, pixels, tiles, SHARED: tl.constexpr, BLOCK_P: tl.constexpr):
+    """(sample, pixel, whether there is one) of each row of a program's tile; and its sample, where it has only one.
+
+    SHARED: rows go over the pixels of all samples; otherwise each sample has `tiles` tiles of its own.
+    """
+    if SHARED:
+        p = program * BLOCK_P + tl.arange(0, BLOCK_P)
+        inside = p < N * pixels
+        n = p // tl.maximum(pixels, 1)
+        p = p % tl.maximum(pixels, 1)
+        sample = 0
+    else:
+        sample = program // tiles
+        p = (program % tiles) * BLOCK_P + tl.arange(0, BLOCK_P)
+        inside = p < pixels
+        n = sample + tl.zeros([BLOCK_P], tl.int32)
+    return n.to(tl.int64), p, inside, tl.cast(sample, tl.int64)
+
+
+@triton.jit
 def _convolve(
     I, K, A, B, O,
     N, H, W, HO, WO, channels, o_count, e,
@@ -40,19 +69,7 @@ def _convolve(
     o_inside = o < o_count
     o_all = group * o_count + o
     pixels = HO * WO
-    if SHARED:
-        p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
-        p_inside = p < N * pixels
-        n = p // pixels
-        p = p % pixels
-        one = 0
-    else:
-        tiles = tl.cdiv(pixels, BLOCK_P)
-        one = tl.program_id(0) // tiles
-        p = (tl.program_id(0) % tiles) * BLOCK_P + tl.arange(0, BLOCK_P)
-        p_inside = p < pixels
-        n = one + tl.zeros([BLOCK_P], tl.int32)
-    n = n.to(tl.int64)
+    n, p, p_inside, sample = _pixels_of(tl.program_id(0), N, pixels, tl.cdiv(pixels, BLOCK_P), SHARED, BLOCK_P)
     y = p // WO
     x = p % WO
     total = tl.zeros([BLOCK_P, BLOCK_O], tl.float32)
@@ -74,17 +91,13 @@ def _convolve(
             place = o_all[None, :] * k_o + c[:, None] * k_c + (k // KW) * k_h + (k % KW) * k_w
             kernel = tl.load(K + place, mask=inside, other=0.0)
             if not SHARED:
-                a_place = tl.cast(one, tl.int64) * a_n + o_all[None, :] * a_o + (c // e)[:, None] * a_m + k * a_k
-                factor = tl.load(A + a_place, mask=inside, other=0.0).to(tl.float32)
-                if RESIDUAL:
-                    factor += 1.0
+                a_place = sample * a_n + o_all[None, :] * a_o + (c // e)[:, None] * a_m + k * a_k
+                factor = _factor(A + a_place, inside, RESIDUAL)
                 kernel = (kernel.to(tl.float32) * factor).to(image.dtype)
             tap = _dot(image, kernel, tap, PRECISION, WIDE)
         if SHARED:
             a_place = n[:, None] * a_n + o_all[None, :] * a_o + k * a_k
-            factor = tl.load(A + a_place, mask=p_inside[:, None] & o_inside[None, :], other=0.0).to(tl.float32)
-            if RESIDUAL:
-                factor += 1.0
+            factor = _factor(A + a_place, p_inside[:, None] & o_inside[None, :], RESIDUAL)
             tap = tap * factor
         total += tap
     if BIAS:
@@ -117,19 +130,8 @@ def _input_gradient(
     columns = tl.cdiv(W - phase_x, stride_w)
     pixels = rows * columns
     width = tl.maximum(columns, 1)
-    if SHARED:
-        p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
-        p_inside = p < N * pixels
-        n = p // tl.maximum(pixels, 1)
-        p = p % tl.maximum(pixels, 1)
-        one = 0
-    else:
-        tiles = tl.cdiv(tl.cdiv(H, stride_h) * tl.cdiv(W, stride_w), BLOCK_P)
-        one = tl.program_id(0) // tiles
-        p = (tl.program_id(0) % tiles) * BLOCK_P + tl.arange(0, BLOCK_P)
-        p_inside = p < pixels
-        n = one + tl.zeros([BLOCK_P], tl.int32)
-    n = n.to(tl.int64)
+    tiles = tl.cdiv(tl.cdiv(H, stride_h) * tl.cdiv(W, stride_w), BLOCK_P)  # of the largest phase
+    n, p, p_inside, sample = _pixels_of(tl.program_id(0), N, pixels, tiles, SHARED, BLOCK_P)
     y = p // width
     x = p % width
     total = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
@@ -153,15 +155,11 @@ def _input_gradient(
                 kernel = tl.load(K + place, mask=both, other=0.0)
                 if SHARED:
                     a_place = n[:, None] * a_n + o_all[None, :] * a_o + k * a_k
-                    factor = tl.load(A + a_place, mask=inside, other=0.0).to(tl.float32)
-                    if RESIDUAL:
-                        factor += 1.0
+                    factor = _factor(A + a_place, inside, RESIDUAL)
                     gradient = (gradient.to(tl.float32) * factor).to(kernel.dtype)
                 else:
-                    a_place = tl.cast(one, tl.int64) * a_n + o_all[:, None] * a_o + (c // e)[None, :] * a_m + k * a_k
-                    factor = tl.load(A + a_place, mask=both, other=0.0).to(tl.float32)
-                    if RESIDUAL:
-                        factor += 1.0
+                    a_place = sample * a_n + o_all[:, None] * a_o + (c // e)[None, :] * a_m + k * a_k
+                    factor = _factor(A + a_place, both, RESIDUAL)
                     kernel = (kernel.to(tl.float32) * factor).to(gradient.dtype)
                 total = _dot(gradient, kernel, total, PRECISION, WIDE)
     at = (y * stride_h + phase_y) * g_h + (x * stride_w + phase_x) * g_w
@@ -176,12 +174,12 @@ def _kernel_gradients(
     d_n, d_c, d_h, d_w, in_n, in_c, in_h, in_w, k_o, k_c, k_h, k_w, a_n, a_o, a_m, a_k,
     dk_s, dk_o, dk_c, dk_k, da_t, da_n, da_o, da_m, da_k,
     stride_h, stride_w, pad_h, pad_w, dil_h, dil_w,
-    KW: tl.constexpr, TAPS: tl.constexpr, RESIDUAL: tl.constexpr, ONE: tl.constexpr,
+    KW: tl.constexpr, TAPS: tl.constexpr, RESIDUAL: tl.constexpr, SINGLE_M: tl.constexpr,
     PRECISION: tl.constexpr, WIDE: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """dK and dA of some samples: a program has one tap, BLOCK_O x (up to BLOCK_C) kernel values, and goes over them.
 
-    The gradient of AK of a sample stays in registers. A tile of c holds whole m's, or (ONE) a part of a single one;
+    The gradient of AK of a sample stays in registers. A tile of c holds whole m's, or (SINGLE_M) a part of one;
     no two programs write to one place: parts of dK lie apart by sample chunk (dk_s), of dA by tile of c (da_t).
     """
     k = tl.program_id(2) % TAPS
@@ -190,7 +188,7 @@ def _kernel_gradients(
     chunk = tl.program_id(0) // tl.cdiv(o_count, BLOCK_O)
     tile = tl.program_id(1)
     within = tl.arange(0, BLOCK_C)
-    if ONE:  # tiles_of_m tiles share one m
+    if SINGLE_M:  # tiles_of_m tiles share one m
         first_m = tile // tiles_of_m
         c = first_m * e + (tile % tiles_of_m) * BLOCK_C + within
         c_inside = c < (first_m + 1) * e
@@ -230,13 +228,11 @@ def _kernel_gradients(
             )
             gradient = _dot(output, image, gradient, PRECISION, WIDE)
         a_place = sample * a_n + o_all[:, None] * a_o + (c // e)[None, :] * a_m + k * a_k
-        factor = tl.load(A + a_place, mask=inside, other=0.0).to(tl.float32)
-        if RESIDUAL:
-            factor += 1.0
+        factor = _factor(A + a_place, inside, RESIDUAL)
         total += gradient * factor
         by_channel = gradient * kernel
         target = part * da_t + sample * da_n + o_all * da_o + k * da_k
-        if ONE:
+        if SINGLE_M:
             tl.store(dA + target + first_m * da_m, tl.sum(by_channel, axis=1), mask=o_inside)
         else:  # summed over the e channels of each m by a product with ones and zeros
             m = tl.arange(0, BLOCK_C)

@@ -67,12 +67,12 @@ def test_cbams_spatial_gate_starts_with_zero_scale_and_small_momentum():
 
 
 @pytest.mark.parametrize("module", [SqueezeExcitation, CBAM])
-def test_reduction_never_goes_below_one_channel_and_refuses_less_than_one(module):
+def test_reduction_never_goes_below_one_channel_and_is_at_least_one(module):
     assert module(8, reduction=16)(X[:, :8].float()).shape == (3, 8, 5, 4)
     with pytest.raises(UserError, match="reduction is 0"):
         module(8, reduction=0)
 
 
-def test_eca_refuses_even_kernels():
+def test_an_even_eca_kernel_is_an_error():
     with pytest.raises(UserError, match="must be odd"):
         ECA(8, kernel_size=4)

@@ -13,7 +13,7 @@ I, K, A = torch.ones(2, 4, 6, 6), torch.ones(6, 4, 3, 3), torch.ones(2, 6, 1, 3,
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"input": torch.ones(2, 5, 6, 6)}, "the input has 5 channels; it must have 4 of the kernel times 1 groups"),
         ({"input": torch.ones(4, 6, 6)}, r"the input has shape \(4, 6, 6\) and the kernel .* must be \(N, C1, H, W\)"),
@@ -35,10 +35,10 @@ I, K, A = torch.ones(2, 4, 6, 6), torch.ones(6, 4, 3, 3), torch.ones(2, 6, 1, 3,
         ({"weight": K.to("meta")}, "the kernel is float32 on meta; it must be float32 on cpu"),
     ],
 )
-def test_it_is_named_with_its_value_and_what_would_be_right(changed, said):
+def test_it_is_named_with_its_value_and_what_would_be_right(changed, message):
     arguments = {"input": I, "weight": K, "attention_map": A, **changed}
     for strategy in ("auto", "direct", "grouped"):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             aw_conv2d(**arguments, strategy=strategy)
 
 
@@ -49,18 +49,18 @@ def test_sizes_may_be_given_as_in_torch():
 
 
 @pytest.mark.parametrize("strategy", ["direct", "grouped"])
-def test_the_operator_itself_refuses_too(strategy):
+def test_the_operator_itself_checks_too(strategy):
     """An exported program calls it without `aw_conv2d` before it."""
     settings = ([1, 1], [1, 1], [1, 1], 1, True, strategy)
     with pytest.raises(UserError, match="the attention map has shape"):
         torch.ops.awbench.aw_convolution(I, K, A[:1], None, *settings)
-    for gradient, said in (
+    for gradient, message in (
         (torch.ones(1, 6, 6, 6), r"the output's gradient has shape \(1, 6, 6, 6\); it must be \(2, 6, 6, 6\)"),
         (torch.ones(2, 6, 6, 6).double(), "the output's gradient is float64 on cpu; it must be float32 on cpu"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             torch.ops.awbench.aw_convolution_backward(gradient, I, K, A, *settings)
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             chosen_strategy(I, K, A, 1, 1, grad_output=gradient)
 
 

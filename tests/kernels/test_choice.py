@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from awbench.errors import UserError
-from awbench.kernels import STRATEGIES, aw_conv2d, choice, chosen_strategy, grouped, strategies
+from awbench.kernels import STRATEGIES, aw_conv2d, choice, chosen_strategy, grouped, request, strategies, tuning
+from awbench.kernels.geometry import Geometry
 
 I, K, A = torch.randn(2, 16, 64, 64), torch.randn(16, 16, 3, 3), torch.rand(2, 16, 1, 3, 3)  # 19 million MACs
 RULE = "grouped"  # of these sizes
@@ -26,12 +27,12 @@ def cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """The requests that were measured; the answer is always "unfolded"."""
+    """The requests that were measured; the answer is always "oracle"."""
     requests = []
 
-    def measure(request, names, limit=choice.LIMIT_SECONDS):
-        requests.append(request)
-        return choice.Measured("unfolded", {"unfolded": 1e-3}, True, 0.1)
+    def measure(asked, candidates, limit=tuning.LIMIT_SECONDS):
+        requests.append(asked)
+        return tuning.Measured("oracle", {"oracle": 1e-3}, True, 0.1)
 
     monkeypatch.setattr(choice, "measure", measure)
     return requests
@@ -46,13 +47,13 @@ def as_a_new_process():
 
 
 def test_it_is_measured_once_and_then_read_from_the_cache(measured, cache, caplog):
-    assert [choose(), choose()] == ["unfolded", "unfolded"]
+    assert [choose(), choose()] == ["oracle", "oracle"]
     as_a_new_process()
-    assert choose() == "unfolded"
+    assert choose() == "oracle"
     assert len(measured) == 1
     [file] = cache.glob("*.json")
     [line] = caplog.messages
-    assert "2x16x64x64, forward, executed as unfolded (ms: unfolded 1.00); measured in 0.1 s" in line
+    assert "2x16x64x64, forward, executed as oracle (ms: oracle 1.00); measured in 0.1 s" in line
     assert str(file) in line
 
 
@@ -76,9 +77,9 @@ def test_all_that_can_change_the_answer_is_in_the_key(measured, cache, monkeypat
     choose()
     torch.set_num_threads(threads)
     for name, other in (("cpu_name", lambda: "other"), ("source_digest", lambda part: "other")):
-        monkeypatch.setattr(choice, name, other)
+        monkeypatch.setattr(request, name, other)
         choose()
-    monkeypatch.setattr(choice, "strategies_for", lambda device, dtype: ("oracle", "grouped"))
+    monkeypatch.setattr(request, "strategies_for", lambda device, dtype: ("oracle", "grouped"))
     choose()
     monkeypatch.setattr(torch, "__version__", "0.0")
     choose()
@@ -90,12 +91,17 @@ def truncated(path):
 
 
 def edited(path):
-    path.write_text(path.read_text().replace('"unfolded"', '"oracle"'))
+    path.write_text(path.read_text().replace('"oracle"', '"grouped"'))
 
 
 def of_something_else(path):
     body = json.loads(path.read_text())
     body["key"]["stride"] = [2, 2]
+    path.write_text(json.dumps({**body, "sha256": choice._sha256(body)}))
+
+
+def of_a_strategy_no_longer_offered(path):
+    body = {**json.loads(path.read_text()), "chosen": "unfolded"}
     path.write_text(json.dumps({**body, "sha256": choice._sha256(body)}))
 
 
@@ -107,32 +113,35 @@ def binary(path):
     path.write_bytes(bytes(range(256)))
 
 
-@pytest.mark.parametrize("damage", [truncated, edited, of_something_else, not_an_object, binary])
-def test_a_corrupt_cache_is_said_in_a_line_and_rebuilt(damage, measured, cache, caplog):
+@pytest.mark.parametrize(
+    "damage",
+    [truncated, edited, of_something_else, of_a_strategy_no_longer_offered, not_an_object, binary],
+)
+def test_a_corrupt_cache_is_logged_in_a_line_and_rebuilt(damage, measured, cache, caplog):
     choose()
     [path] = cache.glob("*.json")
     intact = path.read_bytes()
     damage(path)
     as_a_new_process()
     caplog.clear()
-    assert choose() == "unfolded"
-    said = [message for message in caplog.messages if "is corrupt" in message]
-    assert said == [f"awbench: the tuning cache {path} is corrupt; its strategies are measured again"]
+    assert choose() == "oracle"
+    logged = [message for message in caplog.messages if "is corrupt" in message]
+    assert logged == [f"awbench: the tuning cache {path} is corrupt; its strategies are measured again"]
     assert len(measured) == 2
     assert path.read_bytes() == intact
 
 
 def test_the_line_reaches_stderr(cache):
-    """Nobody configures logging for a network: what is said must be seen all the same, once, and not on stdout."""
-    code = "import logging; from awbench.kernels import choice; choice.log.warning('awbench: %s', 'said')"
+    """Nobody configures logging for a network: what is logged must be seen all the same, once, and not on stdout."""
+    code = "import logging; from awbench.kernels import choice; choice.log.warning('awbench: %s', 'logged')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("", "awbench: said\n")
+    assert (done.stdout, done.stderr) == ("", "awbench: logged\n")
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(measured, monkeypatch, tmp_path, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path / "file"))
-    assert [choose(), choose()] == ["unfolded", "unfolded"]
+    assert [choose(), choose()] == ["oracle", "oracle"]
     assert len(measured) == 1
     assert caplog.messages[0].endswith("not kept: the cache cannot be written")
 
@@ -149,9 +158,9 @@ def test_two_processes_at_once(cache):
     assert answers <= set(STRATEGIES)
     [path] = cache.iterdir()
     third = start()
-    answer, said = (text.decode() for text in third.communicate())
+    answer, errors = (text.decode() for text in third.communicate())
     assert answer.strip() == json.loads(path.read_text())["chosen"]
-    assert said == ""
+    assert errors == ""
 
 
 def test_overrides(measured, monkeypatch):
@@ -161,7 +170,7 @@ def test_overrides(measured, monkeypatch):
     monkeypatch.setenv(choice.OVERRIDE, "rule")
     assert choose() == RULE
     monkeypatch.setenv(choice.OVERRIDE, "auto")
-    assert choose() == "unfolded"
+    assert choose() == "oracle"
     monkeypatch.setenv(choice.OVERRIDE, "tapwize")
     with pytest.raises(
         UserError, match=r"AWBENCH_AW_STRATEGY: strategy 'tapwize' does not exist; did you mean tapwise\?"
@@ -173,7 +182,7 @@ def test_overrides(measured, monkeypatch):
 
 
 def test_in_deterministic_mode_the_rule_decides(measured):
-    assert choose() == "unfolded"
+    assert choose() == "oracle"
     torch.use_deterministic_algorithms(True)
     try:
         assert choose() == RULE  # whatever the cache says
@@ -194,7 +203,7 @@ def test_a_captured_graph_has_what_was_kept_or_the_rules(measured, monkeypatch, 
         as_a_new_process()
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     monkeypatch.setattr(choice, "_may_measure", lambda device: real(torch.device("cuda")))
-    assert choose() == ("unfolded" if kept else RULE)
+    assert choose() == ("oracle" if kept else RULE)
     assert len(measured) == kept
 
 
@@ -230,37 +239,37 @@ class Slow(SimpleNamespace):
 def invented(monkeypatch):
     def invent(**modules):
         monkeypatch.setattr(strategies, "STRATEGIES", {"grouped": grouped, **modules})
-        monkeypatch.setattr(choice, "STRATEGIES", strategies.STRATEGIES)
-        return choice.measure(REQUEST, ["grouped", *modules], limit=0.3)
+        return tuning.measure(REQUEST, ["grouped", *modules], limit=0.3)
 
     return invent
 
 
-REQUEST = choice.Request((I, K, A), ([1, 1], [1, 1], [1, 1], 1, True))
+GEOMETRY = Geometry([1, 1], [1, 1], [1, 1])
+REQUEST = request.Request(I, K, A, GEOMETRY)
 
 
 def test_the_fastest_is_chosen(invented, monkeypatch):
-    monkeypatch.setattr(choice, "_SAME_TIME", 100.0)  # other load is no matter here
+    monkeypatch.setattr(tuning, "_SAME_TIME", 100.0)  # other load is no matter here
     assert invented(slow=Slow(0.05), slower=Slow(0.1)).chosen == "grouped"
-    found = choice.measure(REQUEST, ["slower", "slow", "grouped"])
+    found = tuning.measure(REQUEST, ["slower", "slow", "grouped"])
     assert found.chosen == "grouped"
     assert found.seconds["slower"] > found.seconds["slow"] > 0.05
 
 
 def test_another_must_be_clearly_faster_than_the_rules(invented, monkeypatch):
-    monkeypatch.setattr(choice, "_time", lambda request, name: {"grouped": 1.0, "a": 0.98, "b": 0.9}[name])
+    monkeypatch.setattr(tuning, "_time", lambda request, name: {"grouped": 1.0, "a": 0.98, "b": 0.9}[name])
     assert invented(a=Slow()).chosen == "grouped"
     assert invented(a=Slow(), b=Slow()).chosen == "b"
 
 
 def test_under_load_the_rule_decides_and_nothing_is_kept(invented, monkeypatch, cache, caplog):
     load = iter(2.0**-n for n in range(100))  # no time is found twice, and the last is the shortest
-    monkeypatch.setattr(choice, "_time", lambda request, name: next(load))
+    monkeypatch.setattr(tuning, "_time", lambda request, name: next(load))
     found = invented(other=Slow())
     assert (found.chosen, found.steady) == ("grouped", False)
     assert choose() == RULE
     assert not cache.exists()
-    assert "these times are disturbed, and not kept" in caplog.messages[-1]
+    assert "by the size rule, for other load disturbed these times, and not kept" in caplog.messages[-1]
 
 
 def test_its_time_is_bounded(invented):
@@ -272,7 +281,7 @@ def test_its_time_is_bounded(invented):
 @pytest.mark.parametrize(
     "module", [Slow(scale=1.01), Slow(scale=float("nan")), Slow(error=RuntimeError("no room\nat all"))]
 )
-def test_what_fails_or_computes_something_else_is_left_out_and_said(invented, module, caplog):
+def test_what_fails_or_computes_something_else_is_left_out_and_logged(invented, module, caplog):
     found = invented(broken=module)
     assert list(found.seconds) == ["grouped"]
     [line] = caplog.messages
@@ -283,19 +292,16 @@ def test_what_fails_or_computes_something_else_is_left_out_and_said(invented, mo
 def test_the_choice_is_executed(measured, monkeypatch):
     calls = []
     monkeypatch.setitem(
-        STRATEGIES, "unfolded", SimpleNamespace(forward=lambda *args: calls.append(args) or grouped.forward(*args))
+        STRATEGIES, "oracle", SimpleNamespace(forward=lambda *args: calls.append(args) or grouped.forward(*args))
     )
     aw_conv2d(I, K, A, None, 1, 1, strategy="auto")
     assert len(calls) == 1
 
 
-def test_what_cannot_win_is_not_timed(monkeypatch):
+def test_what_cannot_win_is_not_timed():
     def timed(compact):
-        request = choice.Request((I, K, torch.rand(2, 16, compact, 3, 3)), ([1, 1], [1, 1], [1, 1], 1, True))
-        return choice.candidates(request)
+        return choice.candidates(request.Request(I, K, torch.rand(2, 16, compact, 3, 3), GEOMETRY))
 
     known = set(strategies.strategies_for(torch.device("cpu"), torch.float32))
     assert set(timed(1)) == known - {"oracle", "fused"}
     assert set(timed(2)) == known - {"oracle", "fused", "direct"}  # 8 channels a value
-    monkeypatch.setattr(choice, "_LARGEST_PATCHES", 1)
-    assert "unfolded" not in timed(1)

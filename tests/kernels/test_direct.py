@@ -112,21 +112,21 @@ def test_one_kernel_for_all_channels():
 @needs_compiler
 @pytest.mark.parametrize("real", ["float", "double"])
 def test_the_source_has_no_warnings(real, tmp_path):
-    words = ["cc", *compiled._OPTIONS, "-Wall", "-Wextra", "-Werror", "-fopenmp", f"-DREAL={real}", str(SOURCE)]
-    run = subprocess.run([*words, "-o", str(tmp_path / "out.so")], capture_output=True, text=True)
+    command = ["cc", *compiled._OPTIONS, "-Wall", "-Wextra", "-Werror", "-fopenmp", f"-DREAL={real}", str(SOURCE)]
+    run = subprocess.run([*command, "-o", str(tmp_path / "out.so")], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
 
 
 @needs_compiler
 def test_it_is_compiled_once_and_then_read_from_the_cache(fresh, caplog):
-    assert direct.refusal(CPU, torch.float32) is None
+    assert direct.unsupported_reason(CPU, torch.float32) is None
     [kept] = fresh.iterdir()
-    [said] = caplog.messages
-    assert said.startswith("awbench: a kernel for this processor was compiled in ")
-    assert said.endswith(f" s, kept in {kept}")
+    [logged] = caplog.messages
+    assert logged.startswith("awbench: a kernel for this processor was compiled in ")
+    assert logged.endswith(f" s, kept in {kept}")
     before = kept.stat().st_mtime_ns
     as_a_new_process(caplog)
-    assert direct.refusal(CPU, torch.float32) is None
+    assert direct.unsupported_reason(CPU, torch.float32) is None
     assert kept.stat().st_mtime_ns == before
     assert not caplog.messages
 
@@ -138,7 +138,7 @@ def as_a_new_process(caplog):
 
 @needs_compiler
 @pytest.mark.parametrize("damage", [lambda b: b[:-100], lambda b: b"", lambda b: b[:3000] + b"x" + b[3001:]])
-def test_a_corrupt_file_is_said_and_compiled_again(damage, fresh, caplog):
+def test_a_corrupt_file_is_logged_and_compiled_again(damage, fresh, caplog):
     hold_to_the_oracle(SHAPES[0])
     [kept] = fresh.iterdir()
     intact = kept.read_bytes()
@@ -151,10 +151,10 @@ def test_a_corrupt_file_is_said_and_compiled_again(damage, fresh, caplog):
 
 @needs_compiler
 def test_another_processor_gets_its_own(fresh, monkeypatch, caplog):
-    direct.refusal(CPU, torch.float32)
+    direct.unsupported_reason(CPU, torch.float32)
     monkeypatch.setattr(compiled, "cpu_features", lambda: "other")
     as_a_new_process(caplog)
-    direct.refusal(CPU, torch.float32)
+    direct.unsupported_reason(CPU, torch.float32)
     assert len(list(fresh.iterdir())) == 2
 
 
@@ -168,7 +168,10 @@ def test_a_cache_that_cannot_be_written_stops_nothing(fresh, monkeypatch, tmp_pa
 
 @needs_compiler
 def test_two_processes_at_once(fresh):
-    code = "import torch; from awbench.kernels import direct; print(direct.refusal(torch.device('cpu'), torch.float32))"
+    code = (
+        "import torch; from awbench.kernels.direct import unsupported_reason;"
+        "print(unsupported_reason(torch.device('cpu'), torch.float32))"
+    )
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate()[0] for process in both] == ["None\n", "None\n"]
     assert len(list(fresh.iterdir())) == 1
@@ -185,7 +188,7 @@ def a_compiler(folder, script):
     return str(path)
 
 
-def refusing(*options):
+def lacking(*options):
     """A script that compiles unless it is given one of these."""
     cases = "".join(f"{option}) echo \"cc: error: unrecognized option '$word'\" >&2; exit 1;; " for option in options)
     return f'for word; do case "$word" in {cases}esac; done; exec cc "$@"'
@@ -193,12 +196,12 @@ def refusing(*options):
 
 @needs_compiler
 @pytest.mark.parametrize("unknown", [["-fopenmp"], ["-march=native"], ["-fopenmp", "-march=native"]])
-def test_a_compiler_that_knows_less_will_do_and_it_is_said(unknown, fresh, monkeypatch, tmp_path, caplog):
-    monkeypatch.setenv("CC", a_compiler(tmp_path, refusing(*unknown)))
+def test_a_compiler_that_knows_less_will_do_and_it_is_logged(unknown, fresh, monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("CC", a_compiler(tmp_path, lacking(*unknown)))
     hold_to_the_oracle(SHAPES[1])
-    [said] = caplog.messages
+    [logged] = caplog.messages
     missing = [option for option in ("-march=native", "-fopenmp") if option in unknown]
-    assert f" s without {' and '.join(missing)}, which this compiler lacks, kept in " in said
+    assert f" s without {' and '.join(missing)}, which this compiler lacks, kept in " in logged
 
 
 NO_ROOM = '{ echo first >&2; echo "no room" >&2; exit 1; }'
@@ -206,7 +209,7 @@ NO_ROOM = '{ echo first >&2; echo "no room" >&2; exit 1; }'
 
 @needs_compiler
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
         (NO_ROOM, r"cannot compile direct\.c: no room"),
         ("exit 3", r"cannot compile direct\.c: exit code 3"),
@@ -218,11 +221,13 @@ NO_ROOM = '{ echo first >&2; echo "no room" >&2; exit 1; }'
         ('cc "$@" -Wno-psabi -DPIXELS=13', r"cannot compile direct\.c"),
     ],
 )
-def test_what_fails_is_said_once_and_the_others_do_its_work(script, said, fresh, monkeypatch, tmp_path, caplog):
+def test_what_fails_is_logged_once_and_other_strategies_do_its_work(
+    script, message, fresh, monkeypatch, tmp_path, caplog
+):
     monkeypatch.setenv("CC", a_compiler(tmp_path, script))
     monkeypatch.setattr(compiled, "_LIMIT_SECONDS", 1)
     for _ in range(2):
-        with pytest.raises(UserError, match=rf"'direct' .*{said}.*; use one of oracle, grouped"):
+        with pytest.raises(UserError, match=rf"'direct' .*{message}.*; use one of oracle, grouped"):
             convolve()
     assert convolve(strategy="rule").shape == (1, 4, 3, 3)
     [line] = caplog.messages
@@ -281,7 +286,7 @@ def test_torchs_default_device_and_autocast_do_not_reach_it(fresh):
     torch.set_default_device("meta")
     try:
         with torch.autocast("cpu", torch.bfloat16):
-            assert direct.refusal(CPU, torch.float32) is None
+            assert direct.unsupported_reason(CPU, torch.float32) is None
         found = results("direct", SHAPES[1], place="cpu")
     finally:
         torch.set_default_device(None)
@@ -305,6 +310,6 @@ def test_without_a_compiler_it_says_what_it_needs(wanted, fresh, monkeypatch):
         convolve()
 
 
-def test_half_precision_is_refused_with_what_can():
+def test_half_precision_is_unsupported_and_what_supports_it_is_named():
     with pytest.raises(UserError, match=r"strategy 'direct' has no bfloat16; use one of oracle, .*, or auto"):
         convolve(torch.bfloat16)

@@ -113,7 +113,7 @@ def test_the_same_bits_every_time():
         results("fused", [None if t is None else t.to(DEVICE) for t in tensors], (1, 1), True, torch.float32)
         for _ in range(2)
     )
-    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_in_tritons_interpreter():
@@ -121,9 +121,9 @@ def test_in_tritons_interpreter():
         pytest.skip("this is it")
     if version_of("triton") < Version("3.7") and version_of("numpy") >= Version("2.4"):
         pytest.skip("the interpreter of Triton before 3.7 needs NumPy before 2.4")
-    words = [sys.executable, "-m", "pytest", __file__, "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", __file__, "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    found = subprocess.run(words, capture_output=True, text=True, env=environment)
+    found = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "32 passed" in found.stdout, found.stdout
 
@@ -141,7 +141,7 @@ def test_it_compiles_without_a_gpu(kernel, monkeypatch, tmp_path):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     function = getattr(triton_kernels, kernel)
     fixed = {
-        "KH": 3, "KW": 3, "TAPS": 9, "RESIDUAL": True, "BIAS": True, "SHARED": False, "ONE": False,
+        "KH": 3, "KW": 3, "TAPS": 9, "RESIDUAL": True, "BIAS": True, "SHARED": False, "SINGLE_M": False,
         "PRECISION": "tf32", "WIDE": False, "BLOCK_P": 64, "BLOCK_O": 32, "BLOCK_C": 32,
     }  # fmt: skip
     kinds = dict.fromkeys("IKABODG", "*bf16") | {"dK": "*fp32", "dA": "*fp32"}

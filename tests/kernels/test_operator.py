@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from functools import partial
 
 import pytest
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from awbench.errors import UserError
 from awbench.kernels import aw_conv2d
+from awbench.kernels.geometry import Geometry
 from awbench.kernels.operator import aw_convolution
 from awbench.kernels.strategies import STRATEGIES as STRATEGY_MODULES
 from awbench.kernels.strategies import size_rule, strategies_for
@@ -124,10 +126,10 @@ def test_the_oracles_own_derivatives_in_channels_last():
     found = []
     for layout in (torch.contiguous_format, torch.channels_last):
         i, k = (t.to(memory_format=layout).requires_grad_() for t in (I, K))
-        out = STRATEGY_MODULES["oracle"].forward(i, k, A, None, [1, 1], [1, 1], [1, 1], 2, True)
+        out = STRATEGY_MODULES["oracle"].forward(i, k, A, None, Geometry([1, 1], [1, 1], [1, 1], 2))
         found.append(torch.autograd.grad((out * torch.linspace(-1, 1, out.numel()).view(out.shape)).sum(), (i, k)))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    for contiguous, channels_last in zip(*found, strict=True):
+        torch.testing.assert_close(contiguous, channels_last, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -158,7 +160,7 @@ def test_a_zero_map_gives_the_plain_convolution_bitwise(strategy, dtype, shape):
 
 def by_rule(C, size, compact=1, dtype=torch.float32):
     I, K, A = torch.empty(2, C, size, size), torch.empty(C, C, 3, 3), torch.empty(2, C, compact, 3, 3)
-    return size_rule(I.to(dtype), K.to(dtype), A.to(dtype), [1, 1], [1, 1], [1, 1])
+    return size_rule(I.to(dtype), K.to(dtype), A.to(dtype), Geometry([1, 1], [1, 1], [1, 1]))
 
 
 @needs_compiler
@@ -170,7 +172,7 @@ def test_the_size_rule_has_the_least_to_write():
 def test_the_size_rule_where_nothing_is_compiled(monkeypatch):
     half = torch.bfloat16
     assert [by_rule(C, size, dtype=half) for C, size in ((128, 28), (256, 28), (512, 7))] == WITHOUT_A_COMPILER
-    monkeypatch.setattr(STRATEGY_MODULES["direct"], "refusal", lambda device, dtype: "needs a C compiler")
+    monkeypatch.setattr(STRATEGY_MODULES["direct"], "unsupported_reason", lambda device, dtype: "needs a C compiler")
     assert [by_rule(C, size) for C, size in ((128, 28), (256, 28), (512, 7))] == WITHOUT_A_COMPILER
 
 
@@ -251,6 +253,14 @@ def test_a_map_that_does_not_fit_is_named_with_what_would(shape):
         aw_conv2d(torch.randn(2, 4, 6, 6), torch.randn(4, 4, 3, 3), torch.rand(shape))
 
 
-def test_an_unknown_strategy_is_named_with_the_known():
-    with pytest.raises(UserError, match=r"'groupd' does not exist; did you mean grouped\?"):
-        aw_conv2d(torch.randn(2, 4, 6, 6), torch.randn(4, 4, 3, 3), torch.rand(2, 4, 1, 3, 3), strategy="groupd")
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ("groupd", r"'groupd' does not exist; did you mean grouped\? Known: oracle, grouped, .*"),
+        ("unfolded", r"'unfolded' does not exist.* Known: oracle, grouped, per_sample, .*"),  # as old records have it
+    ],
+)
+def test_an_unknown_strategy_is_named_with_the_known(strategy, message):
+    with pytest.raises(UserError) as raised:
+        aw_conv2d(torch.randn(2, 4, 6, 6), torch.randn(4, 4, 3, 3), torch.rand(2, 4, 1, 3, 3), strategy=strategy)
+    assert re.fullmatch(f"strategy {message}", str(raised.value))

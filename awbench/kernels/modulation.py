@@ -1,4 +1,4 @@
-"""Forming AK from K and A, and its gradient: what the strategies that materialise kernels share."""
+"""Kernel modulation, AK from K and A, and its gradient: what the strategies that materialise kernels share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def expand_map(attention_map: Tensor, channels: int) -> Tensor:
     return attention_map.repeat_interleave(channels // attention_map.shape[-3], dim=-3)
 
 
-def form_kernel(weight: Tensor, attention_map: Tensor, residual: bool) -> Tensor:
+def modulate(weight: Tensor, attention_map: Tensor, residual: bool) -> Tensor:
     """AK = F2(A, K) = K + A*K, or A*K without the residual.
 
     Args:
@@ -32,7 +32,7 @@ def form_kernel(weight: Tensor, attention_map: Tensor, residual: bool) -> Tensor
     return weight + attended if residual else attended
 
 
-def kernel_gradients(dAK: Tensor, weight: Tensor, attention_map: Tensor, residual: bool) -> tuple[Tensor, Tensor]:
+def modulation_gradients(dAK: Tensor, weight: Tensor, attention_map: Tensor, residual: bool) -> tuple[Tensor, Tensor]:
     """From the gradient of AK to those of K and A, by the product rule on AK = K + A*K.
 
     dK = sum over n of dAK * (1 + A),  dA = dAK * K summed over the e channels that share a value.
