@@ -1,0 +1,48 @@
+"""Facts of datasets: how many images a complete one has, and how fine its metric is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from awbench.variants import Task
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """A dataset in full.
+
+    Attributes:
+        title: its name in the literature.
+        train_images, val_images: of its two splits.
+        train_sha256, val_sha256: digests of the splits as records hold them, "" where the files may differ.
+        proxy: whether results on it say nothing about a benchmark of the field.
+    """
+
+    title: str
+    task: Task
+    train_images: int
+    val_images: int
+    train_sha256: str = ""
+    val_sha256: str = ""
+    proxy: bool = False
+
+    def resolution(self, metric: str) -> float:
+        """The smallest step of a metric, in its unit: one image, or a hundredth of an AP point (chosen)."""
+        return 100 / self.val_images if metric in ("top1", "top5") else 0.01
+
+
+DATASET_FACTS: dict[str, DatasetFacts] = {
+    "imagenet": DatasetFacts("ImageNet-1k", "classification", 1_281_167, 50_000),
+    "cifar10": DatasetFacts("CIFAR-10", "classification", 50_000, 10_000),
+    "cifar100": DatasetFacts("CIFAR-100", "classification", 50_000, 10_000),
+    "digits": DatasetFacts(
+        "scikit-learn digits", "classification", 1_438, 359,
+        "33ce7a1489f84633544cadb9e7a9f26d9274ac0103a043238ded5d57ef64dae0",
+        "d076fafbd34cae90366d930893d0aef0ddbbe139355eef3f9199719030c028db", proxy=True,
+    ),
+    "coco": DatasetFacts("COCO 2017", "detection", 118_287, 5_000),
+    "shapes": DatasetFacts(
+        "procedural shapes", "detection", 480, 160,
+        val_sha256="fd271e6f7599bb2f27cfb5dcb293f3a30875d47038d7fee8af58b34fb2ad54eb", proxy=True,
+    ),
+}  # fmt: skip

@@ -1,0 +1,226 @@
+"""A study: a question, the comparisons that answer it, and what is run for them. One YAML file each.
+
+Whatever can change an answer is in the file, and its digest is in every record that the study makes: a design that was
+changed after the first result is seen.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from awbench.errors import UserError, suggestion
+from awbench.recipes import DetectionRecipe, Recipe, load_detection_recipe, load_recipe
+from awbench.recipes.datasets import DATASET_FACTS, DatasetFacts
+from awbench.validation import Strict, first_error
+from awbench.variants import ModelOptions, StridePlacement, Task, Variant, make_options, parse_variant
+
+STUDIES = Path(__file__).parent
+Options = dict[str, int | float | str | bool | list[int]]
+Looks = Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(min_length=1)]
+
+
+class Network(Strict):
+    """A network of a study that is not just a variant with default options.
+
+    Attributes:
+        variant: its name.
+        aw, attention: options that are not at their default, as `--aw-option` and `--attention-option` take them.
+        note: what the setting stands for.
+    """
+
+    variant: str
+    aw: Options = {}
+    attention: Options = {}
+    note: str = ""
+
+
+class Comparison(Strict):
+    """One network over another.
+
+    Attributes:
+        variant, over: labels of networks: a variant's name, or a key of the study's `networks`.
+        claim: id of the claim that it answers; "" for a question of the study's own.
+        role: "primary" decides when the study may end; of the others each is looked at on its own.
+        looks: at so many runs of each network it is judged; none for the study's.
+    """
+
+    variant: str
+    over: str
+    claim: str = ""
+    role: Literal["primary", "secondary"] = "primary"
+    looks: Looks | None = None
+
+
+class Study(Strict):
+    """The design.
+
+    Attributes:
+        purpose: "confirmatory" answers its question, "exploratory" suggests some, "smoke test" tries the code.
+        changes: of the recipe, as `--set` takes them.
+        engine: of detectors.
+        backbones: study whose networks' weights, of the same seed, initialise the detectors' backbones; "" for
+            random ones.
+        looks: at so many runs of each network results are judged, unless a comparison has its own.
+        level: probability that all intervals of a question hold, over its looks and its pairs together.
+        matters: the smallest difference that matters, in the metric's unit, where there is no claim to say it.
+    """
+
+    schema_version: Literal[1]
+    name: str
+    title: str
+    question: str
+    purpose: Literal["confirmatory", "exploratory", "smoke test"]
+    dataset: str
+    metric: str
+    recipe: str
+    changes: tuple[str, ...] = ()
+    engine: str = ""
+    backbones: str = ""
+    stride_placement: StridePlacement = "v1.5"
+    networks: dict[str, Network] = {}
+    comparisons: Annotated[tuple[Comparison, ...], Field(min_length=1)]
+    looks: Looks
+    level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    matters: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Study:
+        if self.dataset not in DATASET_FACTS:
+            known = f"{suggestion(self.dataset, DATASET_FACTS)} Known: {', '.join(DATASET_FACTS)}"
+            raise ValueError(f"dataset {self.dataset!r} is not known{known}")
+        for looks in [self.looks, *(c.looks for c in self.comparisons if c.looks)]:
+            if list(looks) != sorted(set(looks)):
+                raise ValueError(f"looks {list(looks)} do not rise; give each number of runs once, in order")
+            if looks[0] < 2 and self.purpose != "smoke test":
+                raise ValueError(f"looks begin at {looks[0]}; nothing is known of how runs scatter below 2")
+        labels = [label for comparison in self.comparisons for label in (comparison.variant, comparison.over)]
+        unused = [label for label in self.networks if label not in labels]
+        if unused:
+            raise ValueError(f"networks.{unused[0]} is in no comparison; remove it, or compare it")
+        seen = set()
+        for comparison in self.comparisons:
+            pair = (comparison.variant, comparison.over)
+            if pair in seen or comparison.variant == comparison.over:
+                raise ValueError(f"{' over '.join(pair)} stands twice, or is a network over itself")
+            seen.add(pair)
+        for label in labels:
+            try:
+                self.options_of(label)
+                variant = self.variant_of(label)
+            except UserError as error:
+                raise ValueError(str(error)) from None
+            if variant.task != self.task:
+                raise ValueError(f"{label} is a {variant.task} variant; {self.dataset} is for {self.task}")
+        metrics = ("top1", "top5") if self.task == "classification" else ("box_ap", "ap50", "ap75")
+        if self.metric not in metrics:
+            raise ValueError(
+                f"metric {self.metric!r} is not measured on {self.dataset}; use one of {', '.join(metrics)}"
+            )
+        if self.task == "classification" and (self.engine or self.backbones):
+            raise ValueError("engine and backbones are for detectors")
+        return self
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """Of the dataset."""
+        return DATASET_FACTS[self.dataset]
+
+    @property
+    def task(self) -> Task:
+        return self.facts.task
+
+    @property
+    def kind(self) -> str:
+        """Of the records that its runs make."""
+        return "detection" if self.task == "detection" else "accuracy"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its networks, in the order in which comparisons name them, each baseline before what is compared with it."""
+        ordered = [label for comparison in self.comparisons for label in (comparison.over, comparison.variant)]
+        return tuple(dict.fromkeys(ordered))
+
+    def variant_of(self, label: str) -> Variant:
+        """The variant of a network."""
+        return parse_variant(self.networks[label].variant if label in self.networks else label)
+
+    def options_of(self, label: str) -> ModelOptions:
+        """The options of a network; its classes are the dataset's."""
+        network = self.networks.get(label)
+        return make_options(
+            stride_placement=self.stride_placement,
+            aw_options=dict(network.aw) if network else None,
+            attention_options=dict(network.attention) if network else None,
+        )
+
+    def looks_of(self, comparison: Comparison) -> tuple[int, ...]:
+        return comparison.looks or self.looks
+
+    def runs_of(self, label: str) -> int:
+        """The most runs of a network: of the last look of any comparison that it is in."""
+        return max(
+            self.looks_of(comparison)[-1]
+            for comparison in self.comparisons
+            if label in (comparison.variant, comparison.over)
+        )
+
+    @functools.cached_property
+    def resolved_recipe(self) -> Recipe | DetectionRecipe:
+        """The recipe with its changes."""
+        load: Any = load_detection_recipe if self.task == "detection" else load_recipe
+        recipe: Recipe | DetectionRecipe = load(self.recipe, self.changes)
+        return recipe
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """sha256 of all that can change an answer: the design and the resolved recipe, without titles and notes."""
+        design = self.model_dump(mode="json", exclude={"title", "question"}, exclude_defaults=True)
+        design["resolved_recipe"] = self.resolved_recipe.identity()
+        return hashlib.sha256(json.dumps(design, sort_keys=True).encode()).hexdigest()
+
+
+def list_studies() -> list[str]:
+    """Names of the project's own studies."""
+    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
+
+
+@functools.cache
+def load_study(name: str) -> Study:
+    """A study of the project by its name, or any by the path of its YAML file.
+
+    Raises:
+        UserError: there is none, or its file is not valid; names the file, the key and what would be right.
+    """
+    import yaml
+
+    path = Path(name) if name.endswith((".yaml", ".yml")) else STUDIES / f"{name}.yaml"
+    if not path.is_file():
+        known = list_studies()
+        raise UserError(
+            f"study {name!r} does not exist{suggestion(name, known)} Known: {', '.join(known)}, or give a YAML file."
+        )
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds {type(data).__name__}, not the keys of a study")
+    try:
+        study = Study.model_validate(data)
+        _ = study.resolved_recipe
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_error(error)}") from None
+    if study.name != path.stem:
+        raise UserError(f"{path}: name is {study.name!r}; it must be the file's, {path.stem!r}")
+    return study
+
+
+def load_studies(names: tuple[str, ...] = ()) -> list[Study]:
+    """The project's own studies, and those of further files."""
+    return [load_study(name) for name in (*list_studies(), *names)]
