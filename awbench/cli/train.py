@@ -57,6 +57,7 @@ def add_parser(commands: Any) -> None:
         help="the same bits every time (default: on a CPU yes, on a GPU no)",
     )
     parser.add_argument("--aw-strategy", default="auto", metavar="NAME", help="how AW-convolutions are executed")
+    parser.add_argument("--study", metavar="NAME", help="the study that this run is part of; its record says so")
     add_dataset(parser)
     add_recipe_changes(parser)
     add_detection(parser)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from awbench.cli.common import model_options
 from awbench.errors import UserError
 from awbench.recipes import DetectionRecipe, Recipe, default_dataset, default_recipe, load_detection_recipe, load_recipe
+from awbench.studies import find_study
 from awbench.variants import Task, parse_variant
 
 if TYPE_CHECKING:
@@ -90,5 +91,6 @@ def job_of(args: argparse.Namespace, **fields: Any) -> Job:
         recipe_of(variant.task, args.recipe, dataset, args.changes),
         engine=args.engine,
         skip_bad_images=args.skip_bad_images,
+        study=find_study(args.study) if getattr(args, "study", None) else None,
         **fields,
     )

@@ -14,8 +14,9 @@ from awbench.errors import Preempted
 from awbench.models.weights import save_weights
 from awbench.records import Quantity, Record, RecordStore, measurement_key
 from awbench.records.clock import now
-from awbench.records.environment import environment
+from awbench.records.environment import environment, training_source_digest
 from awbench.tasks import Job, open_task
+from awbench.tasks.job import file_sha256
 from awbench.training.distributed import join_world
 from awbench.training.execution import Execution
 from awbench.training.loop import Loop, seed_weights
@@ -57,6 +58,9 @@ def train(job: Job, store: RecordStore, execution: Execution | None = None) -> t
         trainable = task.trainable(built, world, execution.workers)
         finished = Loop(trainable, identity, job.seed, output, execution, world).run_to_the_end()
         bad = [*world.gather(finished.state.bad_images), *finished.result.bad]
+        weights = output / "weights.safetensors"
+        if world.is_main:
+            save_weights(built.model, weights, {"record_key": key, **built.metadata})
         record = _record(
             identity,
             {**task.values(finished.result), **task.training_values(finished.state, world)},
@@ -65,11 +69,14 @@ def train(job: Job, store: RecordStore, execution: Execution | None = None) -> t
                 "world_size": world.size,
                 "training_device": str(world.device.type),
                 "recipe": {"file": job.recipe.file, "changes": list(job.recipe.changes)},
+                "train_images": len(task.train.images),
+                "weights_sha256": world.from_main(lambda: file_sha256(weights)),
+                "source_sha256": training_source_digest(),
+                **({"study": {"name": job.study.name, "sha256": job.study.digest}} if job.study else {}),
             },
             started,
         )
         if world.is_main:
-            save_weights(built.model, output / "weights.safetensors", {"record_key": key, **built.metadata})
             store.add(record)
         world.barrier()
     return record, True

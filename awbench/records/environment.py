@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.metadata
@@ -111,6 +112,32 @@ def source_digest(*parts: str) -> str:
         digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0")
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+@functools.cache
+def training_source_digest() -> str:
+    """Of the code whose change can change what a training gives; comments and docstrings are not code."""
+    digest = hashlib.sha256()
+    parts = ("variants.py", "attention", "data", "detection", "kernels", "measure", "models", "tasks", "training")
+    for path in _source_files(parts):
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0")
+        digest.update(_code(path).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _code(path: Path) -> str:
+    """A source file's lines without blank ones, comments and docstrings."""
+    text = path.read_text()
+    lines = text.splitlines()
+    if path.suffix == ".py":
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) or not node.body:
+                continue
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.end_lineno:
+                for number in range(first.lineno - 1, first.end_lineno):
+                    lines[number] = ""
+    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
 
 
 def complexity_source_digest() -> str:

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from awbench.errors import UserError, suggestion
 from awbench.recipes import DetectionRecipe, Recipe, load_detection_recipe, load_recipe
@@ -88,6 +88,7 @@ class Study(Strict):
     looks: Looks
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     matters: Annotated[float, Field(gt=0)] | None = None
+    _file: str = PrivateAttr("")
 
     @model_validator(mode="after")
     def _check(self) -> Study:
@@ -177,6 +178,11 @@ class Study(Strict):
         recipe: Recipe | DetectionRecipe = load(self.recipe, self.changes)
         return recipe
 
+    @property
+    def reference(self) -> str:
+        """What `--study` takes: its file, and the digest that a run was planned with."""
+        return f"{self._file or self.name}@{self.digest}"
+
     @functools.cached_property
     def digest(self) -> str:
         """sha256 of all that can change an answer: the design and the resolved recipe, without titles and notes."""
@@ -216,8 +222,25 @@ def load_study(name: str) -> Study:
         _ = study.resolved_recipe
     except ValidationError as error:
         raise UserError(f"{path}: {first_error(error)}") from None
+    study._file = name if path.parent == STUDIES else str(path.resolve())
     if study.name != path.stem:
         raise UserError(f"{path}: name is {study.name!r}; it must be the file's, {path.stem!r}")
+    return study
+
+
+def find_study(reference: str) -> Study:
+    """The study of a `Study.reference`.
+
+    Raises:
+        UserError: there is none, or its design is not the one of the reference any more.
+    """
+    name, _, digest = reference.partition("@")
+    study = load_study(name)
+    if digest and study.digest != digest:
+        raise UserError(
+            f"study {name} was changed: its design is {study.digest[:12]}, this run was planned with {digest[:12]}; "
+            "start the study again"
+        )
     return study
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from awbench.errors import UserError
 from awbench.recipes import DetectionRecipe, Recipe
+from awbench.studies import Study
 from awbench.variants import AWOptions, ModelOptions, Variant
 
 
@@ -23,6 +24,7 @@ class Job:
         initial_weights: a checkpoint to start from instead of random weights; of a detector, for its backbone.
         weights: to evaluate instead of training: a checkpoint, or the name of torchvision's weights.
         engine: of a detector; None for Detectron2 where it is installed, else torchvision.
+        study: that it belongs to; the record says so, the result does not depend on it.
     """
 
     variant: Variant
@@ -35,6 +37,7 @@ class Job:
     weights: Path | str | None = None
     engine: str | None = None
     skip_bad_images: bool = False
+    study: Study | None = None
 
     @property
     def name(self) -> str:
@@ -66,6 +69,7 @@ class Job:
         argv += ["--init-weights", str(self.initial_weights)] if self.initial_weights else []
         argv += [word for change in self.recipe.changes for word in ("--set", change)]
         argv += _options_argv(self.options)
+        argv += ["--study", self.study.reference] if self.study else []
         return [*argv, *(["--skip-bad-images"] if self.skip_bad_images else [])]
 
 

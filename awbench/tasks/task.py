@@ -46,10 +46,12 @@ class Task(Protocol[ResultT]):
 
     Attributes:
         splits: the data, to hand to another task on the same.
+        train: the split that is trained on; `train.images` are its samples.
     """
 
     job: Job
     splits: Any
+    train: Any
 
     def identity(self, built: Built | None = None) -> dict[str, Any]:
         """What determines the result, as the fields of its record. Args: built, with the weights of an evaluation."""

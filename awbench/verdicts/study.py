@@ -1,0 +1,248 @@
+"""A study judged: each comparison at its latest look, and each claim that comparisons answer.
+
+All intervals of a question hold together at the level of the study: those of every look and of every pair that the
+question speaks of (Bonferroni). Whichever look an answer is taken from, it is wrong with at most that probability, so a
+study may end as soon as it is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from awbench.records import Record, Records
+from awbench.reference.load import References
+from awbench.reference.source import Claim, Source
+from awbench.studies import Comparison, Study, load_studies
+from awbench.verdicts.answers import (
+    Claimed,
+    Gain,
+    Size,
+    answer_gain,
+    answer_size,
+    interval_of_maximum,
+    is_compatible,
+)
+from awbench.verdicts.interval import FEWEST_TO_POOL, Interval, gain_interval, simultaneous
+from awbench.verdicts.runs import GIVEN, Evidence, gather_evidence
+
+
+@dataclass(frozen=True)
+class JudgedComparison:
+    """One network over another at the latest look that both have the runs for.
+
+    Attributes:
+        treated, baseline: the runs of that look, one a seed; before the first look those that there are.
+        look: its number, from 1; 0 before the first.
+        looks: at so many runs of each network there is one.
+        claimed: the claim's gain, None for a question of the study's own.
+        interval: None before the first look, and for single runs.
+        gain, size: the answers; size is "undecided" without a claim.
+    """
+
+    study: Study
+    comparison: Comparison
+    treated: tuple[Record, ...]
+    baseline: tuple[Record, ...]
+    look: int
+    looks: tuple[int, ...]
+    claimed: Claimed | None
+    interval: Interval | None
+    gain: Gain
+    size: Size
+
+    @property
+    def decided(self) -> bool:
+        """Whether more runs could not change what the study is about."""
+        return (self.size if self.claimed else self.gain) != "undecided"
+
+    @property
+    def next_look(self) -> int | None:
+        """Runs of each network at the next look; None after the last."""
+        return self.looks[self.look] if self.look < len(self.looks) else None
+
+    @property
+    def compatible(self) -> bool | None:
+        """Whether the publication, as one run of each, may well say what it says; None where that is not known."""
+        if self.interval is None or self.claimed is None:
+            return None
+        return is_compatible(self.interval, (len(self.treated), len(self.baseline)), self.claimed.value)
+
+    @property
+    def caveats(self) -> list[str]:
+        """What the answers rest on beyond the runs, in sentences."""
+        found = []
+        if self.study.backbones == GIVEN:
+            found.append(
+                "All runs start from given backbones: how pre-training scatters is not in the interval, so this is "
+                "about these backbones alone."
+            )
+        if self.interval and self.interval.pooled and len(self.treated) <= FEWEST_TO_POOL:
+            found.append(
+                f"With {len(self.treated)} runs of each, a network that scatters three times as much as the others can "
+                "stay unseen; then an answer is wrong more often than stated (docs/verdicts.md)."
+            )
+        if self.interval and self.interval.floored:
+            found.append("The runs scatter less than the metric's resolution, which is taken for their deviation.")
+        return found
+
+
+@dataclass(frozen=True)
+class JudgedStudy:
+    """A study with its evidence and its comparisons."""
+
+    study: Study
+    evidence: Evidence
+    comparisons: tuple[JudgedComparison, ...]
+
+    @property
+    def open(self) -> list[JudgedComparison]:
+        """Comparisons that are undecided and have a look to come; of a smoke test all that have one."""
+        smoke = self.study.purpose == "smoke test"
+        return [one for one in self.comparisons if one.next_look is not None and (smoke or not one.decided)]
+
+
+@dataclass(frozen=True)
+class JudgedClaim:
+    """A claim, and the comparisons of the study that answers it.
+
+    Attributes:
+        study: None where no study of those at hand is about it.
+        interval: of the gain; of "up to" claims, of the largest gain over the pairs; None before the first look of any.
+        gain, size: the answers.
+    """
+
+    source: Source
+    claim: Claim
+    study: JudgedStudy | None
+    comparisons: tuple[JudgedComparison, ...]
+    interval: Interval | None
+    gain: Gain
+    size: Size
+
+    @property
+    def provenance(self) -> str:
+        """How well the claim itself is known."""
+        return self.claim.standing or self.source.standing or "unknown"
+
+    @property
+    def url(self) -> str:
+        return self.claim.url or self.source.url
+
+    @property
+    def measured(self) -> bool:
+        return self.interval is not None
+
+
+def judge_study(study: Study, records: Records, claims: Iterable[Claim] = ()) -> JudgedStudy:
+    """Judge every comparison of a study.
+
+    Args:
+        claims: those that its comparisons may name.
+    """
+    evidence = gather_evidence(study, records)
+    known = {claim.id: claimed_gain(claim) for claim in claims}
+    judged = tuple(_judge(study, comparison, evidence, known) for comparison in study.comparisons)
+    return JudgedStudy(study, evidence, judged)
+
+
+def claimed_gain(claim: Claim) -> Claimed:
+    """How far from the claimed gain still counts as it: as the claim's file says, else half the gain (chosen)."""
+    margin = claim.margin if claim.margin is not None else abs(claim.delta) / 2
+    return Claimed(float(claim.delta), float(margin))
+
+
+def _judge(study: Study, comparison: Comparison, evidence: Evidence, claims: dict[str, Claimed]) -> JudgedComparison:
+    looks = study.looks_of(comparison)
+    sides = [evidence.runs[label] for label in (comparison.variant, comparison.over)]
+    have = min(map(len, sides))
+    look = sum(runs <= have for runs in looks)
+    count = looks[look - 1] if look else have
+    treated, baseline = (side[:count] for side in sides)
+    claimed = claims.get(comparison.claim)
+    interval = None
+    if look:
+        others = [
+            values_of(runs[:count], study.metric)
+            for label, runs in evidence.runs.items()
+            if label not in (comparison.variant, comparison.over)
+        ]
+        interval = gain_interval(
+            values_of(treated, study.metric),
+            values_of(baseline, study.metric),
+            others,
+            simultaneous(study.level, len(looks) * pairs_of_question(study, comparison)),
+            study.facts.resolution(study.metric),
+        )
+    return JudgedComparison(
+        study,
+        comparison,
+        treated,
+        baseline,
+        look,
+        looks,
+        claimed,
+        interval,
+        answer_gain(interval, study.matters) if interval else "undecided",
+        answer_size(interval, claimed) if interval and claimed else "undecided",
+    )
+
+
+def pairs_of_question(study: Study, comparison: Comparison) -> int:
+    """How many comparisons answer the same question, and are corrected for it.
+
+    Those of one claim; of a study's own questions the primary ones, and the secondary ones; of a smoke test and of an
+    exploration all.
+    """
+    if comparison.claim:
+        return sum(one.claim == comparison.claim for one in study.comparisons)
+    own = [one for one in study.comparisons if not one.claim]
+    return len(own) if study.purpose != "confirmatory" else sum(one.role == comparison.role for one in own)
+
+
+def judge_claims(records: Records, references: References, studies: Sequence[Study] | None = None) -> list[JudgedClaim]:
+    """Every claim of the references, by the study that is about it.
+
+    Args:
+        studies: None for the project's own.
+    """
+    studies = load_studies() if studies is None else studies
+    claims = [claim for _, claim in references.claims]
+    judged = [judge_study(study, records, claims) for study in studies]
+    return [_judge_claim(source, claim, judged) for source, claim in references.claims]
+
+
+def _judge_claim(source: Source, claim: Claim, studies: Iterable[JudgedStudy]) -> JudgedClaim:
+    for study in studies:
+        comparisons = tuple(one for one in study.comparisons if one.comparison.claim == claim.id)
+        if comparisons:
+            interval, gain, size = _whole(claim, comparisons, study.study.matters)
+            return JudgedClaim(source, claim, study, comparisons, interval, gain, size)
+    return JudgedClaim(source, claim, None, (), None, "undecided", "undecided")
+
+
+def _whole(
+    claim: Claim, comparisons: Sequence[JudgedComparison], matters: float | None
+) -> tuple[Interval | None, Gain, Size]:
+    """Of a claim that speaks of several pairs: "equal" of each, "up to" of the largest gain."""
+    intervals = [one.interval for one in comparisons if one.interval]
+    if not intervals:
+        return None, "undecided", "undecided"
+    if len(comparisons) == 1:
+        return intervals[0], comparisons[0].gain, comparisons[0].size
+    if len(intervals) < len(comparisons):
+        return None, "undecided", "undecided"
+    if claim.relation == "up_to":
+        largest = interval_of_maximum(intervals)
+        return largest, answer_gain(largest, matters), answer_size(largest, claimed_gain(claim))
+    gains, sizes = {one.gain for one in comparisons}, {one.size for one in comparisons}
+    return (
+        None,
+        gains.pop() if len(gains) == 1 else "undecided",
+        sizes.pop() if len(sizes) == 1 else "undecided",
+    )
+
+
+def values_of(runs: Iterable[Record], metric: str) -> list[float]:
+    """One value a run."""
+    return [float(record.value(metric)) for record in runs]
