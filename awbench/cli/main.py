@@ -23,6 +23,7 @@ from awbench.cli import (
     regress,
     report,
     reproduce,
+    study,
     sweep,
     table,
     train,
@@ -32,8 +33,8 @@ from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, UserError
 from awbench.experiments.ending import Ending, write_ending
 
 COMMANDS = (
-    list_command, complexity, latency, aw_speed, train, eval, sweep, table, plan, report, reproduce, check, regress,
-    lock,
+    list_command, complexity, latency, aw_speed, train, eval, sweep, study, table, plan, report, reproduce, check,
+    regress, lock,
 )  # fmt: skip
 
 _DESCRIPTION = """\
@@ -44,6 +45,7 @@ weights of a convolution, beside SE, CBAM and others.
   awbench complexity aw_resnet50   count parameters and multiply-accumulates
   awbench latency aw_resnet50      time it beside the plain network
   awbench train aw_resnet20        train on the embedded digits, record the accuracy
+  awbench study run digits         answer a question by a design decided before
   awbench reproduce                measure what this machine can, compare, write tables
   awbench table complexity         published numbers beside measured ones, from records
   awbench plan                     runs, GPU-hours and commands that answer the open claims

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     store = RecordStore(args.results)
     runs = plan_runs(jobs, args.results.resolve(), ["--workers", str(args.workers)])
     if args.cluster:
-        result = submit_sweep(runs, store, args.cluster, _cluster_parameters(args.cluster_set), say)
+        result = submit_sweep(runs, store, args.cluster, cluster_parameters(args.cluster_set), say)
     else:
         result = run_sweep(runs, store, args.parallel, args.processes, say)
     say(f"{len(result.trained)} trained, {len(result.found)} found, {len(result.failed)} failed")
@@ -115,7 +115,7 @@ def backbones_in(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     return {name: path.resolve() for name, path in candidates if path.is_file()}
 
 
-def _cluster_parameters(words: list[str]) -> dict[str, Any]:
+def cluster_parameters(words: list[str]) -> dict[str, Any]:
     parameters: dict[str, Any] = {"timeout_min": 60 * 24}
     for word in words:
         key, separator, value = word.partition("=")

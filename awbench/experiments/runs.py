@@ -44,11 +44,14 @@ def train(job: Job, store: RecordStore, execution: Execution | None = None) -> t
     identity = task.identity()
     key = measurement_key(**identity)
     output = execution.output or run_folder(task.job, store.results, key)
-    found = store.find(identity["kind"], job.variant.name, key)
+    study = job.study.digest if job.study else None
+    found = store.find(identity["kind"], job.variant.name, key, study)
     if found is not None:
         return found, False
     with join_world(execution.device) as world, _only_one(output, world.is_main):
-        found = store.find(identity["kind"], job.variant.name, key)  # by another process, before we held the folder
+        found = store.find(
+            identity["kind"], job.variant.name, key, study
+        )  # by another process, before we held the folder
         if found is not None and world.size == 1:
             return found, False
         started = now()

@@ -33,6 +33,7 @@ class PlannedRun:
         kind, variant, key: of the record it makes.
         argv: that starts it, after `awbench`.
         output: folder of the run.
+        study: sha256 of the design of the study that it is part of.
     """
 
     name: str
@@ -41,9 +42,10 @@ class PlannedRun:
     key: str
     argv: tuple[str, ...]
     output: Path
+    study: str | None = None
 
     def is_recorded(self, store: RecordStore) -> bool:
-        return store.find(self.kind, self.variant, self.key) is not None
+        return store.find(self.kind, self.variant, self.key, self.study) is not None
 
 
 @dataclass
@@ -75,7 +77,8 @@ def plan_runs(jobs: Iterable[Job], results: Path, argv: Sequence[str] = ()) -> l
         key = measurement_key(**identity)
         words = (*task.job.train_argv(), "--results", str(results), "--resume", *argv)
         output = run_folder(task.job, results, key)
-        planned.append(PlannedRun(task.job.name, identity["kind"], job.variant.name, key, words, output))
+        study = job.study.digest if job.study else None
+        planned.append(PlannedRun(task.job.name, identity["kind"], job.variant.name, key, words, output, study))
     return planned
 
 

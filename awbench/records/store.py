@@ -94,8 +94,11 @@ class RecordStore:
         atomic.write_text(directory / name, record.to_json())
         return directory / name
 
-    def find(self, kind: str, variant: str, key: str) -> Record | None:
+    def find(self, kind: str, variant: str, key: str, study: str | None = None) -> Record | None:
         """The newest record of that key, or None.
+
+        Args:
+            study: sha256 of a study's design: only what was made for that study.
 
         Raises:
             UserError: the folder cannot be read.
@@ -103,7 +106,10 @@ class RecordStore:
         """
         directory, start = self.directory / kind, f"{variant}-{key[:_KEY_CHARACTERS]}-"
         names = [name for name in _record_names(directory) if name.startswith(start)]
-        return Records(_read([directory / name for name in names])).find(key)
+        found = [record for record in _read([directory / name for name in names]) if record.key == key]
+        if study is not None:
+            found = [record for record in found if (record.environment.get("study") or {}).get("sha256") == study]
+        return found[-1] if found else None
 
     def read(self) -> Records:
         """`Records.read` of the folder."""

@@ -48,7 +48,9 @@ class Job:
     def folder_name(self, key: str) -> str:
         """Name of the folder of the run that makes the record of this key."""
         engine = [self.engine] if self.engine else []
-        return "-".join([self.variant.name, *engine, self.dataset, self.recipe.name, f"seed{self.seed}", key[:8]])
+        study = [self.study.digest[:8]] if self.study else []
+        parts = [self.variant.name, *engine, self.dataset, self.recipe.name, f"seed{self.seed}", *study, key[:8]]
+        return "-".join(parts)
 
     def model_options(self, num_classes: int) -> ModelOptions:
         """The options with the dataset's number of classes.

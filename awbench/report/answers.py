@@ -1,0 +1,111 @@
+"""Answers in words, the same in tables, on the page and in a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from awbench.verdicts.interval import Interval
+from awbench.verdicts.runs import Evidence
+from awbench.verdicts.study import JudgedClaim, JudgedComparison, JudgedStudy
+
+UNITS = {"top1": "points", "top5": "points"}
+
+
+def shown_interval(interval: Interval | None) -> str:
+    """E.g. "+1.02 (+0.76 to +1.28)"."""
+    if interval is None:
+        return "unknown"
+    return f"{interval.value:+.2f} ({interval.low:+.2f} to {interval.high:+.2f})"
+
+
+def shown_look(judged: JudgedComparison) -> str:
+    """E.g. "look 2 of 8, 4 runs each"."""
+    if not judged.look:
+        have = f"{len(judged.treated)} and {len(judged.baseline)} runs"
+        return f"too early: {have}, the first look is at {judged.looks[0]} of each"
+    return f"look {judged.look} of {len(judged.looks)}, {len(judged.treated)} runs each"
+
+
+def shown_answer(judged: JudgedComparison | JudgedClaim) -> str:
+    """Both answers: "gain; as claimed"."""
+    if judged.interval is None and judged.gain == "undecided":
+        return "not measured" if isinstance(judged, JudgedClaim) and not judged.comparisons else "undecided"
+    claimed = not isinstance(judged, JudgedComparison) or judged.claimed is not None
+    if judged.gain == "undecided" and (not claimed or judged.size == "undecided"):
+        return "undecided"
+    gain = {"undecided": "gain undecided"}.get(judged.gain, judged.gain)
+    size = {"less": "less than claimed", "more": "more than claimed", "undecided": "size undecided"}
+    return f"{gain}; {size.get(judged.size, judged.size)}" if claimed else gain
+
+
+def shown_compatible(judged: JudgedComparison) -> str:
+    """Whether the publication may well be one run each of this."""
+    return {None: "", True: "compatible", False: "not compatible"}[judged.compatible]
+
+
+def reasons(evidence: Evidence) -> list[tuple[str, int]]:
+    """Why runs were left aside, with how many, most first."""
+    return Counter(left.reason for left in evidence.left_aside).most_common()
+
+
+def study_text(judged: JudgedStudy) -> str:
+    """A study's state for a terminal."""
+    study = judged.study
+    lines = [
+        f"{study.name}: {study.title} ({study.purpose}; design {study.digest[:12]})",
+        f"  {study.question}",
+    ]
+    for one in judged.comparisons:
+        claim = f" [claim {one.comparison.claim}]" if one.comparison.claim else ""
+        lines.append(f"  {one.comparison.variant} over {one.comparison.over}{claim}: {shown_look(one)}")
+        if one.interval:
+            answers = [shown_answer(one), *([f"publication {shown_compatible(one)}"] if one.claimed else [])]
+            lines.append(f"    {shown_interval(one.interval)} {UNITS.get(study.metric, 'AP')}: {'; '.join(answers)}")
+            deviation = f"{one.interval.deviation:.3f} ({one.interval.freedom:g} degrees of freedom)"
+            lines.append(f"    standard deviation between runs {deviation}, level {one.interval.level:.4f}")
+        lines += [f"    {caveat}" for caveat in one.caveats]
+    lines += [f"  left aside, {count}: {reason}" for reason, count in reasons(judged.evidence)]
+    return "\n".join(lines)
+
+
+def study_object(judged: JudgedStudy) -> dict[str, Any]:
+    """The same for programs."""
+    study = judged.study
+    return {
+        "name": study.name,
+        "title": study.title,
+        "question": study.question,
+        "purpose": study.purpose,
+        "design_sha256": study.digest,
+        "platform": judged.evidence.platform,
+        "runs": {label: len(runs) for label, runs in judged.evidence.runs.items()},
+        "comparisons": [comparison_object(one) for one in judged.comparisons],
+        "left_aside": [{"record": left.record.key, "reason": left.reason} for left in judged.evidence.left_aside],
+    }
+
+
+def comparison_object(judged: JudgedComparison) -> dict[str, Any]:
+    """A comparison for programs; numbers in the metric's unit."""
+    interval, metric = judged.interval, judged.study.metric
+    return {
+        "variant": judged.comparison.variant,
+        "over": judged.comparison.over,
+        "claim": judged.comparison.claim or None,
+        "role": judged.comparison.role,
+        "look": judged.look,
+        "looks": list(judged.looks),
+        "runs": [len(judged.treated), len(judged.baseline)],
+        "values": [[run.value(metric) for run in side] for side in (judged.treated, judged.baseline)],
+        "difference": interval.value if interval else None,
+        "interval": [interval.low, interval.high] if interval else None,
+        "level": interval.level if interval else None,
+        "deviation": interval.deviation if interval else None,
+        "degrees_of_freedom": interval.freedom if interval else None,
+        "pooled": interval.pooled if interval else None,
+        "gain": judged.gain,
+        "size": judged.size if judged.claimed else None,
+        "publication_compatible": judged.compatible,
+        "caveats": judged.caveats,
+        "records": [run.key for run in (*judged.treated, *judged.baseline)],
+    }
