@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from awbench.recording import record_complexity
@@ -18,7 +19,8 @@ from awbench.records import Records, RecordStore
 from awbench.records.atomic import write_bytes, write_text
 from awbench.reference.load import load_references
 from awbench.report.figures import Picture, all_pictures
-from awbench.report.formats import render, select
+from awbench.report.formats import render
+from awbench.report.table import select
 from awbench.report.tables import TABLES
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 
@@ -41,11 +43,9 @@ def fill(readme: str, records: Records) -> str:
     def block(match: re.Match[str]) -> str:
         start, kind, wanted, columns, end = match.groups()
         table = TABLES[kind](records, references)
-        keep = [number for number, row in enumerate(table.rows) if re.fullmatch(wanted, row[0])]
-        kept = type(table)(
-            table.title, table.columns, [table.rows[i] for i in keep], [], table.notes, table.right_aligned
-        )
-        return f"{start}{render(select(kept, columns.split(',')), 'github')}{end}"
+        kept = [row for row, cells in zip(table.values, table.rows, strict=True) if re.fullmatch(wanted, cells[0])]
+        chosen = select(replace(table, values=kept), columns.split(","))
+        return f"{start}{render(chosen, 'github')}{end}"
 
     return _BLOCK.sub(block, readme)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,13 @@ from awbench.planning.protocols import Way, measure_words, sweep_words
 from awbench.planning.requirements import PILOT_RUNS, ClaimPlan, PairPlan, Run
 from awbench.planning.throughput import RunCost
 from awbench.report.claims import claimed
-from awbench.report.formats import Table, render
+from awbench.report.formats import render
+from awbench.report.table import Column, Table
 from awbench.variants import list_variants
 from awbench.verdicts.claims import LEVEL, margin_of
 from awbench.verdicts.gain import Spread
 
 _DEFAULT_RESULTS = Path("results")
-_COLUMNS = (
-    "order", "claim", "claimed", "margin", "now", "variant", "over", "level", "standard deviation", "runs of each",
-    "recorded", "to add",
-)  # fmt: skip
 
 
 def to_text(plan: Plan, budget: Budget | None, results: Path) -> str:
@@ -40,25 +38,50 @@ def to_text(plan: Plan, budget: Budget | None, results: Path) -> str:
 def claims_table(plan: Plan) -> Table:
     """A row for each pair of networks that is planned."""
     turns = [(str(turn), step.claim) for turn, step in enumerate(plan.steps, 1)]
-    rows: list[tuple[str, ...]] = []
-    for turn, one in [*turns, *(("-", one) for one in plan.impossible)]:
-        claim = one.judged.claim
-        head: tuple[str, ...] = (turn, one.id, claimed(claim), f"{margin_of(claim):g}", one.judged.outcome)
-        for pair in one.pairs:
-            rows.append((*head, *_pair_cells(pair)))
-            head = ("",) * 5
-    right = frozenset({"margin", "level", "runs of each"})
-    return Table("Runs that answer the open claims", _COLUMNS, rows, [], right_aligned=right)
+    turns += [("-", claim_plan) for claim_plan in plan.impossible]
+    rows = [
+        _Row(turn if pair is claim_plan.pairs[0] else "", claim_plan, pair)
+        for turn, claim_plan in turns
+        for pair in claim_plan.pairs
+    ]
+    return Table("Runs that answer the open claims", _COLUMNS, rows)
 
 
-def _pair_cells(pair: PairPlan) -> tuple[str, ...]:
-    if pair.runs is None:
-        wanted = "more than 1000"
-    else:
-        wanted = f"{pair.runs} (pilot)" if pair.deviation is None else str(pair.runs)
-    add = "" if pair.runs is None else f"{pair.add[0]} and {pair.add[1]}"
-    have = f"{pair.have[0]} and {pair.have[1]}"
-    return pair.variant, pair.over, f"{pair.level:.3%}", describe_deviation(pair.deviation), wanted, have, add
+@dataclass(frozen=True)
+class _Row:
+    """One pair of a claim; `order` is empty below the claim's first."""
+
+    order: str
+    claim_plan: ClaimPlan
+    pair: PairPlan
+
+    @property
+    def wanted(self) -> str:
+        """Runs of each network."""
+        if self.pair.runs is None:
+            return "more than 1000"
+        return f"{self.pair.runs} (pilot)" if self.pair.deviation is None else str(self.pair.runs)
+
+
+def _of_claim(text: Callable[[ClaimPlan], str]) -> Callable[[_Row], str]:
+    """A cell of the claim, in its first row alone."""
+    return lambda row: text(row.claim_plan) if row.order else ""
+
+
+_COLUMNS: tuple[Column[_Row], ...] = (
+    Column.shown("order", lambda row: row.order),
+    Column.shown("claim", _of_claim(lambda of: of.id)),
+    Column.shown("claimed", _of_claim(lambda of: claimed(of.judged.claim))),
+    Column.shown("margin", _of_claim(lambda of: f"{margin_of(of.judged.claim):g}"), right=True),
+    Column.shown("now", _of_claim(lambda of: of.judged.outcome)),
+    Column.shown("variant", lambda row: row.pair.variant),
+    Column.shown("over", lambda row: row.pair.over),
+    Column.shown("level", lambda row: f"{row.pair.level:.3%}", right=True),
+    Column.shown("standard deviation", lambda row: describe_deviation(row.pair.deviation)),
+    Column.shown("runs of each", lambda row: row.wanted, right=True),
+    Column.shown("recorded", lambda row: f"{row.pair.have[0]} and {row.pair.have[1]}"),
+    Column.shown("to add", lambda row: "" if row.pair.runs is None else f"{row.pair.add[0]} and {row.pair.add[1]}"),
+)
 
 
 def describe_deviation(deviation: Spread | None) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from awbench.records import Record, Records
 from awbench.reference.load import References
-from awbench.report.detection import COUNTED_AT
+from awbench.report.complexity import COUNTED_AT
 from awbench.report.figures.picture import WIDTH_INCHES, Picture, add_legend, colour_of, style
 from awbench.variants import ModelOptions, Variant, list_variants, parse_variant
 from awbench.verdicts.claims import training_way

@@ -30,7 +30,7 @@ def _picture(number: int, run: list[Record]) -> Picture:
         picture = Picture(
             f"aw-speed-{number}",
             f"One 3x3 AW-convolution beside a plain one: {settings['device_name']}",
-            f"{describe_run(settings)}. Ratio to the plain convolution of the same shape within one run; 1 is the "
+            f"{describe_run(run[0])}. Ratio to the plain convolution of the same shape within one run; 1 is the "
             "plain convolution. A ring: what auto chose by measurement.",
             figure,
         )

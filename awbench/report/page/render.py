@@ -20,7 +20,7 @@ from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.report.claims import claimed, describe, needs
 from awbench.report.figures import Picture, all_pictures
-from awbench.report.formats import Table
+from awbench.report.table import Table
 from awbench.report.tables import TABLES
 from awbench.verdicts.claims import JudgedClaim, Pair, judge_claims
 
@@ -131,17 +131,16 @@ def _gain(pair: Pair) -> str:
 def _table(
     kind: str, table: Table, records: Sequence[Record], places: dict[str, int], titles: dict[str, str]
 ) -> dict[str, Any]:
-    rows = []
+    rows, origins, sources = [], table.origins, table.sources
     for number, cells in enumerate(table.rows):
-        keys = table.origins[number] if table.origins else ()
-        of = [places[key] for key in dict.fromkeys(keys) if key in places]
-        source = table.sources[number] if table.sources else ""
+        of = [places[key] for key in dict.fromkeys(origins[number]) if key in places]
+        source = sources[number]
         published = [f"published: {titles[source]}"] if source in titles else []
         rows.append(_Row(cells, of, source, "; ".join([*published, *(_short(records[place]) for place in of[:3])])))
     return {
         "kind": kind,
         "title": table.title,
-        "columns": [(name, name in table.right_aligned) for name in table.columns],
+        "columns": [(name, side == "right") for name, side in zip(table.columns, table.alignment, strict=True)],
         "rows": rows,
         "notes": table.notes,
         "has_origins": any(row.records or row.source for row in rows),

@@ -1,0 +1,199 @@
+"""Tables of the proxies: digits for classifiers, procedural shapes for detectors; over seeds, and what AW adds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from awbench.records import Record, Records
+from awbench.records.settings import DetectorTraining
+from awbench.reference.load import References
+from awbench.reference.source import METRICS
+from awbench.report.table import Column, Table, Unmeasured
+from awbench.variants import Task, Variant, classification_name, list_variants
+from awbench.verdicts.evidence import ENGINES, by_seed, digits_runs, shapes_runs
+from awbench.verdicts.statistics import Difference, mean_and_spread, welch_difference
+
+PROXY_NOTE = (
+    "A proxy on 8x8 handwritten digits: it shows that every variant trains through the same code; "
+    "it is no evidence on ImageNet or COCO."
+)
+SHAPES_NOTE = (
+    "A proxy on procedural shapes, from random weights in minutes: it shows that detectors train, resume and are "
+    "evaluated through the same code as on COCO; it is no evidence on COCO."
+)
+
+
+@dataclass(frozen=True)
+class ProxyRuns:
+    """Of one network, and of the same network without AW: seed -> the newest run.
+
+    Attributes:
+        baseline: empty for a network without AW.
+        metric: that AW is held to.
+    """
+
+    variant: Variant
+    runs: dict[int, Record]
+    baseline: dict[int, Record]
+    metric: str
+    engine: str = ""
+
+    @property
+    def over(self) -> str | None:
+        """The name of the same network without AW, where it was measured."""
+        return _without_aw(self.variant) if self.baseline else None
+
+    def values(self, metric: str) -> list[float]:
+        return _values(self.runs, metric)
+
+    def mean(self, metric: str) -> float | None:
+        values = self.values(metric)
+        return mean_and_spread(values)[0] if values else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Between the runs; None for one."""
+        return _known(mean_and_spread(self.values(self.metric))[1])
+
+    @cached_property
+    def added(self) -> Difference | None:
+        """By AW."""
+        if not self.baseline:
+            return None
+        return welch_difference(self.values(self.metric), _values(self.baseline, self.metric))
+
+    @property
+    def interval(self) -> list[float | None] | None:
+        return [_known(self.added.low), _known(self.added.high)] if self.added else None
+
+    @property
+    def shown_gain(self) -> str:
+        """E.g. "+0.65 (-0.34 to +1.64)"; empty without a baseline."""
+        added = self.added
+        if added is None:
+            return ""
+        if math.isnan(added.low):
+            return f"{added.value:+.2f} (interval unknown: one run)"
+        return f"{added.value:+.2f} ({added.low:+.2f} to {added.high:+.2f})"
+
+    @property
+    def records(self) -> list[str]:
+        """Keys."""
+        return [record.key for record in (*self.runs.values(), *self.baseline.values())]
+
+
+def _values(runs: dict[int, Record], metric: str) -> list[float]:
+    return [float(record.value(metric)) for record in runs.values() if metric in record.values]
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _without_aw(variant: Variant) -> str:
+    return variant.name.replace(variant.backbone, classification_name(variant.depth, variant.attention, False))
+
+
+def _metric(name: str, heading: str | None = None) -> Column[ProxyRuns]:
+    """The mean of a metric over the runs."""
+    return Column(heading or name, lambda row: row.mean(name), ".2f", key=name, right=True)
+
+
+_GAIN: tuple[Column[ProxyRuns], ...] = (
+    Column.exact("difference", lambda row: row.added.value if row.added else None),
+    Column.exact("interval", lambda row: row.interval),
+)
+_DIGITS: tuple[Column[ProxyRuns], ...] = (
+    Column("variant", lambda row: row.variant.name),
+    Column.exact("dataset", lambda row: "digits"),
+    Column.exact("proxy", lambda row: True),
+    Column(
+        "runs",
+        lambda row: {str(seed): float(record.value("top1")) for seed, record in row.runs.items()},
+        lambda row: str(len(row.runs)),
+        key="top1_by_seed",
+        right=True,
+    ),
+    Column("top-1 mean (%)", lambda row: row.mean("top1"), ".2f", key="top1_mean", right=True),
+    Column(
+        "standard deviation",
+        lambda row: row.deviation,
+        lambda row: "unknown" if row.deviation is None else f"{row.deviation:.2f}",
+        key="top1_standard_deviation",
+        right=True,
+    ),
+    Column.shown("lowest", lambda row: f"{min(row.values('top1')):.2f}", right=True),
+    Column("over", lambda row: row.over),
+    Column.shown("AW adds (95 % interval)", lambda row: row.shown_gain),
+    *_GAIN,
+    Column.exact("level", lambda row: row.added.level if row.added else None),
+)
+_HEADINGS = {"box_ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "APs", "ap_medium": "APm", "ap_large": "APl"}
+_SHAPES: tuple[Column[ProxyRuns], ...] = (
+    Column("variant", lambda row: row.variant.name),
+    Column("engine", lambda row: row.engine),
+    Column.exact("dataset", lambda row: "shapes"),
+    Column.exact("proxy", lambda row: True),
+    Column("runs", lambda row: len(row.runs), right=True),
+    *(_metric(name, _HEADINGS.get(name)) for name, metric in METRICS.items() if metric.kind == "detection"),
+    _metric("train_time_per_iteration", "s/iteration"),
+    Column.exact("over", lambda row: row.over),
+    Column.shown("AW adds (AP)", lambda row: row.shown_gain),
+    *_GAIN,
+)
+
+
+def proxy_table(records: Records, references: References) -> Table:
+    """Digits: mean and standard deviation over seeds, and what AW adds to the same network without it."""
+    nothing = _unmeasured("digits", "top-1 mean (%)", "'awbench reproduce' or 'awbench sweep'")
+    return Table(
+        title="Digits, a proxy",
+        fields=_DIGITS,
+        values=_rows(digits_runs(records), "classification", "top1") or [nothing],
+        notes=(
+            PROXY_NOTE,
+            "The interval is Welch's t over runs with different seeds; it covers 0 where nothing is shown.",
+        ),
+        records_of=lambda row: row.records,
+    )
+
+
+def shapes_table(records: Records, references: References) -> Table:
+    """Procedural shapes: mean AP over seeds, and what AW adds, for each engine."""
+    nothing = _unmeasured("shapes", "runs", "'awbench reproduce' or 'awbench train faster_rcnn_resnet18_fpn'")
+    return Table(
+        title="Procedural shapes, a proxy",
+        fields=_SHAPES,
+        values=_rows(shapes_runs(records), "detection", "box_ap") or [nothing],
+        notes=(SHAPES_NOTE,),
+        records_of=lambda row: row.records,
+    )
+
+
+def _rows(trained: Iterable[Record], task: Task, metric: str) -> list[ProxyRuns]:
+    """By engine, networks in the grid's order; those without a run are left out."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in trained:
+        engine = record.settings.engine if isinstance(record.settings, DetectorTraining) else ""
+        groups.setdefault((engine, record.variant), []).append(record)
+    runs = {key: by_seed(group) for key, group in groups.items()}
+    return [
+        ProxyRuns(
+            variant,
+            runs[engine, variant.name],
+            runs.get((engine, _without_aw(variant)), {}) if variant.aw else {},
+            metric,
+            engine,
+        )
+        for engine in ("", *ENGINES)
+        for variant in list_variants(task)
+        if (engine, variant.name) in runs
+    ]
+
+
+def _unmeasured(dataset: str, column: str, commands: str) -> Unmeasured:
+    needs = f"not measured: needs {commands}"
+    return Unmeasured({"variant": dataset, column: needs}, {"variant": dataset, "verdict": needs})
