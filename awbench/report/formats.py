@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 
 from tabulate import tabulate
 
-from awbench.report.table import Table
+from awbench.report.table import Table, select
+
+__all__ = ["EXTENSIONS", "FORMATS", "render", "select"]
 
 
 def render(table: Table, format: str) -> str:
