@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from awbench.cli.readme import FIGURES, fill, figures, readme_records
+from awbench.cli.readme import FIGURES, figures, fill, readme_records
 from awbench.variants import list_variants
 
 
