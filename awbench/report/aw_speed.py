@@ -23,15 +23,15 @@ NOTES = (
     "Floors, on a GPU: the plain convolution's tensors moved once at the measured rate of a copy, or its operations at "
     "the measured rate of a matrix product, whichever takes longer.",
 )
-_NEEDS = "not measured: needs 'awbench aw-speed'"
-_NOTHING = Unmeasured({"3x3 convolution": _NEEDS}, {"method": None, "verdict": _NEEDS})
+_REQUIREMENT = "not measured: needs 'awbench aw-speed'"
+_NOTHING = Unmeasured({"3x3 convolution": _REQUIREMENT}, {"method": None, "verdict": _REQUIREMENT})
 _GROUPED = "grouped"
 _OF_SHAPE = ("channels", "size", "stride")
 
 
 @dataclass(frozen=True)
 class Time:
-    """Of one method in one run: at one shape, or summed over the shapes of a stride.
+    """The time of one method in one run, at one shape or summed over the shapes of a stride.
 
     Attributes:
         records: what it is made from; the first has the settings.
@@ -196,7 +196,7 @@ def runs_table(records: Iterable[Record]) -> Table:
 
 
 def _runs(records: Iterable[Record]) -> list[list[Record]]:
-    """By run, in order of their first records; of one run, in the order of measurement."""
+    """Records by run; runs in the order of their first records, records in the order of measurement."""
     runs: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         runs[record.environment["run"], timing(record).direction].append(record)
@@ -204,7 +204,7 @@ def _runs(records: Iterable[Record]) -> list[list[Record]]:
 
 
 def _times(run: list[Record]) -> list[Time]:
-    """Of a run's records, and of their sums over the shapes of each stride."""
+    """The times of a run's records, then their sums over the shapes of each stride."""
     shapes = [shape_name(record) for record in run]
     # The plain convolution over itself has no ratio on record: it is 1.
     ratios = [value("ratio_to_plain", 1.0)(record) for record in run]
@@ -228,7 +228,7 @@ def _times(run: list[Record]) -> list[Time]:
 
 
 def _sums(times: list[Time], stride: int) -> list[Time]:
-    """Of every method that was measured at all shapes of this stride; none where there is one shape."""
+    """The total of each method that was measured at all shapes of a stride; none where there is one shape."""
     shapes = {time.shape for time in times}
     by_method: dict[str, dict[str, float]] = defaultdict(dict)
     for time in times:

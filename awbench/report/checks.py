@@ -66,7 +66,7 @@ def summary_table(checks: Sequence[Check], required: Sequence[str]) -> Table:
 
 
 def to_text(checks: Sequence[Check], required: Sequence[str]) -> str:
-    """The summary, then a line for whatever keeps the gate shut and for each ratio and run that holds."""
+    """The summary, then one line for each check that keeps the gate shut and for each ratio and run that holds."""
     lines = [render(summary_table(checks, required), "github").rstrip()]
     shut = [check for check in checks if fails(check, required)]
     lines += [f"{check.status}: {check.name}: {check.message}" for check in shut]

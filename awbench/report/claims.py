@@ -13,7 +13,7 @@ from awbench.report.table import Column, Table
 from awbench.verdicts.claims import LEVEL, JudgedClaim, Pair, judge_claims, margin_of
 from awbench.verdicts.gain import Verdict
 
-NEEDS = {
+REQUIREMENTS = {
     "accuracy": "not measured: needs ImageNet and a CUDA GPU (AWBENCH_IMAGENET=DIR awbench reproduce)",
     "detection": "not measured: needs COCO and a CUDA GPU (AWBENCH_COCO=DIR awbench reproduce)",
 }
@@ -24,8 +24,8 @@ def claimed(claim: Claim) -> str:
     return f"{'' if claim.relation == 'equal' else 'up to '}{claim.delta:+} {claim.unit}"
 
 
-def needs(judged: JudgedClaim) -> str:
-    """What a claim that is not measured needs; where there are runs that cannot be compared, in what they differ."""
+def requirement(judged: JudgedClaim) -> str:
+    """What an unmeasured claim needs; where there are runs that cannot be compared, in what they differ."""
     unlike = next((pair for pair in judged.pairs if pair.unlike), None)
     if unlike:
         return (
@@ -34,7 +34,7 @@ def needs(judged: JudgedClaim) -> str:
         )
     dataset = CLAIM_DATASETS[judged.claim.dataset]
     if dataset in ("imagenet", "coco"):
-        return NEEDS[METRICS[judged.claim.metric].kind]
+        return REQUIREMENTS[METRICS[judged.claim.metric].kind]
     return f"not measured: needs {judged.claim.dataset} (awbench sweep --dataset {dataset} --data DIR --recipes cifar)"
 
 
@@ -64,7 +64,7 @@ def describe(verdict: Verdict, claim: Claim) -> str:
 
 def verdict_of(judged: JudgedClaim) -> str:
     """Of the claim as a whole: its outcome, or what it needs."""
-    return needs(judged) if judged.outcome == "not measured" else judged.outcome
+    return requirement(judged) if judged.outcome == "not measured" else judged.outcome
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from awbench.records import Records
 from awbench.reference.load import References
 from awbench.reference.source import ComplexityConvention
-from awbench.report.published import STANDING_NOTE
+from awbench.report.published import PROVENANCE_NOTE
 from awbench.report.table import Column, Table, Unmeasured
 from awbench.variants import STRIDE_PLACEMENTS, Variant, list_variants
 from awbench.verdicts.complexity import (
@@ -37,7 +37,7 @@ def complexity_table(records: Records, references: References) -> Table:
             "Stride placement: v1.5 has a bottleneck's stride in the 3x3 convolution, v1 in the first 1x1.",
             "conv + linear: convolutions and linear layers alone. What mmcv counts: these, biases of convolutions, "
             "normalisation (two an element), ReLU and pooling.",
-            STANDING_NOTE,
+            PROVENANCE_NOTE,
         ),
         records_of=lambda comparison: filter(None, [comparison.record]),
         source_of=lambda comparison: comparison.number.source if comparison.number else "",
@@ -184,8 +184,8 @@ def grid_table(records: Records, references: References) -> Table:
         v1, v15 = (index.get(variant.name, placement, size) for placement in STRIDE_PLACEMENTS)
         if v1 and v15:
             return Counts(variant, v15, v1)
-        needs = f"not measured: needs 'awbench complexity {variant.name}' under both stride placements"
-        return _unmeasured(needs, {"variant": variant.name, "image_size": size})
+        requirement = f"not measured: needs 'awbench complexity {variant.name}' under both stride placements"
+        return _unmeasured(requirement, {"variant": variant.name, "image_size": size})
 
     return Table(
         title="Complexity of the classification grid",
@@ -211,8 +211,8 @@ def detectors_table(records: Records, references: References) -> Table:
         v1, v15 = (index.get_detector(variant.name, setting) for setting in settings)
         if v15:
             return Counts(variant, v15, v1, engine)
-        needs = f"not measured: needs 'awbench complexity {variant.name} --engine {engine}'"
-        return _unmeasured(needs, {"variant": variant.name, "engine": engine})
+        requirement = f"not measured: needs 'awbench complexity {variant.name} --engine {engine}'"
+        return _unmeasured(requirement, {"variant": variant.name, "engine": engine})
 
     return Table(
         title="Complexity of the detectors",
@@ -228,6 +228,6 @@ def detectors_table(records: Records, references: References) -> Table:
     )
 
 
-def _unmeasured(needs: str, known: dict[str, Any]) -> Unmeasured:
+def _unmeasured(requirement: str, known: dict[str, Any]) -> Unmeasured:
     cells = {name.replace("_", " "): str(value) for name, value in known.items()}
-    return Unmeasured({**cells, "params": needs}, {**known, "measured": None, "needs": needs})
+    return Unmeasured({**cells, "params": requirement}, {**known, "measured": None, "needs": requirement})

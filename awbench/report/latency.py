@@ -116,8 +116,8 @@ def latency_table(records: Iterable[Record]) -> Table:
     )
 
 
-_NEEDS = "not measured: needs 'awbench latency'"
-_NOTHING = Unmeasured({"setting": _NEEDS}, {"variant": None, "verdict": _NEEDS})
+_REQUIREMENT = "not measured: needs 'awbench latency'"
+_NOTHING = Unmeasured({"setting": _REQUIREMENT}, {"variant": None, "verdict": _REQUIREMENT})
 
 
 def newest_latencies(records: Records) -> list[Record]:

@@ -59,7 +59,7 @@ def _steps(plan: Plan, results: Path) -> list[str]:
     for order, step in enumerate(plan.steps, 1):
         pilot = f", a pilot: then run 'awbench plan' again{_assume(step.claim)}" if step.claim.pilot else ""
         title = f"{order}. {step.claim.id}: {len(step.runs)} runs, {describe_hours(step.cost, plan)}{pilot}"
-        lines = [*_needs(step), *commands(step.runs, plan, results)]
+        lines = [*_backbones_first(step), *commands(step.runs, plan, results)]
         parts.append("\n".join([title, *(f"   {line}" for line in lines)]))
     for claim_plan in plan.impossible:
         parts.append(
@@ -68,7 +68,7 @@ def _steps(plan: Plan, results: Path) -> list[str]:
     return parts
 
 
-def _needs(step: Step) -> list[str]:
+def _backbones_first(step: Step) -> list[str]:
     """Where the ImageNet weights come from that detectors of a step start from."""
     backbones = {run for run in step.claim.runs if run.way.dataset == "imagenet"}
     if not backbones or all(run.way.dataset == "imagenet" for run in step.claim.runs):
@@ -83,7 +83,7 @@ def _assume(claim_plan: ClaimPlan) -> str:
 
 
 def commands(runs: Iterable[Run], plan: Plan, results: Path) -> list[str]:
-    """That make the runs, what detectors start from first; networks with the same seeds in one."""
+    """Commands that make the runs: backbones before detectors, one command for networks with the same seeds."""
     seeds: dict[tuple[Way, str], list[int]] = {}
     for run in sorted(runs, key=lambda run: (run.way.dataset == "coco", run.seed, _place(run.network, run.way))):
         seeds.setdefault((run.way, run.network), []).append(run.seed)
@@ -157,10 +157,10 @@ def _budget(plan: Plan, budget: Budget) -> list[str]:
 
 
 def _why(step: Step, plan: Plan, budget: Budget) -> str:
-    needs = describe_hours(step.cost, plan)
+    required = describe_hours(step.cost, plan)
     if step.cost.known or step.cost.hours > budget.left:
-        return f"does not fit, it needs {needs}"
-    return f"cannot be budgeted until its cost is measured: {needs}"
+        return f"does not fit, it needs {required}"
+    return f"cannot be budgeted until its cost is measured: {required}"
 
 
 def notes(plan: Plan) -> list[str]:

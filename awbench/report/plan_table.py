@@ -46,7 +46,7 @@ def _rows(order: str, claim_plan: ClaimPlan) -> list[PlanRow]:
 
 
 def _of_claim(heading: str, text: Callable[[ClaimPlan], str], right: bool = False) -> Column[PlanRow]:
-    """Of the claim, in its first row alone."""
+    """A column about the claim, filled in its first row alone."""
     return Column.shown(heading, lambda row: text(row.claim_plan) if row.order else "", right)
 
 

@@ -28,7 +28,7 @@ SHAPES_NOTE = (
 
 @dataclass(frozen=True)
 class ProxyRuns:
-    """Of one network, and of the same network without AW: seed -> the newest run.
+    """Runs of a network and of the same network without AW, by seed, the newest of each.
 
     Attributes:
         baseline: empty for a network without AW.
@@ -55,12 +55,12 @@ class ProxyRuns:
 
     @property
     def deviation(self) -> float | None:
-        """Between the runs; None for one."""
+        """The run-to-run standard deviation; None for one run."""
         return _known(mean_and_spread(self.values(self.metric))[1])
 
     @cached_property
     def added(self) -> Difference | None:
-        """By AW."""
+        """What AW adds."""
         if not self.baseline:
             return None
         return welch_difference(self.values(self.metric), _values(self.baseline, self.metric))
@@ -195,5 +195,5 @@ def _rows(trained: Iterable[Record], task: Task, metric: str) -> list[ProxyRuns]
 
 
 def _unmeasured(dataset: str, column: str, commands: str) -> Unmeasured:
-    needs = f"not measured: needs {commands}"
-    return Unmeasured({"variant": dataset, column: needs}, {"variant": dataset, "verdict": needs})
+    requirement = f"not measured: needs {commands}"
+    return Unmeasured({"variant": dataset, column: requirement}, {"variant": dataset, "verdict": requirement})

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from awbench.records import Records
 from awbench.reference.load import ReferenceNumber, References
-from awbench.report.claims import NEEDS as TRAINING_NEEDS
+from awbench.report.claims import REQUIREMENTS as TRAINING_REQUIREMENTS
 from awbench.report.table import Column, Table
 from awbench.verdicts.agreement import judge
 from awbench.verdicts.evidence import Measured, measured
 
-NEEDS = {**TRAINING_NEEDS, "latency": "not measured: needs the device the source measured on"}
-STANDING_NOTE = "standing: primary, read in the source itself; secondary, transcribed by others; recalled, unverified."
+REQUIREMENTS = {**TRAINING_REQUIREMENTS, "latency": "not measured: needs the device the source measured on"}
+PROVENANCE_NOTE = (
+    "standing: primary, read in the source itself; secondary, transcribed by others; recalled, unverified."
+)
 _PLACEMENT_NOTE = (
     "stride_placement: v1.5 has a bottleneck's stride in the 3x3 convolution, v1 in the first 1x1; what a convention "
     "does not name the source does not state."
@@ -119,14 +121,14 @@ _COLUMNS: tuple[Column[Published], ...] = (
 
 
 def published_table(kind: str) -> Callable[[Records, References], Table]:
-    """The table of a kind of published numbers; each that is not measured says what it needs."""
+    """The table of a kind of published numbers; an unmeasured one has what it needs as its verdict."""
 
     def table(records: Records, references: References) -> Table:
         return Table(
             title=_TITLES[kind],
             fields=_COLUMNS,
             values=[_row(number, records, references) for number in references.of_kind(kind)],
-            notes=(*_NOTES[kind], STANDING_NOTE, *unknown_notes(references)),
+            notes=(*_NOTES[kind], PROVENANCE_NOTE, *unknown_notes(references)),
             records_of=lambda row: row.measured.records if row.measured else (),
             source_of=lambda row: row.number.source,
         )
@@ -137,17 +139,17 @@ def published_table(kind: str) -> Callable[[Records, References], Table]:
 def _row(number: ReferenceNumber, records: Records, references: References) -> Published:
     found = measured(records, number)
     if found is None:
-        return Published(number, None, _needs(number))
+        return Published(number, None, _requirement(number))
     agreement = judge(number, found, references.scatter)
     return Published(number, found, f"{agreement.status}: {agreement.words}")
 
 
-def _needs(number: ReferenceNumber) -> str:
+def _requirement(number: ReferenceNumber) -> str:
     if number.network:
         return f"not measured: needs {number.network}"
     if number.kind == "detection" and "detectron2" in number.convention.detector.lower():
-        return NEEDS["detection"].replace("needs ", "needs Detectron2 (make detectron2), ")
-    return NEEDS[number.kind]
+        return REQUIREMENTS["detection"].replace("needs ", "needs Detectron2 (make detectron2), ")
+    return REQUIREMENTS[number.kind]
 
 
 def unknown_notes(references: References) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A table is values under columns: a column knows what it is of a row, for people and for programs."""
+"""A table is rows of values under columns. A column knows its value in a row, for people and for programs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Column(Generic[RowT]):
 
 @dataclass(frozen=True)
 class Unmeasured:
-    """In the place of a row, for what was not measured: cells by column, among them what it needs; its object."""
+    """A row for what was not measured: its cells by column, among them what it needs, and its object."""
 
     cells: Mapping[str, str]
     object: Mapping[str, Any]
@@ -64,12 +64,12 @@ class Table:
     Attributes:
         title: what the table shows.
         fields: the columns.
-        values: one a row, as the columns take it, or an Unmeasured.
+        values: what each row shows: an object that the columns read, or an Unmeasured.
         notes: footnotes on conventions.
         records_of: a row -> the keys of the records that it was made from.
         source_of: a row -> the id of the reference whose number or claim it shows; "" where there is none.
-        has_object: whether a row has an object of its own: one may belong to the row above.
-        as_shown: whether the objects are the cells, of chosen columns.
+        has_object: whether a row has an object of its own; one that has none belongs to the row above.
+        as_shown: whether the objects hold the cells, as they do once columns were chosen.
     """
 
     title: str
@@ -106,7 +106,7 @@ class Table:
 
     @functools.cached_property
     def objects(self) -> list[dict[str, Any]]:
-        """What the rows say for programs, full precision; one a row, or one for several rows that belong together."""
+        """The rows for programs, in full precision: one object for each row, or for several that belong together."""
         if self.as_shown:
             return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
         return [self._object(row) for row in self.values if isinstance(row, Unmeasured) or self.has_object(row)]

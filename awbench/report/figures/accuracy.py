@@ -27,7 +27,7 @@ from awbench.verdicts.evidence import ENGINES, IMAGENET_VAL_IMAGES, by_seed, dig
 
 @dataclass(frozen=True)
 class _Point:
-    """Of a network: multiply-accumulates in G, the metric with its standard deviation over runs, and whose it is."""
+    """One network: its multiply-accumulates in G, the metric and its run-to-run standard deviation, and where from."""
 
     variant: Variant
     gmacs: float
@@ -152,11 +152,11 @@ def _figure(name: str, title: str, caption: str, label: str, points: list[_Point
                 ends = [point.value - point.deviation, point.value + point.deviation]
                 axes.plot([point.gmacs] * 2, ends, color=colour, linewidth=1.2)
             face = colour if point.here else "none"
-            (mark,) = axes.plot(
+            (point_drawn,) = axes.plot(
                 point.gmacs, point.value, "o", markersize=6, markeredgecolor=colour, markerfacecolor=face, linestyle=""
             )
-            figure.describe(mark, point.text)
-            drawn.setdefault(point.variant.setting, mark)
+            figure.describe(point_drawn, point.text)
+            drawn.setdefault(point.variant.setting, point_drawn)
         axes.margins(0.08)
         axes.set_xlabel("multiply-accumulates of one image (G)")
         axes.set_ylabel(label)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from awbench.report.claims import ClaimRow, claim_rows, claimed, describe, needs, shown_gain
+from awbench.report.claims import ClaimRow, claim_rows, claimed, describe, requirement, shown_gain
 from awbench.report.figures.figure import Figure, new_figure
 from awbench.verdicts.claims import JudgedClaim, margin_of, values_of
 
@@ -51,7 +51,7 @@ def _draw_claim(figure: Figure, axes: Axes, place: int, row: ClaimRow) -> None:
     delta, margin = float(claim.delta), margin_of(claim)
     band = axes.barh(place, 2 * margin, left=delta - margin, height=0.62, color="#dfe7ee", linewidth=0)[0]
     text = f"{claim.id}: {claimed(claim)}, margin {margin:g}; {judged.source.title}, {judged.standing}"
-    figure.describe(band, f"{text}; {needs(judged)}" if judged.outcome == "not measured" else text)
+    figure.describe(band, f"{text}; {requirement(judged)}" if judged.outcome == "not measured" else text)
     axes.plot([delta, delta], [place - 0.31, place + 0.31], color="#7a97b0", linewidth=1.2)
 
 

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from awbench.records import Record, Records
 from awbench.records.environment import package_version
 from awbench.reference.load import References
-from awbench.report.claims import claimed, describe, needs, shown_gain
+from awbench.report.claims import claimed, describe, requirement, shown_gain
 from awbench.report.table import Table
 from awbench.report.tables import TABLES
 from awbench.verdicts.claims import JudgedClaim
@@ -109,7 +109,7 @@ def _card(judged: JudgedClaim) -> dict[str, Any]:
             f"{describe(pair.verdict, claim)}"
             for pair in pairs
         ],
-        "needs": "" if pairs else needs(judged),
+        "needs": "" if pairs else requirement(judged),
     }
 
 
