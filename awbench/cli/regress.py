@@ -236,8 +236,8 @@ def markdown(comparison: Comparison) -> str:
         title="latency",
         fields=(
             Column("workload", lambda change: change.workload),
-            Column("base (ms)", lambda change: change.base_ms, ".4g", right=True),
-            Column("head (ms)", lambda change: change.head_ms, ".4g", right=True),
+            Column("base (ms)", lambda change: change.base_ms, ".4g"),
+            Column("head (ms)", lambda change: change.head_ms, ".4g"),
             Column("decision", sentence),
         ),
         values=comparison.changes,

@@ -10,7 +10,7 @@ from typing import Any
 from awbench.records import Record, Records
 from awbench.records.settings import ConvolutionTiming
 from awbench.reference.load import References
-from awbench.report.latency import interval, shown_interval, shown_memory, value
+from awbench.report.latency import interval, mebibytes, shown_interval, value
 from awbench.report.table import ABSENT, Column, Table, Unmeasured
 
 NOTES = (
@@ -58,12 +58,6 @@ class Time:
         """Pass -> the strategy that was taken; of a sum, nothing."""
         return {} if self.summed else executed_as(self.records[0])
 
-    @property
-    def times_the_larger_floor(self) -> float | None:
-        values = self.records[0].values
-        floors = [values[name].value for name in ("floor_bytes_ms", "floor_operations_ms") if name in values]
-        return self.time_ms / max(floors) if floors else None
-
 
 def timing(record: Record) -> ConvolutionTiming:
     """The settings of a record of kind aw_speed."""
@@ -104,58 +98,36 @@ def _setting(name: str) -> Column[Time]:
     )
 
 
+def _times_the_larger_floor(record: Record) -> float | None:
+    floors = [record.value(name) for name in ("floor_bytes_ms", "floor_operations_ms") if name in record.values]
+    return record.value("time_ms") / max(floors) if floors else None
+
+
 def _measured(of: Callable[[Record], Any]) -> Callable[[Time], Any]:
     """What a record has and a sum has not."""
     return lambda time: ABSENT if time.summed else of(time.records[0])
 
 
-def _shown(of: Callable[[Record], str]) -> Callable[[Time], str]:
-    return lambda time: "" if time.summed else of(time.records[0])
-
-
+_RATIO, _GROUPED_RATIO, _MEMORY = "ratio_to_plain", "ratio_to_grouped", "peak_memory_bytes"
 _COLUMNS: tuple[Column[Time], ...] = (
     Column("3x3 convolution", lambda time: time.shape, key="shape"),
     *map(_setting, ("device", "batch_size", "dtype", "layout", "direction")),
     Column("device", lambda time: time.settings.device_name, key="device_name"),
     *map(_setting, ("threads", "tf32", *_OF_SHAPE)),
     Column.shown("setting", lambda time: describe_run(time.records[0])),
-    Column("method", lambda time: time.method, lambda time: shown_method(time.method, time.executed_as)),
+    Column("method", lambda time: time.method, show=lambda time: shown_method(time.method, time.executed_as)),
     Column.exact("executed_as", lambda time: time.executed_as),
-    Column("time (ms)", lambda time: time.time_ms, ".3f", key="time_ms", right=True),
+    Column("time (ms)", lambda time: time.time_ms, ".3f", key="time_ms"),
     Column.exact("ci_ms", _measured(interval("time_ms"))),
-    Column("spread", _measured(value("spread")), ".1%", right=True),
+    Column("spread", _measured(value("spread")), ".1%"),
     Column.exact("rounds", _measured(value("rounds"))),
-    Column("ratio to plain", lambda time: time.ratio, ".3f", key="ratio_to_plain", right=True),
-    Column(
-        "95 % interval of the ratio",
-        _measured(interval("ratio_to_plain")),
-        _shown(shown_interval("ratio_to_plain", 3)),
-        key="ratio_ci",
-        right=True,
-    ),
-    Column(
-        "ratio to grouped",
-        lambda time: time.ratio_to_grouped,
-        lambda time: "unknown" if time.ratio_to_grouped is None else f"{time.ratio_to_grouped:.3f}",
-        key="ratio_to_grouped",
-        right=True,
-    ),
-    Column(
-        "peak memory (MiB)",
-        _measured(value("peak_memory_bytes")),
-        _shown(shown_memory),
-        key="peak_memory_bytes",
-        right=True,
-    ),
+    Column("ratio to plain", lambda time: time.ratio, ".3f", key=_RATIO),
+    Column("95 % interval of the ratio", _measured(interval(_RATIO)), shown_interval(3), key="ratio_ci", right=True),
+    Column("ratio to grouped", lambda time: time.ratio_to_grouped, ".3f", key=_GROUPED_RATIO, missing="unknown"),
+    Column("peak memory (MiB)", _measured(value(_MEMORY)), mebibytes, key=_MEMORY, right=True, missing="unknown"),
     Column.exact("floor_bytes_ms", _measured(value("floor_bytes_ms"))),
     Column.exact("floor_operations_ms", _measured(value("floor_operations_ms"))),
-    Column(
-        "times the larger floor",
-        lambda time: ABSENT if time.summed else time.times_the_larger_floor,
-        ".2f",
-        key="times_the_larger_floor",
-        right=True,
-    ),
+    Column("times the larger floor", _measured(_times_the_larger_floor), ".2f", key="times_the_larger_floor"),
     Column.exact("gpu_clocks", _measured(lambda record: record.environment.get("gpu_clocks"))),
     Column.exact("run", lambda time: time.records[0].environment["run"]),
     Column.exact("notes", _measured(lambda record: record.notes)),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-from awbench.gate.checks import HOLDS, KINDS, NOT_MEASURED, OFF, Check, Status
+from awbench.gate.checks import HOLDS, KINDS, NOT_MEASURED, OFF, Check
 from awbench.report.formats import render
 from awbench.report.table import Column, Table
 
-_STATUSES: tuple[Status, ...] = (HOLDS, OFF, NOT_MEASURED)
+_STATUSES = (HOLDS, OFF, NOT_MEASURED)
 _TITLES = {
     "complexity": "exact counts",
     "accuracy": "published accuracy",
@@ -29,24 +30,21 @@ def fails(check: Check, required: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class _Kind:
-    """The checks of one kind."""
+    """The checks of one kind, by status."""
 
     name: str
-    checks: Sequence[Check]
+    counts: Counter[str]
     required: bool
 
-    def count(self, status: Status) -> int:
-        return sum(check.status == status for check in self.checks)
 
-
-def _count(status: Status) -> Column[_Kind]:
-    return Column(status, lambda kind: kind.count(status), right=True)
+def _count(status: str) -> Column[_Kind]:
+    return Column(status, lambda kind: kind.counts[status], "d")
 
 
 _SUMMARY: tuple[Column[_Kind], ...] = (
-    Column("checked", lambda kind: kind.name, lambda kind: _TITLES[kind.name], key="kind"),
+    Column("checked", lambda kind: kind.name, _TITLES.__getitem__, key="kind"),
     *map(_count, _STATUSES),
-    Column("required", lambda kind: kind.required, lambda kind: "yes" if kind.required else "no"),
+    Column("required", lambda kind: kind.required, lambda required: "yes" if required else "no"),
 )
 _DETAILS: tuple[Column[Check], ...] = (
     Column("", lambda check: check.status),
@@ -60,7 +58,11 @@ def summary_table(checks: Sequence[Check], required: Sequence[str]) -> Table:
 
     def row(name: str) -> _Kind:
         of_kind = [check for check in checks if check.kind == name]
-        return _Kind(name, of_kind, name in required or any(check.required for check in of_kind))
+        return _Kind(
+            name,
+            Counter(check.status for check in of_kind),
+            name in required or any(check.required for check in of_kind),
+        )
 
     return Table("awbench check", _SUMMARY, [row(name) for name in KINDS])
 

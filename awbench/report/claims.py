@@ -89,6 +89,14 @@ def claim_rows(judged: JudgedClaim) -> list[ClaimRow]:
     return measured if len(judged.pairs) == 1 and measured else [ClaimRow(judged), *measured]
 
 
+def _claimed(row: ClaimRow) -> str:
+    return "" if row.below else claimed(row.claim)
+
+
+def _verdict(row: ClaimRow) -> str:
+    return describe(row.pair.verdict, row.claim) if row.pair else verdict_of(row.judged)
+
+
 def _names(side: str | list[str]) -> str:
     return side if isinstance(side, str) else ", ".join(side)
 
@@ -115,34 +123,22 @@ def _pair_object(pair: Pair, claim: Claim) -> dict[str, Any]:
 _COLUMNS: tuple[Column[ClaimRow], ...] = (
     Column("claim", lambda row: row.claim.id, key="id"),
     Column("source", lambda row: row.judged.source.id),
-    Column(
-        "variant",
-        lambda row: row.claim.variant,
-        lambda row: row.pair.variant if row.pair else _names(row.claim.variant),
-    ),
-    Column("over", lambda row: row.claim.over, lambda row: row.pair.over if row.pair else _names(row.claim.over)),
+    Column("variant", lambda row: row.claim.variant, show=lambda row: _names((row.pair or row.claim).variant)),
+    Column("over", lambda row: row.claim.over, show=lambda row: _names((row.pair or row.claim).over)),
     Column("metric", lambda row: row.claim.metric),
     Column(
-        "claimed difference",
-        lambda row: float(row.claim.delta),
-        lambda row: "" if row.below else claimed(row.claim),
-        key="claimed_difference",
-        right=True,
+        "claimed difference", lambda row: float(row.claim.delta), show=_claimed, key="claimed_difference", right=True
     ),
     Column.exact("margin", lambda row: margin_of(row.claim)),
     Column.exact("relation", lambda row: row.claim.relation),
     Column.exact("unit", lambda row: row.claim.unit),
     Column.exact("dataset", lambda row: row.claim.dataset),
-    Column.shown("measured difference", lambda row: shown_gain(row.pair) if row.pair else "", right=True),
-    Column.shown("runs", lambda row: f"{row.pair.runs[0]} and {row.pair.runs[1]}" if row.pair else ""),
-    Column("standing", lambda row: row.judged.standing, lambda row: "" if row.below else row.judged.standing),
+    Column("measured difference", lambda row: row.pair, shown_gain, key="", right=True),
+    Column("runs", lambda row: row.pair, lambda pair: f"{pair.runs[0]} and {pair.runs[1]}", key=""),
+    Column("standing", lambda row: row.judged.standing, show=lambda row: "" if row.below else row.judged.standing),
     Column.exact("url", lambda row: row.judged.url),
     Column.exact("outcome", lambda row: row.judged.outcome),
-    Column(
-        "verdict",
-        lambda row: verdict_of(row.judged),
-        lambda row: describe(row.pair.verdict, row.claim) if row.pair else verdict_of(row.judged),
-    ),
+    Column("verdict", lambda row: verdict_of(row.judged), show=_verdict),
     Column.exact("pairs", lambda row: [_pair_object(p, row.claim) for p in row.judged.pairs if p.measured]),
 )
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from awbench.records import Records
 from awbench.reference.load import References
-from awbench.reference.source import ComplexityConvention
 from awbench.report.published import PROVENANCE_NOTE
 from awbench.report.table import Column, Table, Unmeasured
 from awbench.variants import STRIDE_PLACEMENTS, Variant, list_variants
@@ -42,6 +41,10 @@ def complexity_table(records: Records, references: References) -> Table:
         records_of=lambda comparison: filter(None, [comparison.record]),
         source_of=lambda comparison: comparison.number.source if comparison.number else "",
     )
+
+
+def _standing(comparison: Comparison) -> str:
+    return comparison.number.standing if comparison.number else ""
 
 
 def _published(comparison: Comparison) -> str:
@@ -78,10 +81,13 @@ def _decimals(comparison: Comparison) -> int:
     return max(0, -int(number.value.as_tuple().exponent)) + 3
 
 
-def describe_convention(convention: ComplexityConvention) -> str:
-    """E.g. "v1.5, 224, MAC, conv + linear"."""
-    layers = describe_layers(convention.layers)
-    return f"{convention.stride_placement}, {convention.image_size}, {convention.operation.upper()}, {layers}"
+def _convention(comparison: Comparison) -> str:
+    """E.g. "v1.5, 224, MAC, conv + linear"; parameters do not depend on it."""
+    if comparison.number is None or comparison.metric != "macs":
+        return ""
+    stated = comparison.number.convention
+    layers = describe_layers(stated.layers)
+    return f"{stated.stride_placement}, {stated.image_size}, {stated.operation.upper()}, {layers}"
 
 
 _COMPARISON: tuple[Column[Comparison], ...] = (
@@ -89,26 +95,13 @@ _COMPARISON: tuple[Column[Comparison], ...] = (
     Column("metric", lambda c: c.metric),
     Column("source", lambda c: c.number.source if c.number else None),
     Column.exact("url", lambda c: c.number.url if c.number else None),
-    Column(
-        "standing",
-        lambda c: c.number.standing if c.number else "unknown",
-        lambda c: c.number.standing if c.number else "",
-    ),
-    Column(
-        "convention",
-        lambda c: c.number.convention.model_dump() if c.number else None,
-        lambda c: describe_convention(c.number.convention) if c.number and c.metric == "macs" else "",
-    ),
-    Column("published", lambda c: float(c.number.value) if c.number else None, _published, right=True),
+    Column("standing", lambda c: c.number.standing if c.number else "unknown", show=_standing),
+    Column("convention", lambda c: c.number.convention.model_dump() if c.number else None, show=_convention),
+    Column("published", lambda c: float(c.number.value) if c.number else None, show=_published, right=True),
     Column.exact("published_as_printed", lambda c: str(c.number.value) if c.number else None),
     Column.exact("unit", lambda c: c.number.unit if c.number else None),
-    Column("measured", lambda c: c.measured, _measured, right=True),
-    Column(
-        "difference",
-        lambda c: None if c.difference is None else float(c.difference),
-        _difference,
-        right=True,
-    ),
+    Column("measured", lambda c: c.measured, show=_measured, right=True),
+    Column("difference", lambda c: None if c.difference is None else float(c.difference), show=_difference, right=True),
     Column("verdict", lambda c: c.verdict),
     Column("note", lambda c: c.note),
 )
@@ -124,45 +117,33 @@ class Counts:
     engine: str = ""
 
     @property
-    def values(self) -> Mapping[str, int]:
-        return self.v15.values
-
-    @property
-    def macs(self) -> dict[str, int]:
+    def counted(self) -> dict[str, Measured]:
         """By stride placement."""
-        return {"v1.5": self.values["macs"], **({"v1": self.v1.values["macs"]} if self.v1 else {})}
-
-    @property
-    def records(self) -> list[str]:
-        """Keys."""
-        return [counted.record for counted in (self.v15, self.v1) if counted]
+        return {"v1.5": self.v15, **({"v1": self.v1} if self.v1 else {})}
 
 
-_PARAMETERS: Column[Counts] = Column("params", lambda c: c.values["params"], ",", right=True)
+def _count(name: str, heading: str, text: str | Callable[[int], str]) -> Column[Counts]:
+    """A count that does not depend on where the stride is, or is shown for v1.5."""
+    return Column(heading, lambda c: c.v15.values[name], text, key=name, right=True)
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.3f}"
+
+
+_PARAMETERS = _count("params", "params", ",")
 _OPERATIONS: tuple[Column[Counts], ...] = (
-    Column.exact("macs", lambda c: c.macs),
-    Column.shown("GMACs (v1.5)", lambda c: f"{c.macs['v1.5'] / 1e9:.4f}", right=True),
-    Column.shown("GMACs (v1)", lambda c: f"{c.macs['v1'] / 1e9:.4f}" if c.v1 else "", right=True),
-    Column(
-        "kernel forming (M)",
-        lambda c: c.values["aw_kernel_forming"],
-        lambda c: f"{c.values['aw_kernel_forming'] / 1e6:.3f}" if c.values["aw_kernel_forming"] else "0",
-        key="aw_kernel_forming",
-        right=True,
-    ),
+    Column.exact("macs", lambda c: {placement: counts.values["macs"] for placement, counts in c.counted.items()}),
+    Column("GMACs (v1.5)", lambda c: c.v15.values["macs"] / 1e9, ".4f", key=""),
+    Column("GMACs (v1)", lambda c: c.v1.values["macs"] / 1e9 if c.v1 else None, ".4f", key=""),
+    _count("aw_kernel_forming", "kernel forming (M)", lambda count: _millions(count) if count else "0"),
 )
 _CLASSIFIERS: tuple[Column[Counts], ...] = (
     Column("variant", lambda c: c.variant.name),
     Column("image size", lambda c: c.variant.architecture.image_size, key="image_size", right=True),
     _PARAMETERS,
     *_OPERATIONS,
-    Column(
-        "activations (M)",
-        lambda c: c.values["activations"],
-        lambda c: f"{c.values['activations'] / 1e6:.3f}",
-        key="activations",
-        right=True,
-    ),
+    _count("activations", "activations (M)", _millions),
 )
 _DETECTORS: tuple[Column[Counts], ...] = (
     Column("variant", lambda c: c.variant.name),
@@ -170,7 +151,7 @@ _DETECTORS: tuple[Column[Counts], ...] = (
     Column.exact("image_size", lambda c: list(COUNTED_AT[0])),
     Column.exact("proposals", lambda c: COUNTED_AT[1]),
     _PARAMETERS,
-    Column("trainable", lambda c: c.values["trainable_params"], ",", key="trainable_params", right=True),
+    _count("trainable_params", "trainable", ","),
     *_OPERATIONS,
 )
 
@@ -197,7 +178,7 @@ def grid_table(records: Records, references: References) -> Table:
             "Kernel forming: multiplications that form AK = K + A*K for one image, in 10^6, not part of the MACs.",
             "Activations: outputs of convolutions and linear layers for one image, v1.5, in 10^6.",
         ),
-        records_of=lambda counts: counts.records,
+        records_of=lambda counts: [counted.record for counted in counts.counted.values()],
     )
 
 
@@ -224,7 +205,7 @@ def detectors_table(records: Records, references: References) -> Table:
             f"{proposals:,} proposals.",
             "Trainable: stem and first stage frozen, normalisations a fixed scale and shift, as both model zoos train.",
         ),
-        records_of=lambda counts: counts.records,
+        records_of=lambda counts: [counted.record for counted in counts.counted.values()],
     )
 
 

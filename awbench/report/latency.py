@@ -51,15 +51,14 @@ def interval(name: str) -> Callable[[Record], list[int | float] | None]:
     return lambda record: [record.value(low), record.value(high)] if low in record.values else None
 
 
-def shown_interval(name: str, digits: int) -> Callable[[Record], str]:
+def shown_interval(digits: int) -> Callable[[list[float]], str]:
     """E.g. "1.02 to 1.05"."""
-    return lambda record: " to ".join(f"{end:.{digits}f}" for end in interval(name)(record) or ())
+    return lambda ends: " to ".join(f"{end:.{digits}f}" for end in ends)
 
 
-def shown_memory(record: Record) -> str:
-    """E.g. "18.7", in MiB."""
-    size = value("peak_memory_bytes")(record)
-    return "unknown" if size is None else f"{size / 2**20:.1f}"
+def mebibytes(size: int) -> str:
+    """E.g. "18.7"."""
+    return f"{size / 2**20:.1f}"
 
 
 def setting(name: str) -> Column[Record]:
@@ -67,7 +66,12 @@ def setting(name: str) -> Column[Record]:
     return Column.exact(name, lambda record: record.settings.json_object.get(name, ABSENT))
 
 
-_SHOWN_RATIO = shown_interval("ratio_to_plain", 3)
+def _shown_ratio_interval(record: Record) -> str:
+    """Empty for the plain network, whose ratio to itself is 1."""
+    return "" if record.variant == timing(record).over else shown_interval(3)(interval(_RATIO)(record) or [])
+
+
+_RATIO, _MEMORY = "ratio_to_plain", "peak_memory_bytes"
 _COLUMNS: tuple[Column[Record], ...] = (
     Column("variant", lambda record: record.variant),
     setting("device"),
@@ -75,30 +79,24 @@ _COLUMNS: tuple[Column[Record], ...] = (
     Column.shown("setting", describe_setting),
     *map(setting, ("batch_size", "dtype", "layout", "compile", "cuda_graph", "image_size")),
     *map(setting, ("aw_strategy", "threads", "tf32", "engine")),
-    Column("latency (ms)", value("latency_ms"), ".2f", key="latency_ms", right=True),
-    Column("95 % interval", interval("latency_ms"), shown_interval("latency_ms", 2), key="ci_ms", right=True),
+    Column("latency (ms)", value("latency_ms"), ".2f", key="latency_ms"),
+    Column("95 % interval", interval("latency_ms"), shown_interval(2), key="ci_ms", right=True),
     Column.exact("data_ms", value("data_ms", ABSENT)),
     Column.exact("post_processing_ms", value("post_processing_ms", ABSENT)),
-    Column("spread", value("spread"), ".1%", right=True),
-    Column("images/s", value("images_per_s"), ".1f", key="images_per_s", right=True),
-    Column("peak memory (MiB)", value("peak_memory_bytes"), shown_memory, key="peak_memory_bytes", right=True),
+    Column("spread", value("spread"), ".1%"),
+    Column("images/s", value("images_per_s"), ".1f", key="images_per_s"),
+    Column("peak memory (MiB)", value(_MEMORY), mebibytes, key=_MEMORY, right=True, missing="unknown"),
     setting("over"),
-    Column("ratio to plain", value("ratio_to_plain"), ".3f", key="ratio_to_plain", right=True),
-    Column(
-        "95 % interval of the ratio",
-        interval("ratio_to_plain"),
-        lambda record: _SHOWN_RATIO(record) if record.variant != timing(record).over else "",
-        key="ratio_ci",
-        right=True,
-    ),
+    Column("ratio to plain", value(_RATIO), ".3f", key=_RATIO),
+    Column("95 % interval of the ratio", interval(_RATIO), show=_shown_ratio_interval, key="ratio_ci", right=True),
     Column.exact("rounds", value("rounds")),
     Column.exact("harness_overhead_ms", value("harness_overhead_ms")),
     Column.exact("run", lambda record: record.environment["run"]),
     Column.exact("notes", lambda record: record.notes),
 )
 _DETECTOR_COLUMNS: tuple[Column[Record], ...] = (
-    Column("data (ms)", value("data_ms"), ".2f", key="", right=True),
-    Column("post-processing (ms)", value("post_processing_ms"), ".2f", key="", right=True),
+    Column("data (ms)", value("data_ms"), ".2f", key=""),
+    Column("post-processing (ms)", value("post_processing_ms"), ".2f", key=""),
 )
 
 

@@ -50,7 +50,7 @@ def _of_claim(heading: str, text: Callable[[ClaimPlan], str], right: bool = Fals
     return Column.shown(heading, lambda row: text(row.claim_plan) if row.order else "", right)
 
 
-def _both(runs: tuple[int, int]) -> str:
+def _both(runs: list[int]) -> str:
     return f"{runs[0]} and {runs[1]}"
 
 
@@ -68,21 +68,12 @@ _COLUMNS: tuple[Column[PlanRow], ...] = (
     _of_claim("now", lambda claim_plan: claim_plan.judged.outcome),
     Column("variant", lambda row: row.pair.variant),
     Column("over", lambda row: row.pair.over),
-    Column("level", lambda row: row.pair.level, ".3%", right=True),
+    Column("level", lambda row: row.pair.level, ".3%"),
     Column.exact("power", lambda row: row.pair.power),
-    Column(
-        "standard deviation",
-        lambda row: row.pair.deviation.deviation if row.pair.deviation else None,
-        lambda row: describe_deviation(row.pair.deviation),
-        key="deviation",
-    ),
+    Column.exact("deviation", lambda row: row.pair.deviation.deviation if row.pair.deviation else None),
+    Column.shown("standard deviation", lambda row: describe_deviation(row.pair.deviation)),
     Column.exact("deviation_of", lambda row: row.pair.deviation.origin if row.pair.deviation else None),
-    Column("runs of each", lambda row: row.pair.runs, _wanted, key="runs", right=True),
-    Column("recorded", lambda row: list(row.pair.have), lambda row: _both(row.pair.have)),
-    Column(
-        "to add",
-        lambda row: list(row.pair.add) if row.pair.runs else None,
-        lambda row: _both(row.pair.add) if row.pair.runs else "",
-        key="add",
-    ),
+    Column("runs of each", lambda row: row.pair.runs, show=_wanted, key="runs", right=True),
+    Column("recorded", lambda row: list(row.pair.have), _both),
+    Column("to add", lambda row: list(row.pair.add) if row.pair.runs else None, _both, key="add"),
 )

@@ -66,20 +66,6 @@ class ProxyRuns:
         return welch_difference(self.values(self.metric), _values(self.baseline, self.metric))
 
     @property
-    def interval(self) -> list[float | None] | None:
-        return [_known(self.added.low), _known(self.added.high)] if self.added else None
-
-    @property
-    def shown_gain(self) -> str:
-        """E.g. "+0.65 (-0.34 to +1.64)"; empty without a baseline."""
-        added = self.added
-        if added is None:
-            return ""
-        if math.isnan(added.low):
-            return f"{added.value:+.2f} (interval unknown: one run)"
-        return f"{added.value:+.2f} ({added.low:+.2f} to {added.high:+.2f})"
-
-    @property
     def records(self) -> list[str]:
         """Keys."""
         return [record.key for record in (*self.runs.values(), *self.baseline.values())]
@@ -97,37 +83,33 @@ def _without_aw(variant: Variant) -> str:
     return variant.name.replace(variant.backbone, classification_name(variant.depth, variant.attention, False))
 
 
-def _metric(name: str, heading: str | None = None) -> Column[ProxyRuns]:
+def _metric(name: str, heading: str, key: str = "") -> Column[ProxyRuns]:
     """The mean of a metric over the runs."""
-    return Column(heading or name, lambda row: row.mean(name), ".2f", key=name, right=True)
+    return Column(heading, lambda row: row.mean(name), ".2f", key=key or name)
+
+
+def _shown_gain(added: Difference) -> str:
+    """E.g. "+0.65 (-0.34 to +1.64)"."""
+    if math.isnan(added.low):
+        return f"{added.value:+.2f} (interval unknown: one run)"
+    return f"{added.value:+.2f} ({added.low:+.2f} to {added.high:+.2f})"
 
 
 _GAIN: tuple[Column[ProxyRuns], ...] = (
     Column.exact("difference", lambda row: row.added.value if row.added else None),
-    Column.exact("interval", lambda row: row.interval),
+    Column.exact("interval", lambda row: [_known(row.added.low), _known(row.added.high)] if row.added else None),
 )
 _DIGITS: tuple[Column[ProxyRuns], ...] = (
     Column("variant", lambda row: row.variant.name),
     Column.exact("dataset", lambda row: "digits"),
     Column.exact("proxy", lambda row: True),
-    Column(
-        "runs",
-        lambda row: {str(seed): float(record.value("top1")) for seed, record in row.runs.items()},
-        lambda row: str(len(row.runs)),
-        key="top1_by_seed",
-        right=True,
-    ),
-    Column("top-1 mean (%)", lambda row: row.mean("top1"), ".2f", key="top1_mean", right=True),
-    Column(
-        "standard deviation",
-        lambda row: row.deviation,
-        lambda row: "unknown" if row.deviation is None else f"{row.deviation:.2f}",
-        key="top1_standard_deviation",
-        right=True,
-    ),
-    Column.shown("lowest", lambda row: f"{min(row.values('top1')):.2f}", right=True),
+    Column.exact("top1_by_seed", lambda row: {str(seed): run.value("top1") * 1.0 for seed, run in row.runs.items()}),
+    Column("runs", lambda row: len(row.runs), "d", key=""),
+    _metric("top1", "top-1 mean (%)", key="top1_mean"),
+    Column("standard deviation", lambda row: row.deviation, ".2f", key="top1_standard_deviation", missing="unknown"),
+    Column("lowest", lambda row: min(row.values("top1")), ".2f", key=""),
     Column("over", lambda row: row.over),
-    Column.shown("AW adds (95 % interval)", lambda row: row.shown_gain),
+    Column("AW adds (95 % interval)", lambda row: row.added, _shown_gain, key=""),
     *_GAIN,
     Column.exact("level", lambda row: row.added.level if row.added else None),
 )
@@ -137,11 +119,11 @@ _SHAPES: tuple[Column[ProxyRuns], ...] = (
     Column("engine", lambda row: row.engine),
     Column.exact("dataset", lambda row: "shapes"),
     Column.exact("proxy", lambda row: True),
-    Column("runs", lambda row: len(row.runs), right=True),
-    *(_metric(name, _HEADINGS.get(name)) for name, metric in METRICS.items() if metric.kind == "detection"),
+    Column("runs", lambda row: len(row.runs), "d"),
+    *(_metric(name, _HEADINGS.get(name, name)) for name, metric in METRICS.items() if metric.kind == "detection"),
     _metric("train_time_per_iteration", "s/iteration"),
     Column.exact("over", lambda row: row.over),
-    Column.shown("AW adds (AP)", lambda row: row.shown_gain),
+    Column("AW adds (AP)", lambda row: row.added, _shown_gain, key=""),
     *_GAIN,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from awbench.records import Records
 from awbench.reference.load import ReferenceNumber, References
@@ -67,12 +68,23 @@ class Published:
         return 3 if self.number.kind == "accuracy" else 2
 
 
-def _convention(row: Published) -> str:
-    stated = row.number.convention.model_dump()
+def _shown_weights(row: Published) -> str:
+    return ", ".join(filter(None, (row.number.schedule, row.number.weights)))
+
+
+def _shown_number(row: Published) -> str:
+    return f"{row.number.value} {row.number.unit}"
+
+
+def _shown_convention(stated: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in stated.items() if value != "unknown")
 
 
-def _measured(row: Published) -> str:
+def _shown_difference(row: Published) -> str:
+    return "" if row.difference is None else f"{row.difference:+.{row.decimals}f}"
+
+
+def _shown_measurement(row: Published) -> str:
     """E.g. "76.132 percent, these weights, ImageNet-1k val, 50,000 images"."""
     found = row.measured
     if found is None:
@@ -88,33 +100,19 @@ def _measured(row: Published) -> str:
 
 _COLUMNS: tuple[Column[Published], ...] = (
     Column("variant", lambda row: row.number.variant),
-    Column(
-        "weights",
-        lambda row: row.number.weights or row.number.schedule,
-        lambda row: ", ".join(filter(None, (row.number.schedule, row.number.weights))),
-    ),
+    Column("weights", lambda row: row.number.weights or row.number.schedule, show=_shown_weights),
     Column("metric", lambda row: row.number.metric),
     Column("source", lambda row: row.number.source),
     Column.exact("url", lambda row: row.number.url),
     Column("standing", lambda row: row.number.standing),
-    Column("convention", lambda row: row.number.convention.model_dump(), _convention),
-    Column(
-        "published",
-        lambda row: float(row.number.value),
-        lambda row: f"{row.number.value} {row.number.unit}",
-        right=True,
-    ),
+    Column("convention", lambda row: row.number.convention.model_dump(), _shown_convention),
+    Column("published", lambda row: float(row.number.value), show=_shown_number, right=True),
     Column.exact("published_as_printed", lambda row: str(row.number.value)),
     Column.exact("unit", lambda row: row.number.unit),
-    Column("measured", lambda row: row.mean, _measured),
+    Column("measured", lambda row: row.mean, show=_shown_measurement),
     Column.exact("runs", lambda row: len(row.measured.values) if row.measured else 0),
     Column.exact("origin", lambda row: row.measured.origin if row.measured else None),
-    Column(
-        "difference",
-        lambda row: row.difference,
-        lambda row: "" if row.difference is None else f"{row.difference:+.{row.decimals}f}",
-        right=True,
-    ),
+    Column("difference", lambda row: row.difference, show=_shown_difference, right=True),
     Column("verdict", lambda row: row.verdict),
     Column.exact("note", lambda row: row.number.note),
 )

@@ -20,17 +20,21 @@ class Column(Generic[RowT]):
 
     Attributes:
         name: its heading; None for what programs alone read.
-        value: of a row, exact. ABSENT leaves it out of the row's object.
-        text: the cell: a format of the value, None being an empty cell, or a function of the row.
+        value: of a row, exact. ABSENT leaves it out of the row's object, and the cell is empty.
+        text: how a value is shown: a number's format, or a function.
         key: its name in the row's object, where it is not the heading; "" for what people alone read.
-        right: aligned to the right, as numbers are.
+        right: aligned to the right, as numbers are; what has a format is one.
+        missing: the cell where the value is None.
+        show: the cell of a row, where it depends on more than the value.
     """
 
     name: str | None
     value: Callable[[RowT], Any]
-    text: str | Callable[[RowT], str] = ""
+    text: str | Callable[[Any], str] = ""
     key: str | None = None
     right: bool = False
+    missing: str = ""
+    show: Callable[[RowT], str] | None = None
 
     @classmethod
     def shown(cls, name: str, text: Callable[[RowT], str], right: bool = False) -> Column[RowT]:
@@ -43,10 +47,16 @@ class Column(Generic[RowT]):
         return cls(None, value, key=key)
 
     def cell(self, row: RowT) -> str:
-        if callable(self.text):
-            return self.text(row)
+        if self.show:
+            return self.show(row)
         value = self.value(row)
-        return "" if value is None or value is ABSENT else format(value, self.text)
+        if value is None or value is ABSENT:
+            return self.missing if value is None else ""
+        return self.text(value) if callable(self.text) else format(value, self.text)
+
+    @property
+    def side(self) -> str:
+        return "right" if self.right or (self.text and isinstance(self.text, str)) else "left"
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ class Table:
 
     @property
     def alignment(self) -> list[str]:
-        return ["right" if column.right else "left" for column in self._shown]
+        return [column.side for column in self._shown]
 
     @functools.cached_property
     def rows(self) -> list[tuple[str, ...]]:

@@ -25,7 +25,7 @@ def pairs(rows, first="name", second="number", **options) -> Table:
 
 @pytest.fixture
 def table() -> Table:
-    number = Column("number", lambda row: row[1], ".3f", right=True)
+    number = Column("number", lambda row: row[1], ".3f")
     return Table("Title", [Column("name", lambda row: row[0]), number], [(HOSTILE, 7.57), ("plain", None)], ("a note",))
 
 

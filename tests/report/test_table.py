@@ -20,9 +20,9 @@ class Network(NamedTuple):
 
 COLUMNS = (
     Column("network", lambda n: n.name, key="variant"),
-    Column("params", lambda n: n.params, ",", right=True),
+    Column("params", lambda n: n.params, ","),
     Column.exact("gpu", lambda n: True if n.memory else ABSENT),
-    Column("memory (B)", lambda n: n.memory, lambda n: str(n.memory or "unknown"), key="memory"),
+    Column("memory (B)", lambda n: n.memory, hex, key="memory", missing="unknown"),
     Column.shown("size", lambda n: "large" if n.params > 1e6 else "small"),
 )  # fmt: skip
 NOT_COUNTED = Unmeasured({"network": "c", "params": "needs counting"}, {"variant": "c", "needs": "counting"})
@@ -37,7 +37,7 @@ def table() -> Table:
 def test_people_read_the_cells_of_columns_with_a_heading(table):
     assert table.columns == ("network", "params", "memory (B)", "size")
     assert table.rows == [
-        ("a", "25,557,032", "2048", "large"), ("c", "needs counting", "", ""), ("b", "10", "unknown", "small"),
+        ("a", "25,557,032", "0x800", "large"), ("c", "needs counting", "", ""), ("b", "10", "unknown", "small"),
     ]  # fmt: skip
     assert table.alignment == ["left", "right", "left", "left"]
 

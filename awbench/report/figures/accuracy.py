@@ -8,14 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from awbench.records import Record, Records
-from awbench.records.settings import (
-    ClassifierTraining,
-    ClassifierWeights,
-    DetectorTraining,
-    DetectorWeights,
-    GivenWeights,
-    Training,
-)
+from awbench.records.settings import GivenWeights, Training
 from awbench.reference.load import References
 from awbench.report.complexity import COUNTED_AT
 from awbench.report.figures.figure import Figure, colour_of, new_figure
@@ -40,8 +33,13 @@ class _Point:
 def accuracy_figures(records: Records, references: References) -> list[Figure]:
     """ImageNet top-1, COCO AP, and the proxy's top-1; those that have nothing to show are left out."""
     index = ComplexityIndex(records.of_kind("complexity"))
-    imagenet = filter(_is_imagenet, records.of_kind("accuracy"))
-    coco = filter(_is_coco, records.of_kind("detection"))
+    imagenet = [
+        record
+        for record in records.of_kind("accuracy")
+        if _dataset(record) == "imagenet" and record.value("images") == IMAGENET_VAL_IMAGES
+    ]
+    complete = (r for r in records.of_kind("detection") if getattr(r.settings, "complete", False))
+    coco = [record for record in complete if _dataset(record) == "coco"]
     hollow = (
         "Hollow: published, by recipes that differ between sources, so that heights compare only within a source. "
         "Filled: measured here. Lines: one standard deviation between runs."
@@ -75,18 +73,8 @@ def accuracy_figures(records: Records, references: References) -> list[Figure]:
     return [figure for figure in figures if figure.data]
 
 
-def _is_imagenet(record: Record) -> bool:
-    settings = record.settings
-    if not isinstance(settings, ClassifierTraining | ClassifierWeights):
-        return False
-    return settings.dataset == "imagenet" and record.value("images") == IMAGENET_VAL_IMAGES
-
-
-def _is_coco(record: Record) -> bool:
-    settings = record.settings
-    if not isinstance(settings, DetectorTraining | DetectorWeights):
-        return False
-    return settings.dataset == "coco" and settings.complete
+def _dataset(record: Record) -> str:
+    return record.settings.dataset if isinstance(record.settings, Training | GivenWeights) else ""
 
 
 def _gmacs(index: ComplexityIndex, variant: Variant, placement: str = "v1.5") -> float | None:
