@@ -14,7 +14,7 @@ from typing import Any
 from awbench.errors import UserError, suggestion
 from awbench.records import Record, RecordStore
 from awbench.reference.load import References, load_references
-from awbench.report.formats import Table, import_pandas
+from awbench.report.table import Table, import_pandas
 from awbench.report.tables import TABLES
 from awbench.verdicts.claims import JudgedClaim, judge_claims
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from awbench.cli.readme import PICTURES, fill, pictures, readme_records
+from awbench.cli.readme import FIGURES, figures, fill, readme_records
 from awbench.variants import list_variants
 
 
@@ -23,8 +23,8 @@ def test_the_readmes_tables_are_what_the_command_makes(root, store):
     assert readme == fill(readme, store), "run `make readme`"
 
 
-def words(svg: bytes) -> list[str]:
-    """What stands behind each mark: every number of the picture, free of fonts and layout."""
+def texts(svg: bytes) -> list[str]:
+    """The text of each datum: every number of the figure, free of fonts and layout."""
     title = "{http://www.w3.org/2000/svg}title"
     return [str(element.text) for element in ElementTree.fromstring(svg).iter(title)]
 
@@ -42,12 +42,12 @@ def bar_heights(svg: bytes) -> list[float]:
     return [height / max(panel) for panel in (heights[:half], heights[half:]) for height in panel]
 
 
-def test_the_readmes_pictures_are_what_the_command_makes(root, store):
-    made = pictures(store)
-    assert set(made) == set(PICTURES.values())
-    for file, picture in made.items():
+def test_the_readmes_figures_are_what_the_command_makes(root, store):
+    made = figures(store)
+    assert set(made) == set(FIGURES.values())
+    for file, figure in made.items():
         committed = (root / "docs" / file).read_bytes()
-        assert words(committed) == list(picture.marks.values()) != [], f"docs/{file}: run `make readme`"
+        assert texts(committed) == list(figure.data.values()) != [], f"docs/{file}: run `make readme`"
         assert f"docs/{file})" in (root / "README.md").read_text()
     bars = [(root / "docs/complexity.svg").read_bytes(), made["complexity.svg"].to_bytes("svg")]
     assert bar_heights(bars[0]) == pytest.approx(bar_heights(bars[1]), abs=2e-3), "run `make readme`"

@@ -1,8 +1,8 @@
-"""The README's tables and pictures, made from records: `python -m awbench.cli.readme` writes them.
+"""The README's tables and figures, made from records: `python -m awbench.cli.readme` writes them.
 
-Counts are made again, for they are exact; what scatters (accuracy, latency) is read from the records in docs/records,
-which a maintainer replaces with those of a newer `make reproduce`. A test makes everything again and fails when what is
-committed differs.
+Counts are made again, for they are exact; what varies from run to run (accuracy, latency) is read from the records in
+docs/records, which a maintainer replaces with those of a newer `make reproduce`. A test makes everything again and
+fails when what is committed differs.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ import re
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from awbench.experiments.measurements import record_complexity
 from awbench.records import Records, RecordStore
 from awbench.records.atomic import write_bytes, write_text
 from awbench.reference.load import load_references
-from awbench.report.figures import Picture, all_pictures
-from awbench.report.formats import render, select
+from awbench.report.figures import Figure, all_figures
+from awbench.report.formats import render
+from awbench.report.table import select
 from awbench.report.tables import TABLES
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 
 # A table's kind, what the first column must match, and the columns wanted.
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) (\S+) ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-# Name of a picture -> its file in docs/.
-PICTURES = {
+# Name of a figure -> its file in docs/.
+FIGURES = {
     "claims": "claims.svg",
     "complexity": "complexity.svg",
     "latency-1": "latency.svg",
@@ -41,19 +43,17 @@ def fill(readme: str, records: Records) -> str:
     def block(match: re.Match[str]) -> str:
         start, kind, wanted, columns, end = match.groups()
         table = TABLES[kind](records, references)
-        keep = [number for number, row in enumerate(table.rows) if re.fullmatch(wanted, row[0])]
-        kept = type(table)(
-            table.title, table.columns, [table.rows[i] for i in keep], [], table.notes, table.right_aligned
-        )
-        return f"{start}{render(select(kept, columns.split(',')), 'github')}{end}"
+        kept = [row for row, cells in zip(table.values, table.rows, strict=True) if re.fullmatch(wanted, cells[0])]
+        chosen = select(replace(table, values=kept), columns.split(","))
+        return f"{start}{render(chosen, 'github')}{end}"
 
     return _BLOCK.sub(block, readme)
 
 
-def pictures(records: Records) -> dict[str, Picture]:
-    """The README's pictures, by their file in docs/."""
-    made = {picture.name: picture for picture in all_pictures(records, load_references())}
-    return {file: made[name] for name, file in PICTURES.items()}
+def figures(records: Records) -> dict[str, Figure]:
+    """The README's figures, by their file in docs/."""
+    made = {figure.name: figure for figure in all_figures(records, load_references())}
+    return {file: made[name] for name, file in FIGURES.items()}
 
 
 def readme_records(root: Path, folder: Path) -> Records:
@@ -78,8 +78,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         records = readme_records(root, Path(folder) / "results")
         write_text(readme, fill(readme.read_text(), records))
-        for file, picture in pictures(records).items():
-            write_bytes(root / "docs" / file, picture.to_bytes("svg"))
+        for file, figure in figures(records).items():
+            write_bytes(root / "docs" / file, figure.to_bytes("svg"))
     return 0
 
 

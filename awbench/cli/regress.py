@@ -228,18 +228,19 @@ def _text(comparison: Comparison) -> str:
 def markdown(comparison: Comparison) -> str:
     """A table for a comment on a pull request."""
     from awbench.regress.comparison import Decision
-    from awbench.report.formats import Table, render
+    from awbench.report.formats import render
+    from awbench.report.table import Column, Table
 
     counts = [f"{len(found)} {kind.value}" for kind in Decision if (found := comparison.of(kind))]
     table = Table(
         title="latency",
-        columns=("workload", "base (ms)", "head (ms)", "decision"),
-        rows=[
-            (change.workload, f"{change.base_ms:.4g}", f"{change.head_ms:.4g}", sentence(change))
-            for change in comparison.changes
-        ],
-        objects=[],
+        fields=(
+            Column("workload", lambda change: change.workload),
+            Column("base (ms)", lambda change: change.base_ms, ".4g"),
+            Column("head (ms)", lambda change: change.head_ms, ".4g"),
+            Column("decision", sentence),
+        ),
+        values=comparison.changes,
         notes=tuple(_notes(comparison)),
-        right_aligned=frozenset({"base (ms)", "head (ms)"}),
     )
     return f"**Latency: {', '.join(counts)}**\n\n{render(table, 'github')}"

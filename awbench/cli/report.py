@@ -1,4 +1,4 @@
-"""`awbench report`: records and references to one HTML page, and pictures for papers."""
+"""`awbench report`: records and references to one HTML page, and figures for papers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
-        help="write a page with verdicts, pictures and tables, from records",
-        description="Write one self-contained HTML file: verdicts on the claims, pictures, every table, and where\n"
-        "each number comes from. It needs no network, reads well on a phone, and prints. Every picture is\n"
+        help="write a page with verdicts, figures and tables, from records",
+        description="Write one self-contained HTML file: verdicts on the claims, figures, every table, and where\n"
+        "each number comes from. It needs no network, reads well on a phone, and prints. Every figure is\n"
         "also written as SVG and PNG, for papers. Nothing is measured.\n\n"
         "  awbench report\n"
         "  awbench report --results results --output page.html --figures figures",
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if output.is_dir():
         raise UserError(f"--output {output} is a folder; give a file, e.g. {output / 'report.html'}")
     page, figures = write_report(records, references, output, args.figures or args.results / "figures")
-    outcomes = {one.claim.id: one.outcome for one in judge_claims(records, references)}
+    outcomes = {judged.claim.id: judged.outcome for judged in judge_claims(records, references)}
     if args.json:
         print_json({"report": str(page), "figures": [str(path) for path in figures], "claims": outcomes})
     else:
@@ -53,17 +53,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def write_report(records: Records, references: References, output: Path, folder: Path) -> tuple[Path, list[Path]]:
-    """Write the page and its pictures; returns (the page, the pictures' files)."""
+    """Write the page and its figures; returns (the page, the figures' files)."""
     from awbench.records.atomic import remove_stale_temporaries, write_bytes, write_text
-    from awbench.report.figures import all_pictures
+    from awbench.report.figures import all_figures
     from awbench.report.page import render_page
 
-    pictures = all_pictures(records, references)
+    figures = all_figures(records, references)
     remove_stale_temporaries(folder)
-    figures = []
-    for picture in pictures:
+    files = []
+    for figure in figures:
         for format in ("svg", "png"):
-            figures.append(folder / f"{picture.name}.{format}")
-            write_bytes(figures[-1], picture.to_bytes(format))
-    write_text(output, render_page(records, references, pictures))
-    return output, figures
+            files.append(folder / f"{figure.name}.{format}")
+            write_bytes(files[-1], figure.to_bytes(format))
+    write_text(output, render_page(records, references, figures))
+    return output, files

@@ -60,7 +60,8 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from awbench.reference.load import load_references
-    from awbench.report.formats import render, select
+    from awbench.report.formats import render
+    from awbench.report.table import select
     from awbench.report.tables import TABLES
 
     table = TABLES[args.kind](Records.read(args.results), load_references(args.references))

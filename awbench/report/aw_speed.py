@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from awbench.records import Record, Records
+from awbench.records.settings import ConvolutionTiming
 from awbench.reference.load import References
-from awbench.report.formats import Table
+from awbench.report.latency import interval, mebibytes, shown_interval, value
+from awbench.report.table import ABSENT, Column, Table, Unmeasured
 
-COLUMNS = (
-    "3x3 convolution", "device", "setting", "method", "time (ms)", "spread", "ratio to plain",
-    "95 % interval of the ratio", "ratio to grouped", "peak memory (MiB)", "times the larger floor",
-)  # fmt: skip
 NOTES = (
     "Time: the median of one call. Ratio to plain: the median over rounds, each of which calls all methods in turns; "
     "measured in one run. Ratio to grouped: the quotient of two of them, of the same run.",
@@ -24,155 +23,200 @@ NOTES = (
     "Floors, on a GPU: the plain convolution's tensors moved once at the measured rate of a copy, or its operations at "
     "the measured rate of a matrix product, whichever takes longer.",
 )
-_NEEDS = "not measured: needs 'awbench aw-speed'"
+_REQUIREMENT = "not measured: needs 'awbench aw-speed'"
+_NOTHING = Unmeasured({"3x3 convolution": _REQUIREMENT}, {"method": None, "verdict": _REQUIREMENT})
 _GROUPED = "grouped"
+_OF_SHAPE = ("channels", "size", "stride")
+
+
+@dataclass(frozen=True)
+class Time:
+    """The time of one method in one run, at one shape or summed over the shapes of a stride.
+
+    Attributes:
+        records: what it is made from; the first has the settings.
+        shape: as text.
+        ratio: to the plain convolution.
+        ratio_to_grouped: None where grouped was not measured.
+        summed: whether it is a sum.
+    """
+
+    method: str
+    records: tuple[Record, ...]
+    shape: str
+    time_ms: float
+    ratio: float
+    ratio_to_grouped: float | None
+    summed: bool = False
+
+    @property
+    def settings(self) -> ConvolutionTiming:
+        return timing(self.records[0])
+
+    @property
+    def executed_as(self) -> dict[str, str]:
+        """Pass -> the strategy that was taken; of a sum, nothing."""
+        return {} if self.summed else executed_as(self.records[0])
+
+
+def timing(record: Record) -> ConvolutionTiming:
+    """The settings of a record of kind aw_speed."""
+    assert isinstance(record.settings, ConvolutionTiming), "it is of kind aw_speed"
+    return record.settings
+
+
+def executed_as(record: Record) -> dict[str, str]:
+    """Pass -> the strategy that was taken."""
+    return dict(record.environment["executed_as"])
+
+
+def shown_method(method: str, executed: dict[str, str]) -> str:
+    """E.g. "auto (direct)"."""
+    strategies = ", ".join(dict.fromkeys(executed.values()))
+    return f"{method} ({strategies})" if strategies else method
+
+
+def shape_name(record: Record) -> str:
+    """E.g. "256x28x28, stride 2"."""
+    settings = timing(record)
+    size = f"{settings.channels}x{settings.size}x{settings.size}"
+    return size + (f", stride {settings.stride}" if settings.stride > 1 else "")
+
+
+def describe_run(record: Record) -> str:
+    """E.g. "forward, batch 8, float32, contiguous, 2 threads"."""
+    settings = timing(record)
+    parts = [settings.direction, f"batch {settings.batch_size}", settings.dtype, settings.layout]
+    return ", ".join([*parts, *([f"{settings.threads} threads"] if settings.threads is not None else [])])
+
+
+def _setting(name: str) -> Column[Time]:
+    """As the record's file has it; a CPU has no tf32, a sum no shape."""
+    in_sums = name not in _OF_SHAPE
+    return Column.exact(
+        name, lambda time: time.settings.json_object.get(name, ABSENT) if in_sums or not time.summed else ABSENT
+    )
+
+
+def _times_the_larger_floor(record: Record) -> float | None:
+    floors = [record.value(name) for name in ("floor_bytes_ms", "floor_operations_ms") if name in record.values]
+    return record.value("time_ms") / max(floors) if floors else None
+
+
+def _measured(of: Callable[[Record], Any]) -> Callable[[Time], Any]:
+    """What a record has and a sum has not."""
+    return lambda time: ABSENT if time.summed else of(time.records[0])
+
+
+_RATIO, _GROUPED_RATIO, _MEMORY = "ratio_to_plain", "ratio_to_grouped", "peak_memory_bytes"
+_COLUMNS: tuple[Column[Time], ...] = (
+    Column("3x3 convolution", lambda time: time.shape, key="shape"),
+    *map(_setting, ("device", "batch_size", "dtype", "layout", "direction")),
+    Column("device", lambda time: time.settings.device_name, key="device_name"),
+    *map(_setting, ("threads", "tf32", *_OF_SHAPE)),
+    Column.shown("setting", lambda time: describe_run(time.records[0])),
+    Column("method", lambda time: time.method, show=lambda time: shown_method(time.method, time.executed_as)),
+    Column.exact("executed_as", lambda time: time.executed_as),
+    Column("time (ms)", lambda time: time.time_ms, ".3f", key="time_ms"),
+    Column.exact("ci_ms", _measured(interval("time_ms"))),
+    Column("spread", _measured(value("spread")), ".1%"),
+    Column.exact("rounds", _measured(value("rounds"))),
+    Column("ratio to plain", lambda time: time.ratio, ".3f", key=_RATIO),
+    Column("95 % interval of the ratio", _measured(interval(_RATIO)), shown_interval(3), key="ratio_ci", right=True),
+    Column("ratio to grouped", lambda time: time.ratio_to_grouped, ".3f", key=_GROUPED_RATIO, missing="unknown"),
+    Column("peak memory (MiB)", _measured(value(_MEMORY)), mebibytes, key=_MEMORY, right=True, missing="unknown"),
+    Column.exact("floor_bytes_ms", _measured(value("floor_bytes_ms"))),
+    Column.exact("floor_operations_ms", _measured(value("floor_operations_ms"))),
+    Column("times the larger floor", _measured(_times_the_larger_floor), ".2f", key="times_the_larger_floor"),
+    Column.exact("gpu_clocks", _measured(lambda record: record.environment.get("gpu_clocks"))),
+    Column.exact("run", lambda time: time.records[0].environment["run"]),
+    Column.exact("notes", _measured(lambda record: record.notes)),
+    Column.exact("records", lambda time: [record.key for record in time.records]),
+)
 
 
 def aw_speed_table(records: Records, references: References) -> Table:
     """The newest run under every setting, from any machine whose records these are."""
-    newest = newest_runs(records)
-    if not newest:
-        rows = [(_NEEDS, *[""] * (len(COLUMNS) - 1))]
-        return Table("Speed of AW-convolutions", COLUMNS, rows, [{"method": None, "verdict": _NEEDS}], NOTES)
-    return runs_table([record for run in newest for record in run])
+    return runs_table([record for run in newest_runs(records) for record in run])
 
 
 def newest_runs(records: Records) -> list[list[Record]]:
     """The records of the newest run under every setting, the oldest run first."""
     newest: dict[str, list[Record]] = {}
     for run in _runs(records.of_kind("aw_speed")):
-        newest[repr((_of_run(run[0]), sorted({shape_name(record) for record in run})))] = run
+        shared = {name: setting for name, setting in run[0].settings.json_object.items() if name not in _OF_SHAPE}
+        newest[repr((shared, sorted({shape_name(record) for record in run})))] = run
     return list(newest.values())
 
 
 def runs_table(records: Iterable[Record]) -> Table:
     """One row a record, in their order, and after each run's shapes their sums."""
-    objects: list[dict[str, Any]] = []
-    notes: list[str] = []
-    for run in _runs(records):
-        objects += _objects(run)
+    runs = _runs(records)
+    notes = []
+    for run in runs:
         disturbed = ", ".join(dict.fromkeys(shape_name(record) for record in run if record.notes))
         if disturbed:
-            settings = describe_run(run[0].settings.json_object)
-            notes.append(
-                f"Disturbed, by other load or otherwise (the notes in --json say how): {settings}: {disturbed}."
-            )
+            where = describe_run(run[0])
+            notes.append(f"Disturbed, by other load or otherwise (the notes in --json say how): {where}: {disturbed}.")
     return Table(
         title="Speed of AW-convolutions",
-        columns=COLUMNS,
-        rows=[_cells(one) for one in objects],
-        objects=objects,
+        fields=_COLUMNS,
+        values=[time for run in runs for time in _times(run)] or [_NOTHING],
         notes=(*NOTES, *notes),
-        right_aligned=frozenset(COLUMNS[4:]),
-        origins=[tuple(one.get("records", ())) for one in objects],
+        records_of=lambda time: [record.key for record in time.records],
     )
 
 
 def _runs(records: Iterable[Record]) -> list[list[Record]]:
-    """By run, in order of their first records; of one run, in the order of measurement."""
+    """Records by run; runs in the order of their first records, records in the order of measurement."""
     runs: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        runs[record.environment["run"], record.settings["direction"]].append(record)
+        runs[record.environment["run"], timing(record).direction].append(record)
     return [sorted(run, key=lambda record: record.finished) for run in runs.values()]
 
 
-def _of_run(record: Record) -> dict[str, Any]:
-    """The settings that all records of a run share."""
-    return {name: value for name, value in record.settings.items() if name not in ("channels", "size", "stride")}
-
-
-def shape_name(record: Record) -> str:
-    """E.g. "256x28x28, stride 2"."""
-    settings = record.settings
-    size = f"{settings['channels']}x{settings['size']}x{settings['size']}"
-    return size + (f", stride {settings['stride']}" if settings["stride"] > 1 else "")
-
-
-def _objects(run: list[Record]) -> list[dict[str, Any]]:
-    ratios = {shape_name(r): r.value("ratio_to_plain") for r in run if r.variant == _GROUPED}
-    objects = [_object(record, ratios.get(shape_name(record))) for record in run]
-    for stride in dict.fromkeys(record.settings["stride"] for record in run):
-        of_stride = [record for record in run if record.settings["stride"] == stride]
-        if len({shape_name(record) for record in of_stride}) > 1:
-            objects += _sums(of_stride, stride)
-    return objects
-
-
-def _object(record: Record, ratio_of_grouped: float | None) -> dict[str, Any]:
-    """The JSON object of one record."""
-    values = {name: quantity.value for name, quantity in record.values.items()}
-    floors = [values[name] for name in ("floor_bytes_ms", "floor_operations_ms") if name in values]
-    ratio = values.get("ratio_to_plain", 1.0)  # the plain convolution over itself
-    return {
-        "shape": shape_name(record),
-        **record.settings.json_object,
-        "method": record.variant,
-        "executed_as": record.environment["executed_as"],
-        "time_ms": values["time_ms"],
-        "ci_ms": [values["time_ms_low"], values["time_ms_high"]],
-        "spread": values["spread"],
-        "rounds": values["rounds"],
-        "ratio_to_plain": ratio,
-        "ratio_ci": [values["ratio_to_plain_low"], values["ratio_to_plain_high"]]
-        if "ratio_to_plain" in values
-        else None,
-        "ratio_to_grouped": ratio / ratio_of_grouped if ratio_of_grouped else None,
-        "peak_memory_bytes": values.get("peak_memory_bytes"),
-        "floor_bytes_ms": values.get("floor_bytes_ms"),
-        "floor_operations_ms": values.get("floor_operations_ms"),
-        "times_the_larger_floor": values["time_ms"] / max(floors) if floors else None,
-        "gpu_clocks": record.environment.get("gpu_clocks"),
-        "run": record.environment["run"],
-        "notes": record.notes,
-        "records": [record.key],
+def _times(run: list[Record]) -> list[Time]:
+    """The times of a run's records, then their sums over the shapes of each stride."""
+    shapes = [shape_name(record) for record in run]
+    # The plain convolution over itself has no ratio on record: it is 1.
+    ratios = [value("ratio_to_plain", 1.0)(record) for record in run]
+    grouped = {
+        shape: ratio for record, shape, ratio in zip(run, shapes, ratios, strict=True) if record.variant == _GROUPED
     }
-
-
-def _sums(records: list[Record], stride: int) -> list[dict[str, Any]]:
-    """Of every method that was measured at all shapes of this stride."""
-    shapes = list(dict.fromkeys(shape_name(record) for record in records))
-    times: dict[str, dict[str, float]] = defaultdict(dict)
-    for record in records:
-        times[record.variant][shape_name(record)] = record.value("time_ms")
-    total = {method: sum(of.values()) for method, of in times.items() if len(of) == len(shapes)}
-    return [
-        {
-            "shape": f"sum of {len(shapes)}, stride {stride}",
-            **_of_run(records[0]),
-            "method": method,
-            "executed_as": {},
-            "time_ms": time,
-            "ratio_to_plain": time / total["plain"],
-            "ratio_to_grouped": time / total[_GROUPED] if _GROUPED in total else None,
-            "run": records[0].environment["run"],
-            "records": [record.key for record in records if record.variant in (method, "plain", _GROUPED)],
-        }
-        for method, time in total.items()
+    times = [
+        Time(
+            record.variant,
+            (record,),
+            shape,
+            record.value("time_ms"),
+            ratio,
+            ratio / grouped[shape] if shape in grouped else None,
+        )
+        for record, shape, ratio in zip(run, shapes, ratios, strict=True)
     ]
+    for stride in dict.fromkeys(time.settings.stride for time in times):
+        times += _sums([time for time in times if not time.summed and time.settings.stride == stride], stride)
+    return times
 
 
-def _cells(one: dict[str, Any]) -> tuple[str, ...]:
-    memory, interval, floor = one.get("peak_memory_bytes"), one.get("ratio_ci"), one.get("times_the_larger_floor")
-    executed = ", ".join(dict.fromkeys(one["executed_as"].values()))
-    a_sum = "rounds" not in one
-    return (
-        one["shape"],
-        one["device_name"],
-        describe_run(one),
-        f"{one['method']} ({executed})" if executed else one["method"],
-        f"{one['time_ms']:.3f}",
-        "" if a_sum else f"{one['spread']:.1%}",
-        f"{one['ratio_to_plain']:.3f}",
-        f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "",
-        "unknown" if one["ratio_to_grouped"] is None else f"{one['ratio_to_grouped']:.3f}",
-        "" if a_sum else "unknown" if memory is None else f"{memory / 2**20:.1f}",
-        f"{floor:.2f}" if floor else "",
-    )
-
-
-def describe_run(one: dict[str, Any]) -> str:
-    """E.g. "forward, batch 8, float32, contiguous, 2 threads"."""
-    words = [one["direction"], f"batch {one['batch_size']}", one["dtype"], one["layout"]]
-    if "threads" in one:
-        words.append(f"{one['threads']} threads")
-    return ", ".join(words)
+def _sums(times: list[Time], stride: int) -> list[Time]:
+    """The total of each method that was measured at all shapes of a stride; none where there is one shape."""
+    shapes = {time.shape for time in times}
+    by_method: dict[str, dict[str, float]] = defaultdict(dict)
+    for time in times:
+        by_method[time.method][time.shape] = time.time_ms
+    total = {method: sum(found.values()) for method, found in by_method.items() if len(found) == len(shapes)}
+    if len(shapes) == 1 or "plain" not in total:
+        return []
+    return [
+        Time(
+            method,
+            tuple(time.records[0] for time in times if time.method in (method, "plain", _GROUPED)),
+            f"sum of {len(shapes)}, stride {stride}",
+            total_ms,
+            total_ms / total["plain"],
+            total_ms / total[_GROUPED] if _GROUPED in total else None,
+            summed=True,
+        )
+        for method, total_ms in total.items()
+    ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
 from awbench.gate.checks import HOLDS, KINDS, NOT_MEASURED, OFF, Check
-from awbench.report.formats import Table, render
+from awbench.report.formats import render
+from awbench.report.table import Column, Table
 
 _STATUSES = (HOLDS, OFF, NOT_MEASURED)
 _TITLES = {
@@ -26,21 +28,47 @@ def fails(check: Check, required: Sequence[str]) -> bool:
     return check.status == OFF or missing
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """The checks of one kind, by status."""
+
+    name: str
+    counts: Counter[str]
+    required: bool
+
+
+def _count(status: str) -> Column[_Kind]:
+    return Column(status, lambda kind: kind.counts[status], "d")
+
+
+_SUMMARY: tuple[Column[_Kind], ...] = (
+    Column("checked", lambda kind: kind.name, _TITLES.__getitem__, key="kind"),
+    *map(_count, _STATUSES),
+    Column("required", lambda kind: kind.required, lambda required: "yes" if required else "no"),
+)
+_DETAILS: tuple[Column[Check], ...] = (
+    Column("", lambda check: check.status),
+    Column("what", lambda check: check.name),
+    Column("why", lambda check: check.message),
+)
+
+
 def summary_table(checks: Sequence[Check], required: Sequence[str]) -> Table:
     """How many of each kind hold, are off, were not measured."""
-    rows, objects = [], []
-    for kind in KINDS:
-        counts = Counter(check.status for check in checks if check.kind == kind)
-        must = kind in required or any(check.required for check in checks if check.kind == kind)
-        rows.append((_TITLES[kind], *(str(counts[status]) for status in _STATUSES), "yes" if must else "no"))
-        of_status: dict[str, Any] = {status: counts[status] for status in _STATUSES}
-        objects.append({"kind": kind, **of_status, "required": must})
-    columns = ("checked", *_STATUSES, "required")
-    return Table("awbench check", columns, rows, objects, right_aligned=frozenset(columns[1:4]))
+
+    def row(name: str) -> _Kind:
+        of_kind = [check for check in checks if check.kind == name]
+        return _Kind(
+            name,
+            Counter(check.status for check in of_kind),
+            name in required or any(check.required for check in of_kind),
+        )
+
+    return Table("awbench check", _SUMMARY, [row(name) for name in KINDS])
 
 
 def to_text(checks: Sequence[Check], required: Sequence[str]) -> str:
-    """The summary, then a line for whatever keeps the gate shut and for each ratio and run that holds."""
+    """The summary, then one line for each check that keeps the gate shut and for each ratio and run that holds."""
     lines = [render(summary_table(checks, required), "github").rstrip()]
     shut = [check for check in checks if fails(check, required)]
     lines += [f"{check.status}: {check.name}: {check.message}" for check in shut]
@@ -63,9 +91,7 @@ def to_markdown(checks: Sequence[Check], required: Sequence[str], code: int) -> 
 
 
 def _details(title: str, checks: Sequence[Check], state: str = "") -> str:
-    columns = ("", "what", "why")
-    rows = [(check.status, check.name, check.message) for check in checks]
-    table = render(Table(title, columns, rows, []), "github").rstrip()
+    table = render(Table(title, _DETAILS, checks), "github").rstrip()
     return f"<details {state}><summary>{title}</summary>\n\n{table}\n\n</details>".replace("<details >", "<details>")
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from awbench.records import Record, Records
+from awbench.records.settings import NetworkTiming
 from awbench.reference.load import References
-from awbench.report.formats import Table
+from awbench.report.table import ABSENT, Column, Table, Unmeasured
 from awbench.variants import list_variants
 
-COLUMNS = (
-    "variant", "device", "setting", "latency (ms)", "95 % interval", "spread", "images/s", "peak memory (MiB)",
-    "ratio to plain", "95 % interval of the ratio",
-)  # fmt: skip
-_DETECTOR_COLUMNS = ("data (ms)", "post-processing (ms)")
 NOTES = (
     "Latency: the median of one call with random weights; spread: interquartile range over median.",
     "Ratio to plain: the median over rounds, each of which calls all networks of a run in turns; it was measured in "
@@ -24,21 +20,102 @@ NOTES = (
 )
 
 
+def timing(record: Record) -> NetworkTiming:
+    """The settings of a latency record."""
+    assert isinstance(record.settings, NetworkTiming), "it is of kind latency"
+    return record.settings
+
+
+def describe_setting(record: Record) -> str:
+    """E.g. "batch 8, float32, channels_last, 224 pixels, 2 threads"."""
+    settings = timing(record)
+    parts = [f"batch {settings.batch_size}", settings.dtype, settings.layout, f"{settings.image_size} pixels"]
+    parts += [name for name in ("compile", "cuda_graph") if getattr(settings, name)]
+    if settings.aw_strategy != "auto":
+        parts.append(f"AW {settings.aw_strategy}")
+    if settings.engine is not None:
+        parts.append(settings.engine)
+    if settings.threads is not None:
+        parts.append(f"{settings.threads} threads")
+    return ", ".join(parts)
+
+
+def value(name: str, missing: Any = None) -> Callable[[Record], Any]:
+    """Of a record, a value by name."""
+    return lambda record: record.value(name) if name in record.values else missing
+
+
+def interval(name: str) -> Callable[[Record], list[int | float] | None]:
+    """Of a record, the interval of a value; None where it has none."""
+    low, high = f"{name}_low", f"{name}_high"
+    return lambda record: [record.value(low), record.value(high)] if low in record.values else None
+
+
+def shown_interval(digits: int) -> Callable[[list[float]], str]:
+    """E.g. "1.02 to 1.05"."""
+    return lambda ends: " to ".join(f"{end:.{digits}f}" for end in ends)
+
+
+def mebibytes(size: int) -> str:
+    """E.g. "18.7"."""
+    return f"{size / 2**20:.1f}"
+
+
+def setting(name: str) -> Column[Record]:
+    """As the record's file has it; a CPU has no tf32, a classifier no engine."""
+    return Column.exact(name, lambda record: record.settings.json_object.get(name, ABSENT))
+
+
+def _shown_ratio_interval(record: Record) -> str:
+    """Empty for the plain network, whose ratio to itself is 1."""
+    return "" if record.variant == timing(record).over else shown_interval(3)(interval(_RATIO)(record) or [])
+
+
+_RATIO, _MEMORY = "ratio_to_plain", "peak_memory_bytes"
+_COLUMNS: tuple[Column[Record], ...] = (
+    Column("variant", lambda record: record.variant),
+    setting("device"),
+    Column("device", lambda record: timing(record).device_name, key="device_name"),
+    Column.shown("setting", describe_setting),
+    *map(setting, ("batch_size", "dtype", "layout", "compile", "cuda_graph", "image_size")),
+    *map(setting, ("aw_strategy", "threads", "tf32", "engine")),
+    Column("latency (ms)", value("latency_ms"), ".2f", key="latency_ms"),
+    Column("95 % interval", interval("latency_ms"), shown_interval(2), key="ci_ms", right=True),
+    Column.exact("data_ms", value("data_ms", ABSENT)),
+    Column.exact("post_processing_ms", value("post_processing_ms", ABSENT)),
+    Column("spread", value("spread"), ".1%"),
+    Column("images/s", value("images_per_s"), ".1f", key="images_per_s"),
+    Column("peak memory (MiB)", value(_MEMORY), mebibytes, key=_MEMORY, right=True, missing="unknown"),
+    setting("over"),
+    Column("ratio to plain", value(_RATIO), ".3f", key=_RATIO),
+    Column("95 % interval of the ratio", interval(_RATIO), show=_shown_ratio_interval, key="ratio_ci", right=True),
+    Column.exact("rounds", value("rounds")),
+    Column.exact("harness_overhead_ms", value("harness_overhead_ms")),
+    Column.exact("run", lambda record: record.environment["run"]),
+    Column.exact("notes", lambda record: record.notes),
+)
+_DETECTOR_COLUMNS: tuple[Column[Record], ...] = (
+    Column("data (ms)", value("data_ms"), ".2f", key=""),
+    Column("post-processing (ms)", value("post_processing_ms"), ".2f", key=""),
+)
+
+
 def latency_table(records: Iterable[Record]) -> Table:
     """One row a record, in their order."""
     records = list(records)
     of_detectors = any("data_ms" in record.values for record in records)
-    columns = (*COLUMNS, *(_DETECTOR_COLUMNS if of_detectors else ()))
     disturbed = dict.fromkeys(note for record in records for note in record.notes)
     return Table(
         title="Latency",
-        columns=columns,
-        rows=[_cells(record)[: len(columns)] for record in records],
-        objects=[latency_object(record) for record in records],
+        fields=(*_COLUMNS, *(_DETECTOR_COLUMNS if of_detectors else ())),
+        values=records or [_NOTHING],
         notes=(*NOTES, *disturbed),
-        right_aligned=frozenset({*columns[3:]}),
-        origins=[(record.key,) for record in records],
+        records_of=lambda record: [record.key],
     )
+
+
+_REQUIREMENT = "not measured: needs 'awbench latency'"
+_NOTHING = Unmeasured({"setting": _REQUIREMENT}, {"variant": None, "verdict": _REQUIREMENT})
 
 
 def newest_latencies(records: Records) -> list[Record]:
@@ -48,81 +125,9 @@ def newest_latencies(records: Records) -> list[Record]:
     for record in records.of_kind("latency"):
         if record.variant in known:
             newest[record.variant, repr(record.options), repr(record.settings)] = record
-    return sorted(newest.values(), key=lambda r: (r.settings["device"], describe_setting(r), known[r.variant]))
+    return sorted(newest.values(), key=lambda r: (timing(r).device, describe_setting(r), known[r.variant]))
 
 
 def speed_table(records: Records, references: References) -> Table:
     """The newest latency of every network under every setting, from any machine whose records these are."""
-    ordered = newest_latencies(records)
-    if not ordered:
-        needs = "not measured: needs 'awbench latency'"
-        rows = [("", "", needs, *[""] * (len(COLUMNS) - 3))]
-        return Table("Latency", COLUMNS, rows, [{"variant": None, "verdict": needs}], NOTES)
-    return latency_table(ordered)
-
-
-def describe_setting(record: Record) -> str:
-    """E.g. "batch 8, float32, channels_last, 224 pixels, 2 threads"."""
-    settings = record.settings
-    words = [
-        f"batch {settings['batch_size']}",
-        settings["dtype"],
-        settings["layout"],
-        f"{settings['image_size']} pixels",
-    ]
-    words += [word for word in ("compile", "cuda_graph") if settings[word]]
-    if settings["aw_strategy"] != "auto":
-        words.append(f"AW {settings['aw_strategy']}")
-    if "engine" in settings:
-        words.append(settings["engine"])
-    if "threads" in settings:
-        words.append(f"{settings['threads']} threads")
-    return ", ".join(words)
-
-
-def _cells(record: Record) -> tuple[str, ...]:
-    one = latency_object(record)
-    memory, ratio = one["peak_memory_bytes"], one["ratio_to_plain"]
-    compared = record.variant != one["over"]
-    return (
-        record.variant,
-        one["device_name"],
-        describe_setting(record),
-        f"{one['latency_ms']:.2f}",
-        f"{one['ci_ms'][0]:.2f} to {one['ci_ms'][1]:.2f}",
-        f"{one['spread']:.1%}",
-        f"{one['images_per_s']:.1f}",
-        "unknown" if memory is None else f"{memory / 2**20:.1f}",
-        f"{ratio:.3f}",
-        f"{one['ratio_ci'][0]:.3f} to {one['ratio_ci'][1]:.3f}" if compared else "",
-        f"{one['data_ms']:.2f}" if "data_ms" in one else "",
-        f"{one['post_processing_ms']:.2f}" if "post_processing_ms" in one else "",
-    )
-
-
-def latency_object(record: Record) -> dict[str, Any]:
-    """The JSON object of one latency record."""
-    settings, values = record.settings, {name: quantity.value for name, quantity in record.values.items()}
-    described = ("device", "device_name", "batch_size", "dtype", "layout", "compile", "cuda_graph", "image_size")
-    of_detectors: dict[str, Any] = {name: values[name] for name in ("data_ms", "post_processing_ms") if name in values}
-    return {
-        "variant": record.variant,
-        **{
-            name: settings[name]
-            for name in (*described, "aw_strategy", "threads", "tf32", "engine")
-            if name in settings
-        },
-        "latency_ms": values["latency_ms"],
-        "ci_ms": [values["latency_ms_low"], values["latency_ms_high"]],
-        **of_detectors,
-        "spread": values["spread"],
-        "images_per_s": values["images_per_s"],
-        "peak_memory_bytes": values.get("peak_memory_bytes"),
-        "over": settings["over"],
-        "ratio_to_plain": values["ratio_to_plain"],
-        "ratio_ci": [values["ratio_to_plain_low"], values["ratio_to_plain_high"]],
-        "rounds": values["rounds"],
-        "harness_overhead_ms": values["harness_overhead_ms"],
-        "run": record.environment["run"],
-        "notes": record.notes,
-    }
+    return latency_table(newest_latencies(records))

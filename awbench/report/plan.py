@@ -11,59 +11,26 @@ from typing import Any
 from awbench.planning.budget import Budget
 from awbench.planning.plan import Hours, Plan, Step
 from awbench.planning.protocols import Way, measure_words, sweep_words
-from awbench.planning.requirements import PILOT_RUNS, ClaimPlan, PairPlan, Run
+from awbench.planning.requirements import PILOT_RUNS, ClaimPlan, Run
 from awbench.planning.throughput import RunCost
-from awbench.report.claims import claimed
-from awbench.report.formats import Table, render
+from awbench.report.formats import render
+from awbench.report.plan_table import describe_deviation, pair_objects, plan_table
 from awbench.variants import list_variants
 from awbench.verdicts.claims import LEVEL, margin_of
 from awbench.verdicts.gain import Spread
 
 _DEFAULT_RESULTS = Path("results")
-_COLUMNS = (
-    "order", "claim", "claimed", "margin", "now", "variant", "over", "level", "standard deviation", "runs of each",
-    "recorded", "to add",
-)  # fmt: skip
 
 
 def to_text(plan: Plan, budget: Budget | None, results: Path) -> str:
-    """Table, steps with their commands, what a run costs, what the budget buys, and what the words mean."""
+    """Table, steps with their commands, the cost of a run, what the budget buys, and notes."""
     if not plan.steps and not plan.impossible:
         return "every claim is settled: nothing to run" if plan.claims_judged else "there are no open claims to plan"
-    parts = [render(claims_table(plan), "github").rstrip(), *_steps(plan, results), _costs(plan, results)]
+    parts = [render(plan_table(plan), "github").rstrip(), *_steps(plan, results), _costs(plan, results)]
     if budget is not None:
         parts.append("\n".join(_budget(plan, budget)))
     parts.append("\n".join(f"- {note}" for note in notes(plan)))
     return "\n\n".join(parts)
-
-
-def claims_table(plan: Plan) -> Table:
-    """A row for each pair of networks that is planned."""
-    turns = [(str(turn), step.claim) for turn, step in enumerate(plan.steps, 1)]
-    rows: list[tuple[str, ...]] = []
-    for turn, one in [*turns, *(("-", one) for one in plan.impossible)]:
-        claim = one.judged.claim
-        head: tuple[str, ...] = (turn, one.id, claimed(claim), f"{margin_of(claim):g}", one.judged.outcome)
-        for pair in one.pairs:
-            rows.append((*head, *_pair_cells(pair)))
-            head = ("",) * 5
-    right = frozenset({"margin", "level", "runs of each"})
-    return Table("Runs that answer the open claims", _COLUMNS, rows, [], right_aligned=right)
-
-
-def _pair_cells(pair: PairPlan) -> tuple[str, ...]:
-    if pair.runs is None:
-        wanted = "more than 1000"
-    else:
-        wanted = f"{pair.runs} (pilot)" if pair.deviation is None else str(pair.runs)
-    add = "" if pair.runs is None else f"{pair.add[0]} and {pair.add[1]}"
-    have = f"{pair.have[0]} and {pair.have[1]}"
-    return pair.variant, pair.over, f"{pair.level:.3%}", describe_deviation(pair.deviation), wanted, have, add
-
-
-def describe_deviation(deviation: Spread | None) -> str:
-    """E.g. "0.261 (torchvision ResNet-50 V1 recipe, retrained)"."""
-    return "unknown" if deviation is None else f"{deviation.deviation:.3g} ({deviation.origin})"
 
 
 def deviation_interval(deviation: Spread) -> tuple[float, float]:
@@ -79,8 +46,8 @@ def describe_hours(cost: Hours, plan: Plan) -> str:
     unit = hours_unit(plan)
     if cost.unknown and not cost.hours:
         return f"{unit} unknown (of {', '.join(cost.unknown)})"
-    words = f"{'at least ' if cost.at_least else ''}{cost.hours:,.1f} {unit} on {plan.device}"
-    return f"{words}, and unknown ones of {', '.join(cost.unknown)}" if cost.unknown else words
+    hours = f"{'at least ' if cost.at_least else ''}{cost.hours:,.1f} {unit} on {plan.device}"
+    return f"{hours}, and unknown ones of {', '.join(cost.unknown)}" if cost.unknown else hours
 
 
 def hours_unit(plan: Plan) -> str:
@@ -89,17 +56,19 @@ def hours_unit(plan: Plan) -> str:
 
 def _steps(plan: Plan, results: Path) -> list[str]:
     parts = []
-    for turn, step in enumerate(plan.steps, 1):
+    for order, step in enumerate(plan.steps, 1):
         pilot = f", a pilot: then run 'awbench plan' again{_assume(step.claim)}" if step.claim.pilot else ""
-        title = f"{turn}. {step.claim.id}: {len(step.runs)} runs, {describe_hours(step.cost, plan)}{pilot}"
-        lines = [*_needs(step), *commands(step.runs, plan, results)]
+        title = f"{order}. {step.claim.id}: {len(step.runs)} runs, {describe_hours(step.cost, plan)}{pilot}"
+        lines = [*_backbones_first(step), *commands(step.runs, plan, results)]
         parts.append("\n".join([title, *(f"   {line}" for line in lines)]))
-    for one in plan.impossible:
-        parts.append(f"-. {one.id}: no 1000 runs of each answer it with so small a margin against this deviation")
+    for claim_plan in plan.impossible:
+        parts.append(
+            f"-. {claim_plan.id}: no 1000 runs of each answer it with so small a margin against this deviation"
+        )
     return parts
 
 
-def _needs(step: Step) -> list[str]:
+def _backbones_first(step: Step) -> list[str]:
     """Where the ImageNet weights come from that detectors of a step start from."""
     backbones = {run for run in step.claim.runs if run.way.dataset == "imagenet"}
     if not backbones or all(run.way.dataset == "imagenet" for run in step.claim.runs):
@@ -109,23 +78,23 @@ def _needs(step: Step) -> list[str]:
     return [f"first an ImageNet run of each of {names}, made by {where}, or their weights in AWBENCH_BACKBONES"]
 
 
-def _assume(one: ClaimPlan) -> str:
-    return f", or assume a standard deviation with --deviation {one.judged.claim.metric}=VALUE"
+def _assume(claim_plan: ClaimPlan) -> str:
+    return f", or assume a standard deviation with --deviation {claim_plan.judged.claim.metric}=VALUE"
 
 
 def commands(runs: Iterable[Run], plan: Plan, results: Path) -> list[str]:
-    """That make the runs, what detectors start from first; networks with the same seeds in one."""
+    """Commands that make the runs: backbones before detectors, one command for networks with the same seeds."""
     seeds: dict[tuple[Way, str], list[int]] = {}
-    for run in sorted(runs, key=lambda run: (run.way.dataset == "coco", run.seed)):
+    for run in sorted(runs, key=lambda run: (run.way.dataset == "coco", run.seed, _place(run.network, run.way))):
         seeds.setdefault((run.way, run.network), []).append(run.seed)
     together: dict[tuple[Way, tuple[int, ...]], list[str]] = {}
-    for (way, network), of_it in seeds.items():
-        together.setdefault((way, tuple(of_it)), []).append(network)
+    for (way, network), of_network in seeds.items():
+        together.setdefault((way, tuple(of_network)), []).append(network)
     lines = []
-    for (way, of_them), networks in together.items():
+    for (way, of_each), networks in together.items():
         at_once = max(plan.costs[network, way].devices for network in networks)
-        words = sweep_words(sorted(networks, key=_rank), of_them, way, at_once)
-        lines.append(shlex.join([*words, *_results_words(results)]))
+        argv = sweep_words(sorted(networks, key=_rank), of_each, way, at_once)
+        lines.append(shlex.join([*argv, *_results_option(results)]))
     return lines
 
 
@@ -134,19 +103,28 @@ def _rank(network: str) -> int:
     return [variant.name for variant in list_variants()].index(network)
 
 
-def _results_words(results: Path) -> list[str]:
+def _place(network: str, way: Way) -> tuple[int, str, tuple[str, ...], str]:
+    """To sort by: the same plan has the same order, whatever Python's hashes are."""
+    return _rank(network), way.recipe, way.changes, way.engine
+
+
+def _results_option(results: Path) -> list[str]:
     return [] if results == _DEFAULT_RESULTS else ["--results", str(results)]
+
+
+def _sorted_costs(plan: Plan) -> list[tuple[tuple[str, Way], RunCost]]:
+    return sorted(plan.costs.items(), key=lambda item: _place(*item[0]))
 
 
 def measure_command(network: str, way: Way, plan: Plan, results: Path) -> str:
     """What measures the cost of a run on the plan's device."""
     device = "cpu" if plan.device.startswith("cpu: ") else "cuda"
-    return shlex.join([*measure_words(network, way, device), *_results_words(results)])
+    return shlex.join([*measure_words(network, way, device), *_results_option(results)])
 
 
 def _costs(plan: Plan, results: Path) -> str:
     lines = [f"One run, on {plan.device or 'no device'}:"]
-    for (network, way), cost in sorted(plan.costs.items(), key=lambda item: _rank(item[0][0])):
+    for (network, way), cost in _sorted_costs(plan):
         lines.append(f"  {network}, {way.dataset}: {describe_cost(cost, plan)}")
         if not cost.known:
             lines.append(f"    measured by: {measure_command(network, way, plan, results)}")
@@ -179,14 +157,14 @@ def _budget(plan: Plan, budget: Budget) -> list[str]:
 
 
 def _why(step: Step, plan: Plan, budget: Budget) -> str:
-    needs = describe_hours(step.cost, plan)
+    required = describe_hours(step.cost, plan)
     if step.cost.known or step.cost.hours > budget.left:
-        return f"does not fit, it needs {needs}"
-    return f"cannot be budgeted until its cost is measured: {needs}"
+        return f"does not fit, it needs {required}"
+    return f"cannot be budgeted until its cost is measured: {required}"
 
 
 def notes(plan: Plan) -> list[str]:
-    """What the table's words mean, and what the reader must know before trusting them."""
+    """What the table's terms mean, and what the reader must know before trusting them."""
     pairs = [pair for step in plan.steps for pair in step.claim.pairs]
     found = [
         f"Runs of each network, with which a claim that is exactly true is reproduced with probability {plan.power:g}; "
@@ -209,11 +187,12 @@ def notes(plan: Plan) -> list[str]:
         found.append("Assumed: the standard deviation was given with --deviation; no runs and no reference support it.")
     for metric, known in plan.unused.items():
         found.append(f"--deviation {metric} is not used: {known.deviation:.3g} is known from {known.origin}.")
-    for one in (*(step.claim for step in plan.steps), *plan.impossible):
-        if one.restarted:
+    for claim_plan in (*(step.claim for step in plan.steps), *plan.impossible):
+        if claim_plan.restarted:
             found.append(
-                f"{one.id}: recorded runs of {' and '.join(one.restarted)} cannot be gone on with (trained or "
-                "evaluated apart, or by a recipe or options that are not the project's); new ones are planned."
+                f"{claim_plan.id}: recorded runs of {' and '.join(claim_plan.restarted)} cannot be gone on with "
+                "(trained or evaluated apart, or by a recipe or options that are not the project's); new ones are "
+                "planned."
             )
     found.append(
         "Hours are of training steps alone, without evaluations. --processes N shares a run among N GPUs, with the "
@@ -237,7 +216,7 @@ def to_object(plan: Plan, budget: Budget | None, results: Path) -> dict[str, Any
         "device": plan.device or None,
         "other_devices": list(plan.others),
         "claims": [_claim_object(step.claim) | _step_object(step, plan, results) for step in plan.steps],
-        "impossible": [_claim_object(one) for one in plan.impossible],
+        "impossible": [_claim_object(claim_plan) for claim_plan in plan.impossible],
         "costs": [
             {
                 "network": network, "dataset": way.dataset, "recipe": way.recipe, "changes": list(way.changes),
@@ -245,34 +224,26 @@ def to_object(plan: Plan, budget: Budget | None, results: Path) -> dict[str, Any
                 "at_least_hours": cost.hours if cost.at_least else None, "origin": cost.origin or None,
                 "measure": None if cost.known else measure_command(network, way, plan, results),
             }
-            for (network, way), cost in sorted(plan.costs.items(), key=lambda item: _rank(item[0][0]))
+            for (network, way), cost in _sorted_costs(plan)
         ],
         "budget": _budget_object(budget) if budget else None,
         "notes": notes(plan) if plan.steps or plan.impossible else [],
     }  # fmt: skip
 
 
-def _claim_object(one: ClaimPlan) -> dict[str, Any]:
-    claim = one.judged.claim
+def _claim_object(claim_plan: ClaimPlan) -> dict[str, Any]:
+    claim = claim_plan.judged.claim
     return {
-        "id": one.id,
-        "source": one.judged.source.id,
+        "id": claim_plan.id,
+        "source": claim_plan.judged.source.id,
         "metric": claim.metric,
-        "outcome": one.judged.outcome,
+        "outcome": claim_plan.judged.outcome,
         "claimed_difference": float(claim.delta),
         "relation": claim.relation,
         "margin": margin_of(claim),
-        "pilot": one.pilot,
-        "pairs": [
-            {
-                "variant": pair.variant, "over": pair.over, "level": pair.level, "power": pair.power,
-                "deviation": pair.deviation.deviation if pair.deviation else None,
-                "deviation_of": pair.deviation.origin if pair.deviation else None,
-                "runs": pair.runs, "recorded": list(pair.have), "add": list(pair.add) if pair.runs else None,
-            }
-            for pair in one.pairs
-        ],
-    }  # fmt: skip
+        "pilot": claim_plan.pilot,
+        "pairs": pair_objects(claim_plan),
+    }
 
 
 def _step_object(step: Step, plan: Plan, results: Path) -> dict[str, Any]:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from awbench.records import Records
 from awbench.reference.load import ReferenceNumber, References
-from awbench.report.claims import NEEDS as TRAINING_NEEDS
-from awbench.report.detection import needs as detection_needs
-from awbench.report.formats import Table
+from awbench.report.claims import REQUIREMENTS as TRAINING_REQUIREMENTS
+from awbench.report.table import Column, Table
 from awbench.verdicts.agreement import judge
 from awbench.verdicts.evidence import Measured, measured
 
-NEEDS = {**TRAINING_NEEDS, "latency": "not measured: needs the device the source measured on"}
-COLUMNS = (
-    "variant", "weights", "metric", "source", "standing", "convention", "published", "measured", "difference",
-    "verdict",
-)  # fmt: skip
-STANDING_NOTE = "standing: primary, read in the source itself; secondary, transcribed by others; recalled, unverified."
+REQUIREMENTS = {**TRAINING_REQUIREMENTS, "latency": "not measured: needs the device the source measured on"}
+PROVENANCE_NOTE = (
+    "standing: primary, read in the source itself; secondary, transcribed by others; recalled, unverified."
+)
 _PLACEMENT_NOTE = (
     "stride_placement: v1.5 has a bottleneck's stride in the 3x3 convolution, v1 in the first 1x1; what a convention "
     "does not name the source does not state."
@@ -48,89 +47,107 @@ _TITLES = {
 }
 
 
-def published_table(kind: str) -> Callable[[Records, References], Table]:
-    """The table of a kind of published numbers; each that is not measured says what it needs."""
+@dataclass(frozen=True)
+class Published:
+    """A published number, what was measured of it here, and whether they agree or what is missing."""
 
-    def table(records: Records, references: References) -> Table:
-        compared = [(number, measured(records, number)) for number in references.of_kind(kind)]
-        objects = [_object(number, found, references) for number, found in compared]
-        return Table(
-            title=_TITLES[kind],
-            columns=COLUMNS,
-            rows=[_cells(number, found, one) for (number, found), one in zip(compared, objects, strict=True)],
-            objects=objects,
-            notes=(*_NOTES[kind], STANDING_NOTE, *unknown_notes(references)),
-            right_aligned=frozenset({"published", "difference"}),
-            origins=[found.records if found else () for _, found in compared],
-            sources=[number.source for number, _ in compared],
-        )
+    number: ReferenceNumber
+    measured: Measured | None
+    verdict: str
 
-    return table
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.measured.values) if self.measured else None
 
+    @property
+    def difference(self) -> float | None:
+        return None if self.mean is None else self.mean - float(self.number.value)
 
-def _cells(number: ReferenceNumber, found: Measured | None, one: dict[str, object]) -> tuple[str, ...]:
-    convention = number.convention.model_dump()
-    return (
-        number.variant,
-        ", ".join(part for part in (number.schedule, number.weights) if part),
-        number.metric,
-        number.source,
-        number.standing,
-        ", ".join(f"{name} {value}" for name, value in convention.items() if value != "unknown"),
-        f"{number.value} {number.unit}",
-        _shown(number, found) if found else "",
-        f"{one['difference']:+.{_decimals(number)}f}" if found else "",
-        str(one["verdict"]),
-    )
+    @property
+    def decimals(self) -> int:
+        return 3 if self.number.kind == "accuracy" else 2
 
 
-def _decimals(number: ReferenceNumber) -> int:
-    return 3 if number.kind == "accuracy" else 2
+def _shown_weights(row: Published) -> str:
+    return ", ".join(filter(None, (row.number.schedule, row.number.weights)))
 
 
-def _shown(number: ReferenceNumber, found: Measured) -> str:
+def _shown_number(row: Published) -> str:
+    return f"{row.number.value} {row.number.unit}"
+
+
+def _shown_convention(stated: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in stated.items() if value != "unknown")
+
+
+def _shown_difference(row: Published) -> str:
+    return "" if row.difference is None else f"{row.difference:+.{row.decimals}f}"
+
+
+def _shown_measurement(row: Published) -> str:
     """E.g. "76.132 percent, these weights, ImageNet-1k val, 50,000 images"."""
-    decimals = _decimals(number)
-    value = f"{statistics.fmean(found.values):.{decimals}f} {number.unit}"
+    found = row.measured
+    if found is None:
+        return ""
+    value = f"{row.mean:.{row.decimals}f} {row.number.unit}"
     if found.origin == "weights":
         return f"{value}, these weights, {found.data}"
     if len(found.values) == 1:
         return f"{value}, 1 trained here, spread unknown"
     deviation = statistics.stdev(found.values)
-    return f"{value}, {len(found.values)} trained here, standard deviation {deviation:.{decimals}f}"
+    return f"{value}, {len(found.values)} trained here, standard deviation {deviation:.{row.decimals}f}"
 
 
-def _object(number: ReferenceNumber, found: Measured | None, references: References) -> dict[str, object]:
-    if found:
-        agreement = judge(number, found, references.scatter)
-        verdict = f"{agreement.status}: {agreement.words}"
-        mean = statistics.fmean(found.values)
-    else:
-        verdict, mean = _needs(number), None
-    return {
-        "variant": number.variant,
-        "weights": number.weights or number.schedule,
-        "metric": number.metric,
-        "source": number.source,
-        "url": number.url,
-        "standing": number.standing,
-        "convention": number.convention.model_dump(),
-        "published": float(number.value),
-        "published_as_printed": str(number.value),
-        "unit": number.unit,
-        "measured": mean,
-        "runs": len(found.values) if found else 0,
-        "origin": found.origin if found else None,
-        "difference": mean - float(number.value) if mean is not None else None,
-        "verdict": verdict,
-        "note": number.note,
-    }
+_COLUMNS: tuple[Column[Published], ...] = (
+    Column("variant", lambda row: row.number.variant),
+    Column("weights", lambda row: row.number.weights or row.number.schedule, show=_shown_weights),
+    Column("metric", lambda row: row.number.metric),
+    Column("source", lambda row: row.number.source),
+    Column.exact("url", lambda row: row.number.url),
+    Column("standing", lambda row: row.number.standing),
+    Column("convention", lambda row: row.number.convention.model_dump(), _shown_convention),
+    Column("published", lambda row: float(row.number.value), show=_shown_number, right=True),
+    Column.exact("published_as_printed", lambda row: str(row.number.value)),
+    Column.exact("unit", lambda row: row.number.unit),
+    Column("measured", lambda row: row.mean, show=_shown_measurement),
+    Column.exact("runs", lambda row: len(row.measured.values) if row.measured else 0),
+    Column.exact("origin", lambda row: row.measured.origin if row.measured else None),
+    Column("difference", lambda row: row.difference, show=_shown_difference, right=True),
+    Column("verdict", lambda row: row.verdict),
+    Column.exact("note", lambda row: row.number.note),
+)
 
 
-def _needs(number: ReferenceNumber) -> str:
+def published_table(kind: str) -> Callable[[Records, References], Table]:
+    """The table of a kind of published numbers; an unmeasured one has what it needs as its verdict."""
+
+    def table(records: Records, references: References) -> Table:
+        return Table(
+            title=_TITLES[kind],
+            fields=_COLUMNS,
+            values=[_row(number, records, references) for number in references.of_kind(kind)],
+            notes=(*_NOTES[kind], PROVENANCE_NOTE, *unknown_notes(references)),
+            records_of=lambda row: row.measured.records if row.measured else (),
+            source_of=lambda row: row.number.source,
+        )
+
+    return table
+
+
+def _row(number: ReferenceNumber, records: Records, references: References) -> Published:
+    found = measured(records, number)
+    if found is None:
+        return Published(number, None, _requirement(number))
+    agreement = judge(number, found, references.scatter)
+    return Published(number, found, f"{agreement.status}: {agreement.words}")
+
+
+def _requirement(number: ReferenceNumber) -> str:
     if number.network:
         return f"not measured: needs {number.network}"
-    return detection_needs(number) if number.kind == "detection" else NEEDS[number.kind]
+    if number.kind == "detection" and "detectron2" in number.convention.detector.lower():
+        return REQUIREMENTS["detection"].replace("needs ", "needs Detectron2 (make detectron2), ")
+    return REQUIREMENTS[number.kind]
 
 
 def unknown_notes(references: References) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Pictures from made-up records: what each mark says is what the records hold."""
+"""Figures from made-up records: the text of each datum is what the records hold."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sample_records import add_ap, add_top1, aw_speed_record, latency_record, ma
 from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
-from awbench.report.figures import all_pictures
-from awbench.report.figures.training import training_pictures
+from awbench.report.figures import all_figures
+from awbench.report.figures.training import training_figures
 
 
 @pytest.fixture
@@ -21,37 +21,37 @@ def store(tmp_path) -> RecordStore:
     return RecordStore(tmp_path)
 
 
-def pictures(store):
-    return {picture.name: picture for picture in all_pictures(store.read(), load_references())}
+def figures(store):
+    return {figure.name: figure for figure in all_figures(store.read(), load_references())}
 
 
-def test_without_records_there_is_the_picture_of_claims_alone(store):
-    (name,) = pictures(store)
-    marks = list(pictures(store)[name].marks.values())
-    assert name == "claims" and len(marks) == 4
-    assert all("not measured: needs" in words for words in marks)
+def test_without_records_there_is_the_figure_of_claims_alone(store):
+    (name,) = figures(store)
+    texts = list(figures(store)[name].data.values())
+    assert name == "claims" and len(texts) == 4
+    assert all("not measured: needs" in text for text in texts)
 
 
 def test_the_forest_says_what_decides_a_claim(store):
     add_top1(store, "resnet101", 77.3, 77.4, 77.5)
     add_top1(store, "aw_resnet101", 78.3, 78.4, 78.5)
-    marks = list(pictures(store)["claims"].marks.values())
-    (measured,) = [words for words in marks if "runs aw_resnet101" in words]
+    texts = list(figures(store)["claims"].data.values())
+    (measured,) = [text for text in texts if "runs aw_resnet101" in text]
     assert measured.startswith("+1.00 (+0.77 to +1.23); reproduced; spread of these runs")
     assert "aw_resnet101: 78.30, 78.40, 78.50; resnet101: 77.30, 77.40, 77.50" in measured
 
 
 def test_published_and_measured_accuracy_stand_at_the_counted_operations(store):
     add_top1(store, "resnet50", 76.0, 76.2)
-    assert "accuracy" not in pictures(store)  # nothing was counted
+    assert "accuracy" not in figures(store)  # nothing was counted
     store.add(make_record())
-    marks = pictures(store)["accuracy"].marks.values()
-    assert any(words.startswith("resnet50: 76.13 published by torchvision (IMAGENET1K_V1)") for words in marks)
-    (here,) = [words for words in marks if "measured here" in words]
+    texts = figures(store)["accuracy"].data.values()
+    assert any(text.startswith("resnet50: 76.13 published by torchvision (IMAGENET1K_V1)") for text in texts)
+    (here,) = [text for text in texts if "measured here" in text]
     assert here == "resnet50: 76.100 measured here, recipe cbam, 2 run(s), standard deviation 0.141; 4.089 GMAC"
 
 
-def test_coco_records_have_their_own_picture(store):
+def test_coco_records_have_their_own_figure(store):
     counts = make_record(
         variant="faster_rcnn_resnet101_fpn",
         options={"stride_placement": "v1.5", "num_classes": 80},
@@ -59,30 +59,30 @@ def test_coco_records_have_their_own_picture(store):
     )
     store.add(counts)
     add_ap(store, "faster_rcnn_resnet101_fpn", 42.0)
-    marks = pictures(store)["average-precision"].marks.values()
-    assert any("42.000 measured here" in words for words in marks)
-    assert any("42 published by detectron2_model_zoo" in words for words in marks)
+    texts = figures(store)["average-precision"].data.values()
+    assert any("42.000 measured here" in text for text in texts)
+    assert any("42 published by detectron2_model_zoo" in text for text in texts)
 
 
-def test_latency_has_a_picture_a_setting_and_no_mark_for_the_plain_network(store):
+def test_latency_has_a_figure_for_each_setting_and_no_datum_for_the_plain_network(store):
     for batch in (1, 8):
         store.add(latency_record("resnet50", (1.0, 1.0, 1.0), batch_size=batch))
         store.add(latency_record("aw_resnet50", (1.5, 1.4, 1.6), batch_size=batch))
-    found = {name: picture for name, picture in pictures(store).items() if name.startswith("latency")}
+    found = {name: figure for name, figure in figures(store).items() if name.startswith("latency")}
     assert len(found) == 2
-    for picture in found.values():
-        (words,) = picture.marks.values()
-        assert words.startswith("aw_resnet50: 1.500 of resnet50 (1.400 to 1.600)")
+    for figure in found.values():
+        (text,) = figure.data.values()
+        assert text.startswith("aw_resnet50: 1.500 of resnet50 (1.400 to 1.600)")
 
 
-def test_aw_speed_has_a_picture_a_setting_and_says_what_auto_chose(store):
+def test_aw_speed_has_a_figure_for_each_setting_and_says_what_auto_chose(store):
     for count, batch in enumerate((8, 64, 8)):
         for method, ratio in (("plain", None), ("grouped", 4.0), ("auto", 1.25), ("se", 0.1)):
             store.add(aw_speed_record(method, ratio, run=str(count), batch_size=batch))
-    found = {name: picture for name, picture in pictures(store).items() if name.startswith("aw-speed")}
+    found = {name: figure for name, figure in figures(store).items() if name.startswith("aw-speed")}
     assert list(found) == ["aw-speed-1", "aw-speed-2"]  # the newest run of each of two settings
-    for picture in found.values():
-        auto, grouped = sorted(picture.marks.values())
+    for figure in found.values():
+        auto, grouped = sorted(figure.data.values())
         assert grouped.startswith("grouped at 16x6x6: 4.000 of plain (4.000 to 4.000), 4.00 ms; 2026-01-01")
         assert auto.startswith("auto (direct) at 16x6x6: 1.250 of plain (1.250 to 1.250), 1.25 ms; ")
     assert "batch 8, float32" in found["aw-speed-1"].caption
@@ -91,7 +91,7 @@ def test_aw_speed_has_a_picture_a_setting_and_says_what_auto_chose(store):
 def test_training_curves_are_of_recorded_runs_and_survive_a_cut_line(store):
     add_top1(store, "resnet101", 77.4)
     (record,) = store.load("accuracy")
-    assert training_pictures(store.read()) == []
+    assert training_figures(store.read()) == []
     folder = store.results / "runs" / f"resnet101-imagenet-cbam-seed0-{record.key[:8]}"
     folder.mkdir(parents=True)
     rows = [{"step": 50, "loss": 6.9, "lr": 0.1}, {"step": 100, "loss": 5.0, "top1_percent": 12.5}]
@@ -99,24 +99,57 @@ def test_training_curves_are_of_recorded_runs_and_survive_a_cut_line(store):
     (folder / "metrics.jsonl").write_text("not json\n" + text)
     (other := store.results / "runs/resnet101-imagenet-cbam-seed1-00000000").mkdir()
     (other / "metrics.jsonl").write_text(text.replace("5.0", "4.0"))  # not recorded yet
-    (picture,) = training_pictures(store.read())
-    assert re.fullmatch("training-imagenet-cbam-101-[0-9a-f]{6}", picture.name)
-    assert list(picture.marks.values()) == [
-        "resnet101, seed 0: loss 5 at step 100",
-        "resnet101, seed 0: top1_percent 12.5 at step 100",
+    (figure,) = training_figures(store.read())
+    assert re.fullmatch("training-imagenet-cbam-101-[0-9a-f]{6}", figure.name)
+    assert list(figure.data.values()) == [
+        "resnet101, 1 run(s): loss 5 at step 100",
+        "resnet101, 1 run(s): top1_percent 12.5 at step 100",
     ]
 
 
-def test_files_are_the_same_bytes_for_the_same_records_and_carry_their_words(store):
+def add_run(store, record, *rows):
+    folder = store.results / "runs" / f"{record.variant}-of-any-name-{record.key[:8]}"
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_runs_with_other_seeds_are_one_curve_with_the_band_that_they_span(store):
+    add_top1(store, "resnet101", 77.3, 77.4, 77.5)
+    add_top1(store, "se_resnet101", 77.4)
+    add_top1(store, "resnet101", 77.0, evaluation={"resize": 232, "crop": 224})  # never averaged with the others
+    for number, record in enumerate(store.load("accuracy")):
+        add_run(store, record, *({"step": step, "loss": 5.0 + number} for step in range(1, 2001)))
+    (figure,) = training_figures(store.read())
+    assert sorted(figure.data.values()) == [
+        "resnet101, 1 run(s): loss 9 at step 2,000",
+        "resnet101, 3 run(s): loss 6 (5 to 7) at step 2,000",
+        "se_resnet101, 1 run(s): loss 8 at step 2,000",
+    ]
+    loss_axes = figure.drawing.axes[0]
+    assert all(len(line.get_xdata()) <= 300 for line in loss_axes.lines)
+    assert len(loss_axes.collections) == 1  # the band
+
+
+def test_however_many_recipes_were_trained_the_latest_have_a_figure(store):
+    for day in range(1, 29):
+        recipe = load_recipe("cbam", [f"epochs={day}"]).identity() | {"name": f"recipe{day:02d}"}
+        add_top1(store, "resnet101", 77.4, recipe=recipe, finished=f"2026-01-{day:02d}T00:00:00Z")
+    for record in store.load("accuracy"):
+        add_run(store, record, {"step": 1, "loss": 1.0})
+    names = {figure.name.split("-")[2] for figure in training_figures(store.read())}
+    assert names == {f"recipe{day:02d}" for day in range(5, 29)}
+
+
+def test_files_are_the_same_bytes_for_the_same_records_and_carry_their_data(store):
     store.add(latency_record("resnet50", (1.0, 1.0, 1.0), device_name="<a> & b"))
     store.add(latency_record("aw_resnet50", (1.5, 1.4, 1.6), device_name="<a> & b"))
     for format, magic in (("svg", b"<?xml"), ("png", b"\x89PNG")):
-        first, second = (pictures(store)["latency-1"].to_bytes(format) for _ in range(2))
+        first, second = (figures(store)["latency-1"].to_bytes(format) for _ in range(2))
         assert first == second and first.startswith(magic)
-    picture = pictures(store)["latency-1"]
-    for svg in (picture.to_bytes("svg").decode(), picture.to_inline_svg()):
+    figure = figures(store)["latency-1"]
+    for svg in (figure.to_bytes("svg").decode(), figure.to_inline_svg()):
         titles = [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}title")]
-        assert titles == list(picture.marks.values())
+        assert titles == list(figure.data.values())
 
 
 def test_a_changed_recipe_is_another_point_though_it_keeps_its_name(store):
@@ -125,8 +158,8 @@ def test_a_changed_recipe_is_another_point_though_it_keeps_its_name(store):
     add_top1(store, "resnet101", 78.0, 78.2)
     short = load_recipe("cbam", ["epochs=1"]).identity()
     add_top1(store, "resnet101", 30.0, 30.2, recipe=short, finished="2026-02-01T00:00:00.000000Z")
-    marks = [words for words in pictures(store)["accuracy"].marks.values() if "measured here" in words]
-    assert [words.split()[1] for words in marks] == ["78.100", "30.100"]
+    texts = [text for text in figures(store)["accuracy"].data.values() if "measured here" in text]
+    assert [text.split()[1] for text in texts] == ["78.100", "30.100"]
 
 
 def test_a_recipe_called_anything_is_a_plain_file_name(store, tmp_path):
@@ -136,6 +169,6 @@ def test_a_recipe_called_anything_is_a_plain_file_name(store, tmp_path):
     folder = store.results / "runs" / f"resnet101-imagenet-x-seed0-{record.key[:8]}"
     folder.mkdir(parents=True)
     (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0}\n')
-    (picture,) = training_pictures(store.read())
-    assert re.fullmatch("[A-Za-z0-9-]+", picture.name)
-    assert picture.to_bytes("png")
+    (figure,) = training_figures(store.read())
+    assert re.fullmatch("[A-Za-z0-9-]+", figure.name)
+    assert figure.to_bytes("png")

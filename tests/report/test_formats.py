@@ -6,25 +6,27 @@ import io
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from awbench.errors import UserError
-from awbench.report.formats import EXTENSIONS, FORMATS, Table, render, select
+from awbench.report.formats import EXTENSIONS, FORMATS, render
+from awbench.report.table import Column, Table, select
 
 HOSTILE = 'a|b <script>alert("x")</script> 50 % & _under_ $5 #1 {y} \\z ~ ^'
 
 
+def pairs(rows, first="name", second="number", **options) -> Table:
+    """A table of rows with two values each."""
+    columns = [Column(first, lambda row: row[0]), Column(second, lambda row: row[1], right=True)]
+    return Table("Title", columns, rows, **options)
+
+
 @pytest.fixture
 def table() -> Table:
-    return Table(
-        title="Title",
-        columns=("name", "number"),
-        rows=[(HOSTILE, "7.570"), ("plain", "")],
-        objects=[{"name": HOSTILE, "number": 7.57}, {"name": "plain", "number": None}],
-        notes=("a note",),
-        right_aligned=frozenset({"number"}),
-    )
+    number = Column("number", lambda row: row[1], ".3f")
+    return Table("Title", [Column("name", lambda row: row[0]), number], [(HOSTILE, 7.57), ("plain", None)], ("a note",))
 
 
 def test_every_format_has_an_extension():
@@ -82,7 +84,7 @@ def test_latex_escapes(table):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_empty_table_is_still_a_table(format):
-    text = render(Table("Title", ("first column", "b"), [], []), format)
+    text = render(pairs([], "first column"), format)
     assert text.strip() == "[]" if format == "json" else "first column" in text
 
 
@@ -91,8 +93,8 @@ def test_an_empty_table_is_still_a_table(format):
     "cell", [HOSTILE, "naïve µ ≥ 模型 \t tab", "\x00\x07", "[option]", "*star", "\\end{table}", "-- --- `` ''", ""]
 )
 def test_latex_compiles_whatever_the_text(cell, tmp_path):
-    table = Table(f"Title {cell}", (f"name {cell}", "number"), [(cell, "7.570"), (cell, "")], [], (f"note {cell}",))
-    body = render(table, "latex")
+    table = pairs([(cell, "7.570"), (cell, "")], f"name {cell}", notes=(f"note {cell}",))
+    body = render(replace(table, title=f"Title {cell}"), "latex")
     document = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
     (tmp_path / "t.tex").write_text(document)
     run = subprocess.run(
@@ -104,14 +106,8 @@ def test_latex_compiles_whatever_the_text(cell, tmp_path):
 @pytest.fixture
 def numbers() -> Table:
     cells = ["10 GMAC", "9.5", "", "unknown", "-3", "1,000"]
-    return Table(
-        "Numbers",
-        ("name", "value"),
-        [(f"n{i}", cell) for i, cell in enumerate(cells)],
-        [{"name": f"n{i}"} for i in range(len(cells))],
-        right_aligned=frozenset({"value"}),
-        origins=[(f"key{i}",) for i in range(len(cells))],
-    )
+    rows = [(f"n{i}", cell) for i, cell in enumerate(cells)]
+    return pairs(rows, second="value", records_of=lambda row: [f"key{row[0][1:]}"])
 
 
 def test_rows_are_sorted_as_numbers_where_they_are_and_empty_cells_come_last(numbers):
@@ -124,7 +120,7 @@ def test_rows_are_sorted_as_numbers_where_they_are_and_empty_cells_come_last(num
 
 
 def test_the_first_column_named_is_the_most_important():
-    table = Table("t", ("a", "b"), [("2", "1"), ("1", "2"), ("1", "1")], [])
+    table = pairs([("2", "1"), ("1", "2"), ("1", "1")], "a", "b")
     assert select(table, sort=["a", "b:desc"]).rows == [("1", "2"), ("1", "1"), ("2", "1")]
 
 
@@ -132,7 +128,7 @@ def test_columns_are_chosen_in_the_order_named_in_every_format(numbers):
     chosen = select(numbers, columns=["value", "name"])
     assert chosen.columns == ("value", "name") and chosen.rows[0] == ("10 GMAC", "n0")
     assert json.loads(render(chosen, "json"))[0] == {"value": "10 GMAC", "name": "n0"}
-    assert select(numbers, columns=["name"]).right_aligned == frozenset()
+    assert chosen.alignment == ["right", "left"]
 
 
 @pytest.mark.parametrize(

@@ -108,10 +108,10 @@ def test_nothing_is_loaded_and_links_are_anchors_or_https(hostile_store):
     assert all(address.startswith(("#", "https://")) for address in page.addresses)
 
 
-def test_no_id_stands_twice_though_several_pictures_are_in_one_page(hostile_store):
+def test_no_id_stands_twice_though_several_figures_are_in_one_page(hostile_store):
     ids = Parsed(render_page(hostile_store.read(), load_references())).ids
     assert [name for name, count in Counter(ids).items() if count > 1] == []
-    assert {"picture-claims", "picture-latency-1", "picture-accuracy"} - set(ids) <= {"picture-accuracy"}
+    assert {"figure-claims", "figure-latency-1", "figure-accuracy"} - set(ids) <= {"figure-accuracy"}
 
 
 def test_a_rows_records_are_the_ones_it_was_made_from(hostile_store):
@@ -131,7 +131,7 @@ def test_the_same_records_give_the_same_bytes(hostile_store):
     assert first == second
 
 
-def test_the_command_writes_the_page_and_its_pictures(awbench, tmp_path):
+def test_the_command_writes_the_page_and_its_figures(awbench, tmp_path):
     code, out, _ = awbench("report", "--json")
     written = json.loads(out)
     assert code == 0 and set(written["claims"].values()) == {"not measured"}

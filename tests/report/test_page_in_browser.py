@@ -116,15 +116,15 @@ def test_a_row_says_where_its_numbers_come_from(open_page, width):
 
 
 @needs_browser
-def test_marks_of_pictures_carry_their_words(open_page):
+def test_data_of_figures_carry_their_text(open_page):
     page = open_page(1280)
-    title = page.locator("#picture-claims svg g[id*='-mark-'] > title", has_text="reproduced; spread of these runs")
+    title = page.locator("#figure-claims svg g[id*='-mark-'] > title", has_text="reproduced; spread of these runs")
     assert title.count() == 1
     title.locator("..").click()
     assert "reproduced; spread of these runs" in page.locator("#origin").text_content()
     page.keyboard.press("Escape")
-    page.locator("#picture-claims details.marks summary").click()
-    assert page.locator("#picture-claims details.marks li", has_text="reproduced").is_visible()
+    page.locator("#figure-claims details.data summary").click()
+    assert page.locator("#figure-claims details.data li", has_text="reproduced").is_visible()
 
 
 @needs_browser

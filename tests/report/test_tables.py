@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 
 import pytest
 from sample_records import add_top1, latency_record, make_record
@@ -68,3 +69,13 @@ def test_every_table_compiles_as_latex(store, tmp_path):
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True
     )
     assert run.returncode == 0, run.stdout.decode(errors="replace")[-800:]
+
+
+@pytest.mark.parametrize("command", [("table", "claims"), ("table", "speed"), ("plan",)])
+def test_reading_records_loads_neither_torch_nor_matplotlib(command, store, tmp_path):
+    store.add(make_record())
+    store.add(latency_record("resnet50", (1.0, 1.0, 1.0)))
+    call = f"from awbench.cli.main import main; main([*{command!r}, '--results', {str(tmp_path)!r}])"
+    probe = f"import sys; {call}; sys.exit(','.join({{'torch', 'matplotlib'}} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert run.stderr.strip() == ""

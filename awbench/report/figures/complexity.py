@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
-
 from awbench.records import Records
-from awbench.report.figures.picture import WIDTH_INCHES, Picture, add_legend, colour_of, style
+from awbench.report.figures.figure import Figure, colour_of, new_figure
 from awbench.variants import list_variants
 from awbench.verdicts.complexity import ComplexityIndex
 
 _PANELS = (("params", "added parameters (%)"), ("macs", "added multiply-accumulates (%)"))
 
 
-def complexity_picture(records: Records) -> Picture | None:
+def complexity_figure(records: Records) -> Figure | None:
     """What each attention costs beyond the plain ImageNet network: parameters, MACs, in percent.
 
     Returns:
@@ -22,16 +20,14 @@ def complexity_picture(records: Records) -> Picture | None:
     variants = [v for v in list_variants("classification") if v.architecture.family == "imagenet"]
     depths = sorted({variant.depth for variant in variants})
     settings = list(dict.fromkeys(v.setting for v in variants if v.setting != "plain"))
-    with style():
-        figure = Figure(figsize=(WIDTH_INCHES, 5.2), layout="constrained")
-        picture = Picture(
-            "complexity",
-            "What attention adds to the plain network, 224 x 224, v1.5",
-            "Parameters and multiply-accumulates of convolutions and linear layers, in percent of the plain network's; "
-            "exact counts.",
-            figure,
-        )
-        panels = figure.subplots(len(_PANELS), 1)
+    with new_figure(
+        "complexity",
+        "What attention adds to the plain network, 224 x 224, v1.5",
+        "Parameters and multiply-accumulates of convolutions and linear layers, in percent of the plain network's; "
+        "exact counts.",
+        5.2,
+    ) as figure:
+        panels = figure.drawing.subplots(len(_PANELS), 1)
         for panel, (metric, label) in zip(panels, _PANELS, strict=True):
             for position, setting in enumerate(settings):
                 shift = (position - (len(settings) - 1) / 2) * 0.84 / len(settings)
@@ -48,10 +44,9 @@ def complexity_picture(records: Records) -> Picture | None:
                         label=setting,
                         color=colour_of(setting),
                     )
-                    picture.mark(bar, f"{variant.name}: {ours:,} {metric}, {base:,} of {variant.plain}")
+                    figure.describe(bar, f"{variant.name}: {ours:,} {metric}, {base:,} of {variant.plain}")
             panel.set_xticks(range(len(depths)), [str(depth) for depth in depths])
             panel.set_ylabel(label)
         panels[-1].set_xlabel("ResNet depth")
-        handles = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
-        add_legend(figure, handles)
-    return picture if picture.marks else None
+        figure.add_legend(dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True)))
+    return figure if figure.data else None

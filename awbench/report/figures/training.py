@@ -4,40 +4,72 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from awbench.records import Record, Records
-from awbench.report.figures.picture import WIDTH_INCHES, Picture, add_legend, colour_of, style
+from awbench.records.settings import DetectorTraining, Training
+from awbench.report.figures.figure import Figure, colour_of, new_figure
+from awbench.report.figures.runs import runs_alike
 from awbench.variants import list_variants, parse_variant
 
 _EVALUATED = {"accuracy": ("top1_percent", "top-1 (%)"), "detection": ("ap50", "AP50")}
 _PROXIES = ("digits", "shapes", "fake")
+_MOST_FIGURES = 24
+_MOST_POINTS = 250  # of a line: more are finer than the print
 
 
-def training_pictures(records: Records) -> list[Picture]:
-    """For each task, dataset, recipe and depth: loss, and accuracy or AP, of every recorded run whose metrics exist."""
-    known = {variant.name for variant in list_variants()}
-    groups: dict[tuple[str, str, str, str, int], list[tuple[Record, list[dict[str, Any]]]]] = {}
-    for kind in _EVALUATED:
+@dataclass(frozen=True, order=True)
+class _Group:
+    """What the runs of a figure share. Attributes: recipe, as JSON: a changed one keeps its name."""
+
+    kind: str
+    dataset: str
+    recipe: str
+    engine: str
+    depth: int
+
+
+def training_figures(records: Records) -> list[Figure]:
+    """Loss, and accuracy or AP, of recorded runs whose metrics exist: for each task, dataset, recipe and depth.
+
+    No more than 24, of those trained last.
+    """
+    known = {variant.name: variant for variant in list_variants()}
+    metrics = _metrics_files(records.results) if records.results else {}
+    groups: dict[_Group, list[Record]] = {}
+    for kind in _EVALUATED if metrics else ():
         for record in records.of_kind(kind):
-            rows = _metrics(records.results, record) if record.variant in known else []
-            if record.settings.get("origin") == "trained" and rows:
-                settings, depth = record.settings, parse_variant(record.variant).depth
-                recipe = json.dumps(settings["recipe"], sort_keys=True)  # a changed one keeps its name
-                group = (kind, settings["dataset"], recipe, settings.get("engine", ""), depth)
-                groups.setdefault(group, []).append((record, rows))
-    return [_picture(group, runs) for group, runs in sorted(groups.items())]
+            settings = record.settings
+            if isinstance(settings, Training) and record.variant in known and record.key[:8] in metrics:
+                recipe = json.dumps(settings.recipe.json_object, sort_keys=True)
+                engine = settings.engine if isinstance(settings, DetectorTraining) else ""
+                group = _Group(kind, settings.dataset, recipe, engine, known[record.variant].depth)
+                groups.setdefault(group, []).append(record)
+    latest = sorted(groups, key=lambda group: max(record.finished for record in groups[group]), reverse=True)
+    figures = [_figure(group, groups[group], metrics) for group in sorted(latest[:_MOST_FIGURES])]
+    return [figure for figure in figures if figure.data]
 
 
-def _metrics(results: Path | None, record: Record) -> list[dict[str, Any]]:
-    """The rows a run wrote; a kill may have cut the last line, and a finished run's folder may be gone."""
+def _metrics_files(results: Path) -> dict[str, list[Path]]:
+    """The first characters of a record's key -> what its run wrote; a finished run's folder may be gone."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted((results / "runs").glob("*/metrics.jsonl")):
+        found.setdefault(path.parent.name.rpartition("-")[2], []).append(path)
+    return found
+
+
+def _rows(record: Record, metrics: Mapping[str, Sequence[Path]]) -> list[dict[str, Any]]:
+    """What a run wrote; a kill may have cut the last line."""
     rows: list[dict[str, Any]] = []
-    if results is None:
-        return rows
-    for path in sorted((results / "runs").glob(f"{record.variant}-*-{record.key[:8]}/metrics.jsonl")):
+    for path in metrics[record.key[:8]]:
+        if not path.parent.name.startswith(f"{record.variant}-"):
+            continue
         text = path.read_text(errors="replace")
         for line in text[: text.rfind("\n") + 1].splitlines():
             try:
@@ -49,38 +81,54 @@ def _metrics(results: Path | None, record: Record) -> list[dict[str, Any]]:
     return rows
 
 
-def _picture(group: tuple[str, str, str, str, int], runs: list[tuple[Record, list[dict[str, Any]]]]) -> Picture:
-    kind, dataset, of_recipe, engine, depth = group
-    recipe = str(json.loads(of_recipe)["name"])
-    digest = hashlib.sha256(of_recipe.encode()).hexdigest()[:6]
-    metric, label = _EVALUATED[kind]
-    proxy = "; a proxy, no evidence on ImageNet or COCO" if dataset in _PROXIES else ""
-    with style():
-        figure = Figure(figsize=(WIDTH_INCHES, 5.4), layout="constrained")
-        name = "-".join(part for part in ("training", dataset, recipe, engine, str(depth), digest) if part)
-        picture = Picture(
-            name,
-            f"Training on {dataset}, ResNet-{depth}, recipe {recipe}{f', {engine}' if engine else ''}",
-            f"A line a run; runs with different seeds share a colour{proxy}.",
-            figure,
-        )
-        loss_axes, metric_axes = figure.subplots(2, 1, sharex=True)
+def _figure(group: _Group, records: list[Record], metrics: Mapping[str, Sequence[Path]]) -> Figure:
+    recipe = str(json.loads(group.recipe)["name"])
+    digest = hashlib.sha256(group.recipe.encode()).hexdigest()[:6]
+    metric, label = _EVALUATED[group.kind]
+    parts = ("training", group.dataset, recipe, group.engine, str(group.depth), digest)
+    engine = f", {group.engine}" if group.engine else ""
+    proxy = " A proxy, no evidence on ImageNet or COCO." if group.dataset in _PROXIES else ""
+    with new_figure(
+        "-".join(filter(None, parts)),
+        f"Training on {group.dataset}, ResNet-{group.depth}, recipe {recipe}{engine}",
+        f"One line per network: the mean of its runs with different seeds; the band spans them.{proxy}",
+        5.4,
+    ) as figure:
+        loss_axes, metric_axes = figure.drawing.subplots(2, 1, sharex=True)
         drawn: dict[str, Any] = {}
-        for record, rows in sorted(runs, key=lambda run: (run[0].variant, run[0].settings["seed"])):
-            setting = parse_variant(record.variant).setting
-            words = f"{record.variant}, seed {record.settings['seed']}"
+        for runs in runs_alike(sorted(records, key=lambda record: record.variant)):
+            rows = [_rows(record, metrics) for record in runs]
             for axes, wanted in ((loss_axes, "loss"), (metric_axes, metric)):
-                points = [(row["step"], row[wanted]) for row in rows if isinstance(row.get(wanted), (int, float))]
-                if not points:
-                    continue
-                style_of = "o" if len(points) == 1 else "-"
-                (line,) = axes.plot(
-                    *zip(*points, strict=True), style_of, color=colour_of(setting), linewidth=1, alpha=0.8, markersize=4
-                )
-                picture.mark(line, f"{words}: {wanted} {points[-1][1]:.4g} at step {points[-1][0]:,}")
-                drawn.setdefault(setting, line)
+                _draw(figure, axes, runs[0].variant, [_curve(run, wanted) for run in rows], wanted, drawn)
         loss_axes.set_ylabel("training loss")
         metric_axes.set_ylabel(label)
         metric_axes.set_xlabel("step")
-        add_legend(figure, drawn)
-    return picture
+        figure.add_legend(drawn)
+    return figure
+
+
+def _curve(rows: list[dict[str, Any]], wanted: str) -> dict[int, float]:
+    """step -> value; of a step that was repeated after a kill, the later."""
+    return {row["step"]: row[wanted] for row in rows if isinstance(row.get(wanted), (int, float))}
+
+
+def _draw(
+    figure: Figure, axes: Axes, variant: str, curves: list[dict[int, float]], wanted: str, drawn: dict[str, Any]
+) -> None:
+    """The mean of the runs and the band that they span; `drawn` gets the line under its attention setting."""
+    curves = [curve for curve in curves if curve]
+    steps = sorted({step for curve in curves for step in curve})
+    if not steps:
+        return
+    steps = sorted({*steps[:: -(-len(steps) // _MOST_POINTS)], steps[-1]})
+    values = [[curve[step] for curve in curves if step in curve] for step in steps]
+    means, setting = [statistics.fmean(at_step) for at_step in values], parse_variant(variant).setting
+    form = "o" if len(steps) == 1 else "-"
+    (line,) = axes.plot(steps, means, form, color=colour_of(setting), linewidth=1, alpha=0.8, markersize=4)
+    lowest, highest = [min(at_step) for at_step in values], [max(at_step) for at_step in values]
+    spanned = ""
+    if len(curves) > 1:
+        axes.fill_between(steps, lowest, highest, color=colour_of(setting), alpha=0.15, linewidth=0)
+        spanned = f" ({lowest[-1]:.4g} to {highest[-1]:.4g})"
+    figure.describe(line, f"{variant}, {len(curves)} run(s): {wanted} {means[-1]:.4g}{spanned} at step {steps[-1]:,}")
+    drawn.setdefault(setting, line)

@@ -1,90 +1,82 @@
 """Records and references to one HTML file that needs no network.
 
 Everything that comes from a record or a reference file is text: jinja2 escapes it, and the script only ever sets text.
+What rows share (settings, options, environments) is in the file once.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-import awbench
 from awbench.records import Record, Records
+from awbench.records.environment import package_version
 from awbench.reference.load import References
-from awbench.report.claims import claimed, describe, needs
-from awbench.report.figures import Picture, all_pictures
-from awbench.report.formats import Table
+from awbench.report.claims import claimed, describe, requirement, shown_gain
+from awbench.report.table import Table
 from awbench.report.tables import TABLES
-from awbench.verdicts.claims import JudgedClaim, Pair, judge_claims
+from awbench.verdicts.claims import JudgedClaim
+
+if TYPE_CHECKING:
+    from awbench.report.figures import Figure
 
 _FOLDER = Path(__file__).resolve().parent
 _OUTCOMES = ("reproduced", "contradicted", "inconclusive", "not measured")
 _KINDS = ("accuracy", "detection", "complexity", "latency", "aw_speed")
 # What a reader wants of an environment, first; the rest follows by name.
 _MACHINE = ("device", "cpu", "cpu_count", "threads", "torch", "cuda", "cudnn", "torchvision", "python", "platform")
+_OF_ONE_RECORD = ("git_commit", "git_dirty", "run", "awbench")
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A table's row: its cells, the places of its records in the page's list, its published source."""
-
-    cells: Sequence[str]
-    records: Sequence[int]
-    source: str
-    hover: str
-
-
-def render_page(records: Records, references: References, pictures: Sequence[Picture] | None = None) -> str:
+def render_page(records: Records, references: References, figures: Sequence[Figure] | None = None) -> str:
     """The page.
 
     Args:
-        records: holds the records; training curves are read from the runs beside them.
+        records: of a folder; training curves are read from the runs beside them.
         references: published numbers and claims.
-        pictures: to show; None for all that records and references give.
-
-    Raises:
-        BrokenRecordError: naming the file.
+        figures: to show; None for all that records and references give.
     """
-    shown = [record for kind in _KINDS for record in records.of_kind(kind)]
-    places = {record.key: place for place, record in enumerate(shown)}  # of one key, the newest
-    environments, environment_of = _environments(shown)
-    judged = judge_claims(records, references)
+    if figures is None:
+        from awbench.report.figures import all_figures
+
+        figures = all_figures(records, references)
+    recorded = [record for kind in _KINDS for record in records.of_kind(kind)]
+    tables = {kind: make(records, references) for kind, make in TABLES.items()}
+    judged = list({row.claim.id: row.judged for row in tables["claims"].values}.values())
+    counts = Counter(claim.outcome for claim in judged)
+    titles = {source.id: source.title for source in references.sources}
+    embedded = _Embedded(records)
+    shown = [_table(kind, tables[kind], titles, embedded) for kind in sorted(tables, key=lambda kind: kind != "claims")]
     template = Environment(
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     ).get_template("report.html.jinja")
-    counts: Counter[str] = Counter(one.outcome for one in judged)
-    titles = {source.id: source.title for source in references.sources}
     return template.render(
-        version=awbench.__version__,
-        newest=max((record.finished for record in shown), default=""),
-        number_of_records=len(shown),
+        version=package_version("awbench"),
+        newest=max((record.finished for record in recorded), default=""),
+        number_of_records=len(recorded),
         outcomes=[(outcome, counts[outcome]) for outcome in _OUTCOMES],
-        claims=[_card(one) for one in judged],
-        pictures=[
+        claims=[_card(claim) for claim in judged],
+        figures=[
             {
-                "name": one.name,
-                "title": one.title,
-                "caption": one.caption,
-                "svg": Markup(one.to_inline_svg()),
-                "marks": list(one.marks.values()),
+                "name": figure.name,
+                "title": figure.title,
+                "caption": figure.caption,
+                "svg": Markup(figure.to_inline_svg()),
+                "data": list(figure.data.values()),
             }
-            for one in (all_pictures(records, references) if pictures is None else pictures)
+            for figure in figures
         ],
-        tables=[
-            _table(kind, make(records, references), shown, places, titles)
-            for kind, make in sorted(TABLES.items(), key=_claims_first)
-        ],
-        environments=environments,
-        data={
-            "records": [_record(record, environment_of[place]) for place, record in enumerate(shown)],
-            "environments": [dict(one["rows"]) for one in environments],
+        tables=shown,
+        environments=Counter(map(_environment, recorded)).items(),
+        embedded={
+            "records": embedded.records,
+            "parts": [dict(part) for part in embedded.parts],
             "sources": {
                 source.id: {
                     "title": source.title,
@@ -100,10 +92,6 @@ def render_page(records: Records, references: References, pictures: Sequence[Pic
     )
 
 
-def _claims_first(item: tuple[str, Any]) -> bool:
-    return item[0] != "claims"
-
-
 def _card(judged: JudgedClaim) -> dict[str, Any]:
     claim = judged.claim
     pairs = [pair for pair in judged.pairs if pair.measured]
@@ -116,83 +104,101 @@ def _card(judged: JudgedClaim) -> dict[str, Any]:
         "standing": judged.standing,
         "source": judged.source.title,
         "url": judged.url,
-        "pairs": [f"{pair.variant} over {pair.over}: {_gain(pair)}; {describe(pair.verdict, claim)}" for pair in pairs],
-        "needs": "" if pairs else needs(judged),
+        "pairs": [
+            f"{pair.variant} over {pair.over}: {shown_gain(pair)}, {pair.runs[0]} and {pair.runs[1]} runs; "
+            f"{describe(pair.verdict, claim)}"
+            for pair in pairs
+        ],
+        "needs": "" if pairs else requirement(judged),
     }
 
 
-def _gain(pair: Pair) -> str:
-    difference = pair.verdict.difference
-    assert difference is not None, "it was measured"
-    interval = "unknown" if math.isnan(difference.low) else f"{difference.low:+.2f} to {difference.high:+.2f}"
-    return f"{difference.value:+.2f} ({interval}), {pair.runs[0]} and {pair.runs[1]} runs"
+_Part = tuple[tuple[str, str], ...]  # names and values, as text
 
 
-def _table(
-    kind: str, table: Table, records: Sequence[Record], places: dict[str, int], titles: dict[str, str]
-) -> dict[str, Any]:
+@dataclass
+class _Embedded:
+    """The records behind the rows, as the page holds them: each once, and each of their parts once.
+
+    Attributes:
+        found: to look them up in.
+        records: those that a row was made from.
+        parts: settings, options, inputs and environments; `records` name them by their places.
+    """
+
+    found: Records
+    records: list[dict[str, Any]] = field(default_factory=list)
+    parts: dict[_Part, int] = field(default_factory=dict)
+    _places: dict[str, int] = field(default_factory=dict)
+
+    def places(self, keys: Iterable[str]) -> list[int]:
+        """Of records by key, in `records`; what the folder does not hold is left out."""
+        for key in keys:
+            record = self.found.find(key)
+            if record and key not in self._places:
+                self._places[key] = len(self.records)
+                self.records.append(self._record(key, record))
+        return [self._places[key] for key in dict.fromkeys(keys) if key in self._places]
+
+    def described(self, keys: Iterable[str]) -> list[str]:
+        """E.g. "accuracy record 1a2b3c4d5e6f of 2026-11-24, commit 0123456"."""
+        records = ((key, self.found.find(key)) for key in dict.fromkeys(keys))
+        return [
+            f"{record.kind} record {key[:12]} of {record.finished[:10]}, commit {_commit(record)}"
+            for key, record in records
+            if record
+        ]
+
+    def _record(self, key: str, record: Record) -> dict[str, Any]:
+        dirty = " with uncommitted changes" if record.environment.get("git_dirty") is True else ""
+        return {
+            "title": f"{record.kind} of {record.variant}",
+            "file": f"records/{record.kind}/{record.variant}-{key[:12]}-*.json",
+            "measured": f"{record.started} to {record.finished}",
+            "commit": f"{_commit(record)}{dirty}",
+            "values": {name: f"{quantity.value} {quantity.unit}" for name, quantity in record.values.items()},
+            "settings": self._part(_flat(record.settings.json_object)),
+            "options": self._part(_flat(record.options)),
+            "inputs": self._part(_flat(record.inputs)),
+            "environment": self._part(_environment(record)),
+            "notes": record.notes,
+        }
+
+    def _part(self, part: _Part) -> int:
+        return self.parts.setdefault(part, len(self.parts))
+
+
+def _table(kind: str, table: Table, titles: dict[str, str], embedded: _Embedded) -> dict[str, Any]:
     rows = []
-    for number, cells in enumerate(table.rows):
-        keys = table.origins[number] if table.origins else ()
-        of = [places[key] for key in dict.fromkeys(keys) if key in places]
-        source = table.sources[number] if table.sources else ""
+    for cells, keys, source in zip(table.rows, table.origins, table.sources, strict=True):
+        places = embedded.places(keys)
         published = [f"published: {titles[source]}"] if source in titles else []
-        rows.append(_Row(cells, of, source, "; ".join([*published, *(_short(records[place]) for place in of[:3])])))
+        hover = "; ".join([*published, *embedded.described(keys)[:3]])
+        rows.append({"cells": cells, "records": places, "source": source, "hover": hover})
     return {
         "kind": kind,
         "title": table.title,
-        "columns": [(name, name in table.right_aligned) for name in table.columns],
+        "columns": [(name, side == "right") for name, side in zip(table.columns, table.alignment, strict=True)],
         "rows": rows,
         "notes": table.notes,
-        "has_origins": any(row.records or row.source for row in rows),
+        "has_origins": any(row["records"] or row["source"] for row in rows),
     }
 
 
-def _short(record: Record) -> str:
-    """E.g. "accuracy record 1a2b3c4d5e6f of 2026-11-24, commit 0123456"."""
-    commit = str(record.environment.get("git_commit", "unknown"))[:7]
-    return f"{record.kind} record {record.key[:12]} of {record.finished[:10]}, commit {commit}"
+def _commit(record: Record) -> str:
+    return str(record.environment.get("git_commit", "unknown"))[:7]
 
 
-def _record(record: Record, environment: int) -> dict[str, Any]:
-    commit = str(record.environment.get("git_commit", "unknown"))
-    dirty = " with uncommitted changes" if record.environment.get("git_dirty") is True else ""
-    return {
-        "title": f"{record.kind} of {record.variant}",
-        "file": f"records/{record.kind}/{record.variant}-{record.key[:12]}-*.json",
-        "measured": f"{record.started} to {record.finished}",
-        "commit": f"{commit}{dirty}",
-        "environment": environment,
-        "values": {name: f"{quantity.value} {quantity.unit}" for name, quantity in record.values.items()},
-        "settings": _flat(record.settings.json_object),
-        "options": _flat(record.options),
-        "inputs": record.inputs,
-        "notes": record.notes,
-    }
-
-
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def _flat(nested: dict[str, Any], prefix: str = "") -> _Part:
     """Dotted names to text."""
-    flat: dict[str, str] = {}
+    flat: list[tuple[str, str]] = []
     for name, value in nested.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = str(value)
-    return flat
+        flat += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, str(value))]
+    return tuple(flat)
 
 
-def _environments(records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[int]]:
-    """(the different environments, which one each record was measured in). Commits and runs are the records' own."""
-    found: dict[tuple[tuple[str, str], ...], int] = {}
-    of = []
-    for record in records:
-        own = {
-            name: str(value)
-            for name, value in record.environment.items()
-            if name not in ("git_commit", "git_dirty", "run", "awbench")
-        }
-        ordered = [name for name in _MACHINE if name in own] + sorted(set(own) - set(_MACHINE))
-        of.append(found.setdefault(tuple((name, own[name]) for name in ordered), len(found)))
-    counts = Counter(of)
-    return [{"rows": rows, "records": counts[place]} for rows, place in found.items()], of
+def _environment(record: Record) -> _Part:
+    """Where a record was measured; commits and runs are the records' own."""
+    own = {name: str(value) for name, value in record.environment.items() if name not in _OF_ONE_RECORD}
+    ordered = [name for name in _MACHINE if name in own] + sorted(set(own) - set(_MACHINE))
+    return tuple((name, own[name]) for name in ordered)

@@ -1,5 +1,5 @@
 "use strict";
-// Tables that sort and filter, and a window that says where a row's numbers come from. Text is only ever set as text.
+// Tables that sort and filter, and a window with the origin of a row's numbers. Text is only ever set as text.
 const data = JSON.parse(document.getElementById("data").textContent);
 
 function sortKey(text) {
@@ -24,12 +24,12 @@ function sortBy(table, header) {
   header.setAttribute("aria-sort", descending ? "descending" : "ascending");
 }
 
-function filter(table, words, output) {
-  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+function filter(table, text, output) {
+  const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
   for (const row of table.tBodies[0].rows) {
-    const text = row.textContent.toLowerCase();
-    row.hidden = !wanted.every((word) => text.includes(word));
+    const content = row.textContent.toLowerCase();
+    row.hidden = !wanted.every((word) => content.includes(word));
     shown += row.hidden ? 0 : 1;
   }
   output.textContent = wanted.length ? `${shown} of ${table.tBodies[0].rows.length} rows` : "";
@@ -65,8 +65,8 @@ function describeRecord(record) {
     pairs([["file", record.file], ["measured", record.measured], ["commit", record.commit]]),
   ];
   for (const [name, entries] of [
-    ["values", record.values], ["settings", record.settings], ["options", record.options],
-    ["inputs", record.inputs], ["environment", data.environments[record.environment]],
+    ["values", record.values],
+    ...["settings", "options", "inputs", "environment"].map((name) => [name, data.parts[record[name]]]),
   ]) {
     const details = document.createElement("details");
     details.open = name === "values";
@@ -97,12 +97,12 @@ for (const section of document.querySelectorAll("#tables > details")) {
 document.addEventListener("click", (event) => {
   const button = event.target.closest(".from button");
   if (button) showOrigin(button);
-  const words = event.target.closest("figure g[id*='-mark-']")?.querySelector(":scope > title");
-  if (words) show(element("p", words.textContent));  // a finger cannot rest on a mark
+  const datum = event.target.closest("figure g[id*='-mark-']")?.querySelector(":scope > title");
+  if (datum) show(element("p", datum.textContent));  // a finger cannot rest on a point
 });
 let closed = [];
 window.addEventListener("beforeprint", () => {
-  closed = Array.from(document.querySelectorAll("details:not([open]):not(.marks)"));
+  closed = Array.from(document.querySelectorAll("details:not([open]):not(.data)"));
   for (const details of closed) details.open = true;
 });
 window.addEventListener("afterprint", () => {

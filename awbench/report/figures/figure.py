@@ -1,4 +1,4 @@
-"""What every picture shares: style, the text behind each mark, and its file formats."""
+"""What every figure shares: style, the text behind each datum, and its file formats."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
 
-from matplotlib.figure import Figure
+import matplotlib
+from matplotlib.figure import Figure as Drawing
 
 from awbench.variants import list_variants
 
-WIDTH_INCHES = 5.2  # one column of a page, and still readable on a phone
+_WIDTH_INCHES = 5.2  # one column of a page, and still readable on a phone
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # Okabe and Ito's colours, told apart with any colour vision; the last two settings have darker yellow and black.
 COLOURS = ("#6b6b6b", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#A08A00")
@@ -31,54 +32,46 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-@contextmanager
-def style() -> Iterator[None]:
-    """The project's settings of matplotlib, for drawing and for saving."""
-    import matplotlib
-
-    with matplotlib.rc_context(_STYLE):
-        yield
+_SETTINGS = tuple(dict.fromkeys(variant.setting for variant in list_variants()))
 
 
 def colour_of(setting: str) -> str:
-    """Of an attention setting ("aw_se"), the same in every picture."""
-    settings = list(dict.fromkeys(variant.setting for variant in list_variants()))
-    return COLOURS[settings.index(setting) % len(COLOURS)]
-
-
-def add_legend(figure: Figure, handles: dict[str, Any]) -> None:
-    """Attention settings and their colours below the axes, in the order of the grid."""
-    settings = [s for s in dict.fromkeys(variant.setting for variant in list_variants()) if s in handles]
-    figure.legend([handles[s] for s in settings], settings, loc="outside lower center", ncols=4)
+    """Of an attention setting ("aw_se"), the same in every figure."""
+    return COLOURS[_SETTINGS.index(setting) % len(COLOURS)]
 
 
 @dataclass
-class Picture:
-    """A figure, and what each of its marks stands for.
+class Figure:
+    """A drawing, and what each of its data stands for.
 
     Attributes:
         name: of its file, without extension.
         title: what it shows.
         caption: how to read it, and what it is no evidence of.
-        figure: matplotlib's.
-        marks: for each mark, where its number comes from, in words; `mark` adds one.
+        drawing: matplotlib's figure.
+        data: what is drawn by its id -> where the number comes from, as text; `describe` adds one.
     """
 
     name: str
     title: str
     caption: str
-    figure: Figure
-    marks: dict[str, str] = field(default_factory=dict)
+    drawing: Drawing
+    data: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # It becomes a file's name and part of ids; a recipe of the user's may be called anything.
         self.name = re.sub(r"[^A-Za-z0-9-]+", "-", self.name).strip("-")
 
-    def mark(self, artist: Any, words: str) -> None:
-        """Say what a mark stands for: shown when the pointer rests on it."""
-        identity = f"mark-{len(self.marks) + 1}"
+    def describe(self, artist: Any, text: str) -> None:
+        """Give what was drawn its text: shown when the pointer rests on it."""
+        identity = f"mark-{len(self.data) + 1}"
         artist.set_gid(identity)
-        self.marks[identity] = words
+        self.data[identity] = text
+
+    def add_legend(self, handles: dict[str, Any]) -> None:
+        """Attention settings and their colours below the axes, in the order of the grid."""
+        settings = [setting for setting in _SETTINGS if setting in handles]
+        self.drawing.legend([handles[s] for s in settings], settings, loc="outside lower center", ncols=4)
 
     def to_bytes(self, format: str) -> bytes:
         """A file's content; `format` is "svg" or "png"."""
@@ -88,7 +81,7 @@ class Picture:
         return self._save(format)
 
     def to_inline_svg(self) -> str:
-        """An <svg> element for a page: text stays text, and no id is shared with another picture's."""
+        """An <svg> element for a page: text stays text, and no id is shared with another figure's."""
         root = self._svg_tree(text_as_paths=False)
         for element in root.iter():
             for name, value in element.attrib.items():
@@ -105,8 +98,6 @@ class Picture:
         return ElementTree.tostring(root, encoding="unicode")
 
     def _svg_tree(self, text_as_paths: bool) -> ElementTree.Element:
-        import matplotlib
-
         for prefix, address in (("", _SVG), ("xlink", _XLINK)):
             ElementTree.register_namespace(prefix, address)
         with matplotlib.rc_context({"svg.fonttype": "path" if text_as_paths else "none"}):
@@ -116,18 +107,27 @@ class Picture:
         for styles in root.iter(f"{{{_SVG}}}style"):
             styles.attrib.pop("type", None)  # of no use since HTML5
         for element in root.iter(f"{{{_SVG}}}g"):
-            words = self.marks.get(element.get("id", ""))
-            if words:
+            text = self.data.get(element.get("id", ""))
+            if text:
                 title = ElementTree.Element(f"{{{_SVG}}}title")
-                title.text = words
+                title.text = text
                 element.insert(0, title)
         return root
 
     def _save(self, format: str) -> bytes:
         buffer = io.BytesIO()
-        with style():
-            self.figure.savefig(buffer, format=format, dpi=200, metadata={"Date": None} if format == "svg" else None)
+        with matplotlib.rc_context(_STYLE):
+            metadata = {"Date": None} if format == "svg" else None
+            self.drawing.savefig(buffer, format=format, dpi=200, metadata=metadata)
+        self.drawing.set_layout_engine("none")  # laid out once: it takes as long as all else
         return buffer.getvalue()
+
+
+@contextmanager
+def new_figure(name: str, title: str, caption: str, height_inches: float) -> Iterator[Figure]:
+    """A figure to draw, in the project's style."""
+    with matplotlib.rc_context(_STYLE):
+        yield Figure(name, title, caption, Drawing(figsize=(_WIDTH_INCHES, height_inches), layout="constrained"))
 
 
 def _points(length: str) -> str:

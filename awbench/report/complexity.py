@@ -1,0 +1,214 @@
+"""Tables of counts: published beside measured, and every classifier and detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from awbench.records import Records
+from awbench.reference.load import References
+from awbench.report.published import PROVENANCE_NOTE
+from awbench.report.table import Column, Table, Unmeasured
+from awbench.variants import STRIDE_PLACEMENTS, Variant, list_variants
+from awbench.verdicts.complexity import (
+    Comparison,
+    ComplexityIndex,
+    Measured,
+    Setting,
+    compare_complexity,
+    describe_layers,
+)
+from awbench.verdicts.evidence import ENGINES
+
+# The size that `awbench complexity` counts detectors at by default, see `awbench.detection.complexity.DetectorInput`.
+COUNTED_AT = ((800, 1088), 1000)
+
+
+def complexity_table(records: Records, references: References) -> Table:
+    """Every published complexity number beside the count under its convention."""
+    return Table(
+        title="Published complexity beside measured complexity",
+        fields=_COMPARISON,
+        values=compare_complexity(references.of_kind("complexity"), records.of_kind("complexity")),
+        notes=(
+            "params: parameters. macs: operations of one image, counted under the convention beside it.",
+            "Stride placement: v1.5 has a bottleneck's stride in the 3x3 convolution, v1 in the first 1x1.",
+            "conv + linear: convolutions and linear layers alone. What mmcv counts: these, biases of convolutions, "
+            "normalisation (two an element), ReLU and pooling.",
+            PROVENANCE_NOTE,
+        ),
+        records_of=lambda comparison: filter(None, [comparison.record]),
+        source_of=lambda comparison: comparison.number.source if comparison.number else "",
+    )
+
+
+def _standing(comparison: Comparison) -> str:
+    return comparison.number.standing if comparison.number else ""
+
+
+def _published(comparison: Comparison) -> str:
+    number = comparison.number
+    if number is None:
+        return "unknown"
+    return f"{number.value:,}{_unit(comparison)}" if number.base_units == 1 else f"{number.value}{_unit(comparison)}"
+
+
+def _measured(comparison: Comparison) -> str:
+    number, measured = comparison.number, comparison.measured
+    if measured is None:
+        return ""
+    if number is None or number.base_units == 1:
+        return f"{measured:,}{_unit(comparison)}"
+    return f"{measured / number.base_units:.{_decimals(comparison)}f}{_unit(comparison)}"
+
+
+def _difference(comparison: Comparison) -> str:
+    difference = comparison.difference
+    return "" if difference is None else f"{difference:+.{_decimals(comparison)}f}"
+
+
+def _unit(comparison: Comparison) -> str:
+    unit = comparison.number.unit if comparison.number else ""
+    return f" {unit.split()[0]}" if unit not in ("", "parameters", "MAC") else ""
+
+
+def _decimals(comparison: Comparison) -> int:
+    """Three more than were printed, to show how near the rounding is; exact counts have none."""
+    number = comparison.number
+    if number is None or number.base_units == 1:
+        return 0
+    return max(0, -int(number.value.as_tuple().exponent)) + 3
+
+
+def _convention(comparison: Comparison) -> str:
+    """E.g. "v1.5, 224, MAC, conv + linear"; parameters do not depend on it."""
+    if comparison.number is None or comparison.metric != "macs":
+        return ""
+    stated = comparison.number.convention
+    layers = describe_layers(stated.layers)
+    return f"{stated.stride_placement}, {stated.image_size}, {stated.operation.upper()}, {layers}"
+
+
+_COMPARISON: tuple[Column[Comparison], ...] = (
+    Column("variant", lambda c: c.variant),
+    Column("metric", lambda c: c.metric),
+    Column("source", lambda c: c.number.source if c.number else None),
+    Column.exact("url", lambda c: c.number.url if c.number else None),
+    Column("standing", lambda c: c.number.standing if c.number else "unknown", show=_standing),
+    Column("convention", lambda c: c.number.convention.model_dump() if c.number else None, show=_convention),
+    Column("published", lambda c: float(c.number.value) if c.number else None, show=_published, right=True),
+    Column.exact("published_as_printed", lambda c: str(c.number.value) if c.number else None),
+    Column.exact("unit", lambda c: c.number.unit if c.number else None),
+    Column("measured", lambda c: c.measured, show=_measured, right=True),
+    Column("difference", lambda c: None if c.difference is None else float(c.difference), show=_difference, right=True),
+    Column("verdict", lambda c: c.verdict),
+    Column("note", lambda c: c.note),
+)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of a network with default options, under both stride placements; v1 may be missing for a detector."""
+
+    variant: Variant
+    v15: Measured
+    v1: Measured | None
+    engine: str = ""
+
+    @property
+    def counted(self) -> dict[str, Measured]:
+        """By stride placement."""
+        return {"v1.5": self.v15, **({"v1": self.v1} if self.v1 else {})}
+
+
+def _count(name: str, heading: str, text: str | Callable[[int], str]) -> Column[Counts]:
+    """A count that does not depend on where the stride is, or is shown for v1.5."""
+    return Column(heading, lambda c: c.v15.values[name], text, key=name, right=True)
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.3f}"
+
+
+_PARAMETERS = _count("params", "params", ",")
+_OPERATIONS: tuple[Column[Counts], ...] = (
+    Column.exact("macs", lambda c: {placement: counts.values["macs"] for placement, counts in c.counted.items()}),
+    Column("GMACs (v1.5)", lambda c: c.v15.values["macs"] / 1e9, ".4f", key=""),
+    Column("GMACs (v1)", lambda c: c.v1.values["macs"] / 1e9 if c.v1 else None, ".4f", key=""),
+    _count("aw_kernel_forming", "kernel forming (M)", lambda count: _millions(count) if count else "0"),
+)
+_CLASSIFIERS: tuple[Column[Counts], ...] = (
+    Column("variant", lambda c: c.variant.name),
+    Column("image size", lambda c: c.variant.architecture.image_size, key="image_size", right=True),
+    _PARAMETERS,
+    *_OPERATIONS,
+    _count("activations", "activations (M)", _millions),
+)
+_DETECTORS: tuple[Column[Counts], ...] = (
+    Column("variant", lambda c: c.variant.name),
+    Column("engine", lambda c: c.engine),
+    Column.exact("image_size", lambda c: list(COUNTED_AT[0])),
+    Column.exact("proposals", lambda c: COUNTED_AT[1]),
+    _PARAMETERS,
+    _count("trainable_params", "trainable", ","),
+    *_OPERATIONS,
+)
+
+
+def grid_table(records: Records, references: References) -> Table:
+    """The counts of every classification variant with default options, under both stride placements."""
+    index = ComplexityIndex(records.of_kind("complexity"))
+
+    def row(variant: Variant) -> Counts | Unmeasured:
+        size = variant.architecture.image_size
+        v1, v15 = (index.get(variant.name, placement, size) for placement in STRIDE_PLACEMENTS)
+        if v1 and v15:
+            return Counts(variant, v15, v1)
+        requirement = f"not measured: needs 'awbench complexity {variant.name}' under both stride placements"
+        return _unmeasured(requirement, {"variant": variant.name, "image_size": size})
+
+    return Table(
+        title="Complexity of the classification grid",
+        fields=_CLASSIFIERS,
+        values=[row(variant) for variant in list_variants("classification")],
+        notes=(
+            "GMACs: multiply-accumulates of convolutions and linear layers for one image, in 10^9; "
+            "the stride of a bottleneck in the 3x3 (v1.5) or the first 1x1 (v1).",
+            "Kernel forming: multiplications that form AK = K + A*K for one image, in 10^6, not part of the MACs.",
+            "Activations: outputs of convolutions and linear layers for one image, v1.5, in 10^6.",
+        ),
+        records_of=lambda counts: [counted.record for counted in counts.counted.values()],
+    )
+
+
+def detectors_table(records: Records, references: References) -> Table:
+    """The counts of every detector with default options, with either engine."""
+    index = ComplexityIndex(records.of_kind("complexity"))
+    size, proposals = COUNTED_AT
+
+    def row(variant: Variant, engine: str) -> Counts | Unmeasured:
+        settings = (Setting(placement, size, engine, proposals) for placement in STRIDE_PLACEMENTS)
+        v1, v15 = (index.get_detector(variant.name, setting) for setting in settings)
+        if v15:
+            return Counts(variant, v15, v1, engine)
+        requirement = f"not measured: needs 'awbench complexity {variant.name} --engine {engine}'"
+        return _unmeasured(requirement, {"variant": variant.name, "engine": engine})
+
+    return Table(
+        title="Complexity of the detectors",
+        fields=_DETECTORS,
+        values=[row(variant, engine) for engine in ENGINES for variant in list_variants("detection")],
+        notes=(
+            f"For COCO's 80 categories: 80 and a background output with Detectron2, 91 with torchvision, whose outputs "
+            f"are category ids. Multiply-accumulates of one image padded to {size[0]}x{size[1]} pixels, with "
+            f"{proposals:,} proposals.",
+            "Trainable: stem and first stage frozen, normalisations a fixed scale and shift, as both model zoos train.",
+        ),
+        records_of=lambda counts: [counted.record for counted in counts.counted.values()],
+    )
+
+
+def _unmeasured(requirement: str, known: dict[str, Any]) -> Unmeasured:
+    cells = {name.replace("_", " "): str(value) for name, value in known.items()}
+    return Unmeasured({**cells, "params": requirement}, {**known, "measured": None, "needs": requirement})

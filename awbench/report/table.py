@@ -1,0 +1,196 @@
+"""A table is rows of values under columns. A column knows its value in a row, for people and for programs."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Generic, TypeVar
+
+from awbench.errors import UserError, suggestion
+
+RowT = TypeVar("RowT")
+ABSENT: Final = object()  # as a value: the row's object does not have the key
+
+
+@dataclass(frozen=True)
+class Column(Generic[RowT]):
+    """One column.
+
+    Attributes:
+        name: its heading; None for what programs alone read.
+        value: of a row, exact. ABSENT leaves it out of the row's object, and the cell is empty.
+        text: how a value is shown: a number's format, or a function.
+        key: its name in the row's object, where it is not the heading; "" for what people alone read.
+        right: aligned to the right, as numbers are; what has a format is one.
+        missing: the cell where the value is None.
+        show: the cell of a row, where it depends on more than the value.
+    """
+
+    name: str | None
+    value: Callable[[RowT], Any]
+    text: str | Callable[[Any], str] = ""
+    key: str | None = None
+    right: bool = False
+    missing: str = ""
+    show: Callable[[RowT], str] | None = None
+
+    @classmethod
+    def shown(cls, name: str, text: Callable[[RowT], str], right: bool = False) -> Column[RowT]:
+        """A column that people alone read."""
+        return cls(name, text, key="", right=right)
+
+    @classmethod
+    def exact(cls, key: str, value: Callable[[RowT], Any]) -> Column[RowT]:
+        """A column that programs alone read."""
+        return cls(None, value, key=key)
+
+    def cell(self, row: RowT) -> str:
+        if self.show:
+            return self.show(row)
+        value = self.value(row)
+        if value is None or value is ABSENT:
+            return self.missing if value is None else ""
+        return self.text(value) if callable(self.text) else format(value, self.text)
+
+    @property
+    def side(self) -> str:
+        return "right" if self.right or (self.text and isinstance(self.text, str)) else "left"
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """A row for what was not measured: its cells by column, among them what it needs, and its object."""
+
+    cells: Mapping[str, str]
+    object: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Values under columns. Cells, objects, alignment and origins follow from the columns.
+
+    Attributes:
+        title: what the table shows.
+        fields: the columns.
+        values: what each row shows: an object that the columns read, or an Unmeasured.
+        notes: footnotes on conventions.
+        records_of: a row -> the keys of the records that it was made from.
+        source_of: a row -> the id of the reference whose number or claim it shows; "" where there is none.
+        has_object: whether a row has an object of its own; one that has none belongs to the row above.
+        as_shown: whether the objects hold the cells, as they do once columns were chosen.
+    """
+
+    title: str
+    fields: Sequence[Column[Any]]
+    values: Sequence[Any]
+    notes: tuple[str, ...] = ()
+    records_of: Callable[[Any], Iterable[str]] = lambda row: ()
+    source_of: Callable[[Any], str] = lambda row: ""
+    has_object: Callable[[Any], bool] = lambda row: True
+    as_shown: bool = False
+
+    @functools.cached_property
+    def _shown(self) -> list[Column[Any]]:
+        return [column for column in self.fields if column.name is not None]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Headings."""
+        return tuple(str(column.name) for column in self._shown)
+
+    @property
+    def alignment(self) -> list[str]:
+        return [column.side for column in self._shown]
+
+    @functools.cached_property
+    def rows(self) -> list[tuple[str, ...]]:
+        """Cells as a person reads them, one for each heading; "" is an empty cell."""
+        return [self._cells(row) for row in self.values]
+
+    def _cells(self, row: Any) -> tuple[str, ...]:
+        if isinstance(row, Unmeasured):
+            return tuple(row.cells.get(name, "") for name in self.columns)
+        return tuple(column.cell(row) for column in self._shown)
+
+    @functools.cached_property
+    def objects(self) -> list[dict[str, Any]]:
+        """The rows for programs, in full precision: one object for each row, or for several that belong together."""
+        if self.as_shown:
+            return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        return [self._object(row) for row in self.values if isinstance(row, Unmeasured) or self.has_object(row)]
+
+    def _object(self, row: Any) -> dict[str, Any]:
+        if isinstance(row, Unmeasured):
+            return dict(row.object)
+        keyed = ((column.name if column.key is None else column.key, column.value) for column in self.fields)
+        found = {key: value(row) for key, value in keyed if key}
+        return {key: value for key, value in found.items() if value is not ABSENT}
+
+    @property
+    def origins(self) -> list[tuple[str, ...]]:
+        """For each row, the keys of the records that it was made from."""
+        return [() if isinstance(row, Unmeasured) else tuple(self.records_of(row)) for row in self.values]
+
+    @property
+    def sources(self) -> list[str]:
+        """For each row, the id of the reference whose number or claim it shows; "" where there is none."""
+        return ["" if isinstance(row, Unmeasured) else self.source_of(row) for row in self.values]
+
+    def to_pandas(self) -> Any:
+        """The objects as a pandas DataFrame, one row each, nested values as columns with dotted names.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        return import_pandas().json_normalize(self.objects)
+
+
+def import_pandas() -> Any:
+    """The module. Raises: UserError: it is not installed."""
+    try:
+        import pandas
+    except ImportError:
+        raise UserError("pandas is not installed; install it with: pip install 'awbench[pandas]'") from None
+    return pandas
+
+
+def select(table: Table, columns: Sequence[str] = (), sort: Sequence[str] = ()) -> Table:
+    """The table with only these columns, in this order, its rows sorted.
+
+    Args:
+        columns: names; none for all.
+        sort: names, the most important first, each with ":desc" behind it for the greatest first. Cells that begin
+            with a number are compared as numbers and stand before others; empty cells come last.
+
+    Raises:
+        UserError: the table has no such column; its columns are named.
+    """
+    order = list(range(len(table.values)))
+    for key in reversed(sort):
+        name, _, direction = key.partition(":")
+        if direction not in ("", "asc", "desc"):
+            raise UserError(f"sort order {key!r} is not known; use {name}, {name}:asc or {name}:desc")
+        place = _place(table, name)
+        keys = [_sort_key(row[place]) for row in table.rows]
+        filled = sorted((i for i in order if keys[i][0] < 2), key=lambda i: keys[i], reverse=direction == "desc")
+        order = filled + [i for i in order if keys[i][0] == 2]
+    table = replace(table, values=[table.values[i] for i in order])
+    if not columns:
+        return table
+    return replace(table, fields=[table._shown[_place(table, name)] for name in columns], as_shown=True)
+
+
+def _place(table: Table, name: str) -> int:
+    if name not in table.columns:
+        known = ", ".join(table.columns)
+        raise UserError(f"column {name!r} does not exist{suggestion(name, table.columns)} Columns: {known}.")
+    return table.columns.index(name)
+
+
+def _sort_key(cell: str) -> tuple[int, float, str]:
+    number = re.match(r"[-+]?\d[\d,]*(\.\d+)?", cell)
+    if number:
+        return (0, float(number[0].replace(",", "")), cell)
+    return (1 if cell else 2, 0.0, cell)
