@@ -196,6 +196,7 @@ def _backbones(
             raise UserError(f"study {study.name} starts from given backbones; give their folder with --backbones DIR")
         files = backbones_in(args.backbones, names)
         return {(name, seed): files[name] for (_, seed), name in zip(wanted, names, strict=True) if name in files}
+    evidence, found = gather_evidence(load_study(study.backbones), store.read()), dict[tuple[str, int], Path]()
     for runs in evidence.runs.values():
         for seed, run in enumerate(runs):
             pattern = f"{run.variant}-*-{evidence.study.digest[:8]}-{run.key[:8]}/weights.safetensors"
