@@ -186,7 +186,8 @@ def _backbones(
 ) -> dict[tuple[str, int], Path]:
     """(backbone, seed) -> weights: of the runs of the study of backbones, or of the given folder."""
     from awbench.cli.sweep import backbones_in
-    from awbench.verdicts.runs import GIVEN
+    from awbench.studies import load_study
+    from awbench.verdicts.runs import GIVEN, gather_evidence
 
     if not study.backbones:
         return {}

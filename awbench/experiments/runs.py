@@ -74,7 +74,7 @@ def train(job: Job, store: RecordStore, execution: Execution | None = None) -> t
                 "recipe": {"file": job.recipe.file, "changes": list(job.recipe.changes)},
                 "train_images": len(task.train.images),
                 "weights_sha256": world.from_main(lambda: file_sha256(weights)),
-                "source_sha256": training_source_digest(),
+                "source_sha256": training_source_digest(job.variant.task),
                 **({"study": {"name": job.study.name, "sha256": job.study.digest}} if job.study else {}),
             },
             started,

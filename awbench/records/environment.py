@@ -115,10 +115,15 @@ def source_digest(*parts: str) -> str:
 
 
 @functools.cache
-def training_source_digest() -> str:
-    """Of the code whose change can change what a training gives; comments and docstrings are not code."""
+def training_source_digest(task: str) -> str:
+    """Of the code that computes a training of a task; comments and docstrings are not code.
+
+    The loop around it is not in it: `awbench.recipes.PROTOCOLS` counts its changes that change a result.
+    """
     digest = hashlib.sha256()
-    parts = ("variants.py", "attention", "data", "detection", "kernels", "measure", "models", "tasks", "training")
+    engines = ("backbone.py", "detectron2.py", "engine.py", "torchvision.py")
+    parts = ["attention", "kernels", "models/resnet.py", "tasks/transforms.py", f"tasks/{task}.py"]
+    parts += [f"detection/{name}" for name in engines] if task == "detection" else []
     for path in _source_files(parts):
         digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0")
         digest.update(_code(path).encode() + b"\0")
