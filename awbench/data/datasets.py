@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from awbench.errors import UserError, suggestion
+from awbench.recipes.datasets import DATASET_FACTS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-IMAGENET_VAL_IMAGES = 50_000
 
 
 class ImageDecodeError(UserError):
@@ -144,7 +144,7 @@ def _open_imagenet(directory: Path | None, split: str) -> Split:
             raise UserError(f"class folder {root / name} is empty; each of the 1000 classes needs at least one image")
         files += [(str(path), label) for path in found]
         digest.update("".join(f"{name}/{path.name}\n" for path in found).encode())
-    complete = split != "val" or len(files) == IMAGENET_VAL_IMAGES
+    complete = split != "val" or len(files) == DATASET_FACTS["imagenet"].val_images
     title = f"ImageNet-1k {split}" if complete else f"subset of ImageNet-1k {split}"
     return Split(ImageFiles(files), 1000, digest.hexdigest(), f"{title}, {len(files):,} images", complete)
 
@@ -196,8 +196,33 @@ def _open_digits(directory: Path | None, split: str) -> Split:
     if split == "train":
         chosen = ~chosen
     grey = np.round(digits.images[chosen] * (255 / 16)).astype(np.uint8)
-    images = ArrayImages(np.repeat(grey[..., None], 3, axis=-1), digits.target[chosen])
+    images = _grey(grey, digits.target[chosen])
     return Split(images, 10, images.digest(), f"scikit-learn digits {split}, {len(images):,} images")
+
+
+def _open_fashion_mnist(directory: Path | None, split: str) -> Split:
+    from awbench.data.fashion_mnist import read_fashion_mnist
+
+    images = _grey(*read_fashion_mnist(directory, split))
+    digest, facts = images.digest(), DATASET_FACTS["fashion-mnist"]
+    wanted = facts.train_sha256 if split == "train" else facts.val_sha256
+    if digest != wanted:
+        raise UserError(f"the {split} images and labels are not the published Fashion-MNIST; fetch the files again")
+    return Split(images, 10, digest, f"Fashion-MNIST {'train' if split == 'train' else 'test'}, {len(images):,} images")
+
+
+def _open_fashion_mnist_dev(directory: Path | None, split: str) -> Split:
+    """For choosing a recipe: 55,000 training images to train on, the other 5,000 to evaluate on."""
+    whole = _open_fashion_mnist(directory, "train").images
+    assert isinstance(whole, ArrayImages)
+    part = slice(None, -5000) if split == "train" else slice(-5000, None)
+    images = ArrayImages(whole.pixels[part], whole.labels[part])
+    return Split(images, 10, images.digest(), f"Fashion-MNIST's training images, {split} part, {len(images):,} images")
+
+
+def _grey(pixels: np.ndarray, labels: np.ndarray) -> ArrayImages:
+    """Grey images (N, H, W) with three equal channels."""
+    return ArrayImages(np.repeat(pixels[..., None], 3, axis=-1), labels)
 
 
 @dataclass(frozen=True)
@@ -230,6 +255,13 @@ DATASETS: dict[str, Dataset] = {
     "cifar100": Dataset(
         "CIFAR-100", 100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), True, "",
         _open_cifar("CIFAR100", "CIFAR-100", 100),
+    ),
+    "fashion-mnist": Dataset(
+        "Fashion-MNIST", 10, (0.2860,) * 3, (0.3530,) * 3, False, "", _open_fashion_mnist,
+    ),
+    "fashion-mnist-dev": Dataset(
+        "Fashion-MNIST's training images", 10, (0.2860,) * 3, (0.3530,) * 3, False,
+        "a part of Fashion-MNIST's training images: for choosing a recipe", _open_fashion_mnist_dev,
     ),
     "digits": Dataset(
         "scikit-learn digits", 10, (0.3053,) * 3, (0.3761,) * 3, False,

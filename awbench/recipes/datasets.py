@@ -40,6 +40,11 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
         "33ce7a1489f84633544cadb9e7a9f26d9274ac0103a043238ded5d57ef64dae0",
         "d076fafbd34cae90366d930893d0aef0ddbbe139355eef3f9199719030c028db", proxy=True,
     ),
+    "fashion-mnist": DatasetFacts(
+        "Fashion-MNIST", "classification", 60_000, 10_000,
+        "2d786dc29b9604e0092691f7b5a8f475fe5715348b1759e1989db38593dfc9d0",
+        "7c8b4839a9b8f082c370a5deb6d069131647c71f7bea26150ab3776a1f4dc358",
+    ),
     "coco": DatasetFacts("COCO 2017", "detection", 118_287, 5_000),
     "shapes": DatasetFacts(
         "procedural shapes", "detection", 480, 160,

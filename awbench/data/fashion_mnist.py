@@ -1,0 +1,92 @@
+"""Fashion-MNIST (Xiao, Rasul, Vollgraf, arXiv 1708.07747): 60,000 + 10,000 grey images of 28x28 pixels, ten classes.
+
+Read from the four standard idx files: of a given folder, else of Debian's package `dataset-fashion-mnist`, else of the
+user's cache, into which torchvision downloads them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from awbench.cache import cache_directory
+from awbench.errors import UserError
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+NAMES = {"train": "train", "val": "t10k"}
+IMAGES = {"train": 60_000, "val": 10_000}
+CLASSES = 10
+_REMEDY = "as root: apt-get install dataset-fashion-mnist; or give the folder of its four idx files with --data DIR"
+
+
+def read_fashion_mnist(directory: Path | None, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """(images, labels) of a split: (N, 28, 28) uint8, (N,) int64.
+
+    Args:
+        directory: that holds the idx files, as they are or compressed by gzip; None for the places above.
+        split: "train" or "val", which is the published test set.
+
+    Raises:
+        UserError: a file is missing, cut short, or not what its name says.
+    """
+    folder = _find(directory)
+    images = read_idx(_file(folder, f"{NAMES[split]}-images-idx3-ubyte"), 3)
+    labels = read_idx(_file(folder, f"{NAMES[split]}-labels-idx1-ubyte"), 1)
+    wanted = (IMAGES[split], 28, 28)
+    if images.shape != wanted or labels.shape != wanted[:1]:
+        raise UserError(f"{folder} has images {images.shape} and labels {labels.shape}; {split} has {wanted}")
+    if labels.max() >= CLASSES:
+        raise UserError(f"{folder} has the label {labels.max()}; Fashion-MNIST's are 0 to {CLASSES - 1}")
+    return images, labels.astype(np.int64)
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """An idx file of bytes (http://yann.lecun.com/exdb/mnist), compressed or not.
+
+    Args:
+        dimensions: that it must have.
+
+    Raises:
+        UserError: it cannot be read, is cut short, or is not such a file.
+    """
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({error}); it may be cut short: fetch it again") from None
+    header = 4 * (1 + dimensions)
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header:
+        raise UserError(f"{path} is not an idx file of bytes with {dimensions} dimension(s); fetch it again")
+    shape = tuple(int(size) for size in np.frombuffer(content[4:header], ">i4"))
+    if len(content) - header != np.prod(shape, dtype=np.int64):
+        raise UserError(f"{path} holds {len(content) - header:,} bytes, {shape} were announced; fetch it again")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _find(directory: Path | None) -> Path:
+    if directory is not None:
+        for folder in (directory, directory / "FashionMNIST" / "raw"):
+            if any(folder.glob("*-ubyte*")):
+                return folder
+        raise UserError(f"{directory} has no idx files such as train-images-idx3-ubyte.gz; {_REMEDY}")
+    if DEBIAN.is_dir():
+        return DEBIAN
+    from torchvision.datasets import FashionMNIST
+
+    root = cache_directory()
+    try:
+        FashionMNIST(str(root), download=True)  # nothing, where it was downloaded before
+    except Exception as error:  # whatever the network layer raises: there is one remedy
+        raise UserError(f"Fashion-MNIST could not be downloaded ({error}); {_REMEDY}") from None
+    return root / "FashionMNIST" / "raw"
+
+
+def _file(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise UserError(f"{folder / name}.gz is missing; {_REMEDY}")

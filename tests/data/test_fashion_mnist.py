@@ -1,0 +1,104 @@
+"""Fashion-MNIST is read whole from its idx files, or refused in a line."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+from awbench.data import fashion_mnist
+from awbench.data.datasets import open_split
+from awbench.errors import UserError
+
+installed = pytest.mark.skipif(not fashion_mnist.DEBIAN.is_dir(), reason="dataset-fashion-mnist is not installed")
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def write(folder, images=None, labels=None, suffix="") -> None:
+    folder.mkdir(exist_ok=True)
+    images = np.zeros((10_000, 28, 28)) if images is None else images
+    labels = np.arange(10_000) % 10 if labels is None else labels
+    for name, array in (("t10k-images-idx3-ubyte", images), ("t10k-labels-idx1-ubyte", labels)):
+        content = array if isinstance(array, bytes) else idx(array)
+        (folder / f"{name}{suffix}").write_bytes(gzip.compress(content) if suffix else content)
+
+
+@installed
+def test_the_installed_files_are_complete_and_the_published_ones():
+    train, val = (open_split("fashion-mnist", None, split) for split in ("train", "val"))
+    assert (len(train.images), len(val.images), train.num_classes) == (60_000, 10_000, 10)
+    assert np.bincount(val.images.labels).tolist() == [1000] * 10
+    image, label = train.images[0]
+    assert image.size == (28, 28) and label == 9  # an ankle boot, as the authors show it first
+
+
+@installed
+def test_a_recipe_is_chosen_without_the_test_images():
+    train, val = (open_split("fashion-mnist-dev", None, split) for split in ("train", "val"))
+    whole = open_split("fashion-mnist", None, "train")
+    assert (len(train.images), len(val.images)) == (55_000, 5_000)
+    pixels = np.concatenate([train.images.pixels, val.images.pixels])
+    assert (pixels == whole.images.pixels).all()
+    assert len({split.digest for split in (train, val, whole)}) == 3
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_files_are_read_plain_or_compressed(suffix, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (10_000, 28, 28))
+    write(tmp_path, images, suffix=suffix)
+    found, labels = fashion_mnist.read_fashion_mnist(tmp_path, "val")
+    assert (found == images).all() and labels.tolist() == [index % 10 for index in range(10_000)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": idx(np.zeros((10_000, 28, 28)))[:-1]}, "holds 7,839,999 bytes, (10000, 28, 28) were announced"),
+        ({"images": b"PNG" + bytes(100)}, "is not an idx file of bytes with 3 dimension"),
+        ({"images": idx(np.zeros((10_000, 28)))}, "is not an idx file of bytes with 3 dimension"),
+        ({"images": idx(np.zeros((10_000, 32, 32)))}, "has images (10000, 32, 32)"),
+        ({"labels": np.full(10_000, 10)}, "has the label 10; Fashion-MNIST's are 0 to 9"),
+        ({"images": b""}, "is not an idx file"),
+    ],
+)
+def test_files_that_are_cut_short_or_others_are_named(changes, message, tmp_path):
+    write(tmp_path, **changes)
+    with pytest.raises(UserError) as error:
+        fashion_mnist.read_fashion_mnist(tmp_path, "val")
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_other_images_in_the_same_form_are_refused(tmp_path):
+    write(tmp_path)
+    with pytest.raises(UserError, match="not the published Fashion-MNIST"):
+        open_split("fashion-mnist", tmp_path, "val")
+
+
+def test_a_compressed_file_that_is_cut_short_is_named(tmp_path):
+    write(tmp_path, suffix=".gz")
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match="t10k-images-idx3-ubyte.gz cannot be read .*cut short"):
+        fashion_mnist.read_fashion_mnist(tmp_path, "val")
+
+
+def test_a_folder_without_the_files_and_a_machine_without_network_say_what_to_do(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="has no idx files .*apt-get install dataset-fashion-mnist"):
+        fashion_mnist.read_fashion_mnist(tmp_path, "val")
+    write(tmp_path)
+    with pytest.raises(UserError, match="train-images-idx3-ubyte.gz is missing"):
+        fashion_mnist.read_fashion_mnist(tmp_path, "train")
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path / "nowhere")
+    monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path / "cache"))
+
+    def no_network(*args, **kwargs):
+        raise OSError("no")
+
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST", no_network)
+    with pytest.raises(UserError, match="could not be downloaded \\(no\\); as root: apt-get install"):
+        fashion_mnist.read_fashion_mnist(None, "val")
