@@ -1,4 +1,7 @@
-"""What is chosen where nobody chooses: recipes by dataset, and which protocol the training code follows."""
+"""What is chosen where nobody chooses: recipes by dataset, and which protocol the training code follows.
+
+And what both halves must know of datasets and engines, though only one of them opens these.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,15 @@ PROTOCOLS: dict[str, int] = {"accuracy": 1, "detection": 1}
 # How the project trains for claims on ImageNet and CIFAR: its runs are shared by all that use them.
 IMAGENET_RECIPE, IMAGENET_CHANGES = "cbam", ("precision=bfloat16", "channels_last=true")
 CIFAR_RECIPE = "cifar"
+# Libraries that detectors are built with; the first one where it is installed.
+ENGINES = ("detectron2", "torchvision")
+# Images of each split, where the dataset is complete.
+SPLIT_IMAGES = {
+    "imagenet": {"train": 1_281_167, "val": 50_000},
+    "cifar10": {"train": 50_000, "val": 10_000},
+    "cifar100": {"train": 50_000, "val": 10_000},
+    "coco": {"train": 118_287, "val": 5_000},
+}
 # sha256 of the annotation file for evaluation of the procedural shapes: what runs of that proxy have in common.
 SHAPES_VAL_SHA256 = "fd271e6f7599bb2f27cfb5dcb293f3a30875d47038d7fee8af58b34fb2ad54eb"
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from awbench.recipes import PROTOCOLS, load_detection_recipe, load_recipe
-from awbench.recipes.defaults import SHAPES_VAL_SHA256
+from awbench.recipes import PROTOCOLS
+from awbench.recipes.defaults import ENGINES, SHAPES_VAL_SHA256, SPLIT_IMAGES
 from awbench.records import Record, Records
+from awbench.records.settings import (
+    ClassifierTraining,
+    ClassifierWeights,
+    DetectorTraining,
+    DetectorWeights,
+)
 from awbench.reference.load import ReferenceNumber
-from awbench.variants import ModelOptions, describe_options, list_variants, parse_variant
+from awbench.variants import ModelOptions, Task, list_variants
+from awbench.verdicts.index import records_of
+from awbench.verdicts.protocol import has_default_options, is_training, own_placement, recipe_identity
+from awbench.verdicts.runs import by_seed
 
-ENGINES = ("detectron2", "torchvision")
-IMAGENET_VAL_IMAGES = 50_000
+IMAGENET_VAL_IMAGES = SPLIT_IMAGES["imagenet"]["val"]
 # How fast a run computes, not what: the published recipes do not state them.
 _ARITHMETIC = ("precision", "channels_last")
 # torchvision's file names end in the first digits of their sha256.
@@ -21,7 +29,7 @@ _PUBLISHED_SHA256 = {"COCO_V1": "258fb6c6"}
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evidence:
     """What was measured of a published accuracy or AP.
 
     Attributes:
@@ -37,45 +45,58 @@ class Measured:
     records: tuple[str, ...] = ()
 
 
-def measured(records: Records, number: ReferenceNumber) -> Measured | None:
+Measured = Evidence  # for report, until it is renamed there
+
+
+def measured(records: Records, number: ReferenceNumber) -> Evidence | None:
     """What records say of a published accuracy or AP; None where it was not measured."""
     if number.network or number.kind not in ("accuracy", "detection"):
         return None
     find = _accuracy if number.kind == "accuracy" else _detection
-    return find(number, [record for record in records.of_kind(number.kind) if record.variant == number.variant])
+    return find(number, records_of(records, number.kind, number.variant))
 
 
-def _accuracy(number: ReferenceNumber, records: list[Record]) -> Measured | None:
+def _accuracy(number: ReferenceNumber, records: Iterable[Record]) -> Evidence | None:
     """On all of ImageNet's validation images; a subset is another number."""
-    error = number.metric.endswith("_error")
     metric = number.metric.removesuffix("_error")
     whole = [
         record
         for record in records
-        if record.settings["dataset"] == "imagenet"
+        if isinstance(record.settings, ClassifierTraining | ClassifierWeights)
+        and record.settings.dataset == "imagenet"
         and record.value("images") == IMAGENET_VAL_IMAGES
         and metric in record.values
     ]
-    evaluated = [r for r in whole if r.settings["origin"] == "weights" and _is_evaluation_of(r, number)]
-    trained = [r for r in whole if r.settings["origin"] == "trained" and _is_training_of(r, number)]
-    return _measured(number, evaluated, trained, lambda r: 100 - r.value(metric) if error else r.value(metric))
+
+    def value(record: Record) -> float:
+        return 100 - record.value(metric) if metric != number.metric else record.value(metric)
+
+    evaluated = [record for record in whole if _is_evaluation_of(record, number)]
+    trained = [record for record in whole if _is_training_of(record, number)]
+    return _evidence(evaluated, trained, value)
 
 
 def _is_evaluation_of(record: Record, number: ReferenceNumber) -> bool:
-    at, stated = record.settings["evaluation"], number.convention
-    same = all(stated_size in ("unknown", at[name]) for name, stated_size in vars(stated).items() if name in at)
-    return bool(number.weights) and record.settings["weights"] == number.weights and same
+    settings, stated = record.settings, number.convention
+    return (
+        isinstance(settings, ClassifierWeights)
+        and bool(number.weights)
+        and settings.weights == number.weights
+        and stated.resize in ("unknown", settings.evaluation.resize)
+        and stated.crop in ("unknown", settings.evaluation.crop)
+    )
 
 
 def _is_training_of(record: Record, number: ReferenceNumber) -> bool:
-    if not number.recipe_here or record.inputs["initial_weights_sha256"] != "random":
+    if not number.recipe_here or record.inputs.get("initial_weights_sha256") != "random":
         return False
-    recipe = load_recipe(number.recipe_here).identity()
-    placement = number.convention.stride_placement
+    stated = number.convention.stride_placement
+    recipe = recipe_identity("classification", number.recipe_here)
     return (
-        _same_but_arithmetic(record.settings["recipe"], recipe)
-        and record.settings["protocol"] == PROTOCOLS["accuracy"]
-        and has_default_options(record, ModelOptions(stride_placement="v1.5" if placement == "unknown" else placement))
+        isinstance(record.settings, ClassifierTraining)
+        and is_training(record, "imagenet")
+        and _same_but_arithmetic(record.settings.recipe.json_object, recipe)
+        and has_default_options(record, ModelOptions(stride_placement="v1.5" if stated == "unknown" else stated))
     )
 
 
@@ -83,93 +104,77 @@ def _same_but_arithmetic(recipe: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(recipe.get(name) == value for name, value in other.items() if name not in _ARITHMETIC)
 
 
-def _detection(number: ReferenceNumber, records: list[Record]) -> Measured | None:
+def _detection(number: ReferenceNumber, records: Iterable[Record]) -> Evidence | None:
+    """On all of COCO, by the engine that the source names."""
     engine = next((engine for engine in ENGINES if engine in number.convention.detector.lower()), None)
     whole = [
         record
         for record in records
-        if record.settings["dataset"] == "coco"
-        and record.settings.get("complete")
-        and record.settings.get("protocol") == PROTOCOLS["detection"]
-        and record.settings.get("engine") == engine
+        if isinstance(record.settings, DetectorTraining | DetectorWeights)
+        and record.settings.dataset == "coco"
+        and record.settings.complete
+        and record.settings.protocol == PROTOCOLS["detection"]
+        and record.settings.engine == engine
         and number.metric in record.values
     ]
     evaluated = [record for record in whole if _are_published(record, number)]
-    trained = [
-        record
-        for record in whole
-        if number.schedule
-        and record.settings["origin"] == "trained"
-        and record.settings["recipe"] == load_detection_recipe(f"detectron2-{number.schedule}").identity()
-        and record.inputs["backbone_weights_sha256"] != "random"
-        and has_default_options(record, ModelOptions(stride_placement=record.options["stride_placement"]))
-    ]
-    return _measured(number, evaluated, trained, lambda record: record.value(number.metric))
+    trained = [record for record in whole if _follows_schedule(record, number)]
+    return _evidence(evaluated, trained, lambda record: record.value(number.metric))
 
 
 def _are_published(record: Record, number: ReferenceNumber) -> bool:
     """Whether a record evaluated the very weights whose number was published, at the sizes of the model zoos."""
-    if record.settings["origin"] != "weights" or not number.weights:
+    settings = record.settings
+    if not isinstance(settings, DetectorWeights) or not number.weights:
         return False
-    named = record.settings["weights"] == number.weights
-    hashed = record.inputs["weights_sha256"].startswith(_PUBLISHED_SHA256.get(number.weights, "none"))
-    size = record.settings["input"]
-    return (named or hashed) and (size["test"], size["test_max"]) == (800, 1333)
+    named = settings.weights == number.weights
+    hashed = record.inputs.get("weights_sha256", "").startswith(_PUBLISHED_SHA256.get(number.weights, "none"))
+    return (named or hashed) and (settings.input.test, settings.input.test_max) == (800, 1333)
 
 
-def _measured(number: ReferenceNumber, evaluated: list[Record], trained: list[Record], value: Any) -> Measured | None:
+def _follows_schedule(record: Record, number: ReferenceNumber) -> bool:
+    """Whether a detector was trained by the published schedule, from given weights of its backbone."""
+    return (
+        bool(number.schedule)
+        and isinstance(record.settings, DetectorTraining)
+        and is_training(record, "coco", recipe_identity("detection", f"detectron2-{number.schedule}"))
+        and record.inputs.get("backbone_weights_sha256", "random") != "random"
+        and has_default_options(record, own_placement(record))
+    )
+
+
+def _evidence(evaluated: list[Record], trained: list[Record], value: Callable[[Record], float]) -> Evidence | None:
+    """The newest evaluation of the published weights, or else the newest training with each seed."""
     if evaluated:
         newest = max(evaluated, key=lambda record: record.finished)
         data = newest.notes[0] if newest.notes else ""
-        return Measured("weights", (float(value(newest)),), data, (newest.key,))
-    runs = by_seed(trained)
+        return Evidence("weights", (float(value(newest)),), data, (newest.key,))
+    runs = by_seed(trained).values()
     if not runs:
         return None
-    values = tuple(float(value(record)) for record in runs.values())
-    return Measured("trained", values, "", tuple(record.key for record in runs.values()))
-
-
-def by_seed(records: Iterable[Record]) -> dict[int, Record]:
-    """seed -> the newest run of it, in the order of seeds."""
-    newest = {int(record.settings["seed"]): record for record in sorted(records, key=lambda r: r.finished)}
-    return dict(sorted(newest.items()))
-
-
-def has_default_options(record: Record, options: ModelOptions) -> bool:
-    """Whether the network has default options but for these, and but for its number of classes."""
-    classes = record.options["num_classes"]
-    return record.options == describe_options(parse_variant(record.variant), replace(options, num_classes=classes))
+    return Evidence("trained", tuple(float(value(run)) for run in runs), "", tuple(run.key for run in runs))
 
 
 def digits_runs(records: Records) -> list[Record]:
     """Runs on digits by the proxy's recipe as it stands, of networks with default options."""
-    known = {variant.name for variant in list_variants("classification")}
-    recipe = load_recipe("digits-quick").identity()
-    return [
-        record
-        for record in records.of_kind("accuracy")
-        if record.variant in known
-        and record.settings.get("origin") == "trained"
-        and record.settings["dataset"] == "digits"
-        and record.settings["recipe"] == recipe
-        and record.settings["protocol"] == PROTOCOLS["accuracy"]
-        and has_default_options(record, ModelOptions())
-    ]
+    return _proxy_runs(records, "classification", "digits", "digits-quick")
 
 
 def shapes_runs(records: Records) -> list[Record]:
     """Runs on procedural shapes by the proxy's recipe as it stands, of detectors with default options."""
-    known = {variant.name for variant in list_variants("detection")}
-    recipe = load_detection_recipe("shapes-quick").identity()
     return [
         record
-        for record in records.of_kind("detection")
-        if record.variant in known
-        and record.settings["dataset"] == "shapes"
-        and record.settings["origin"] == "trained"
-        and record.settings["recipe"] == recipe
-        and record.settings.get("protocol") == PROTOCOLS["detection"]
-        and record.inputs["val_sha256"] == SHAPES_VAL_SHA256
-        and record.inputs["backbone_weights_sha256"] == "random"
-        and has_default_options(record, ModelOptions())
+        for record in _proxy_runs(records, "detection", "shapes", "shapes-quick")
+        if record.inputs.get("val_sha256") == SHAPES_VAL_SHA256
+        and record.inputs.get("backbone_weights_sha256") == "random"
+    ]
+
+
+def _proxy_runs(records: Records, task: Task, dataset: str, recipe_name: str) -> list[Record]:
+    known = {variant.name for variant in list_variants(task)}
+    recipe = recipe_identity(task, recipe_name)
+    return [
+        record
+        for record in records.of_kind("detection" if task == "detection" else "accuracy")
+        if record.variant in known and is_training(record, dataset, recipe) and has_default_options(record)
     ]

@@ -10,23 +10,23 @@ import pytest
 
 from awbench.planning.budget import buy
 from awbench.planning.plan import Plan, order
-from awbench.planning.protocols import Way
-from awbench.planning.requirements import ClaimPlan, PairPlan, Run
+from awbench.planning.protocols import TrainingProtocol
+from awbench.planning.requirements import ClaimPlan, PairPlan, PlannedRun
 from awbench.planning.throughput import RunCost
-from awbench.verdicts.gain import Spread
+from awbench.verdicts.deviation import RunToRunDeviation
 
-WAY = Way("imagenet", "cbam")
-KNOWN = Spread(0.2, 4, "these runs")
+PROTOCOL = TrainingProtocol("imagenet", "cbam")
+KNOWN = RunToRunDeviation(0.2, 4, "these runs")
 
 
 def made_up(claims: dict[str, set[str]], hours: dict[str, float | None], pilots=(), bounds=()) -> Plan:
     """A plan of claims that need one run of each network named; hours of each network, None where unknown."""
-    costs = {(name, WAY): RunCost(value, name in bounds, "made up") for name, value in hours.items()}
+    costs = {(name, PROTOCOL): RunCost(value, name in bounds, "made up") for name, value in hours.items()}
     plans = [
         ClaimPlan(
             SimpleNamespace(claim=SimpleNamespace(id=id)),
             (PairPlan("a", "b", 0.95, 0.8, None if id in pilots else KNOWN, 2, (0, 0), (1, 1)),),
-            frozenset(Run(name, WAY, 0) for name in networks),
+            frozenset(PlannedRun(name, PROTOCOL, 0) for name in networks),
         )
         for id, networks in claims.items()
     ]
