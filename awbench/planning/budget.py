@@ -21,14 +21,18 @@ class Budget:
         bought: claims that are answered, in the order of execution, each with what it adds to the earlier ones.
         pilots: those that are begun with what is left.
         left: hours.
-        refused: all others, each with what it adds to what is bought.
+        not_bought: all others, each with what it adds to what is bought.
     """
 
     hours: float
     bought: tuple[Step, ...]
     pilots: tuple[Step, ...]
     left: float
-    refused: tuple[Step, ...]
+    not_bought: tuple[Step, ...]
+
+    @property
+    def refused(self) -> tuple[Step, ...]:  # for report, until it is renamed there
+        return self.not_bought
 
 
 def buy(plan: Plan, hours: float) -> Budget:
@@ -54,13 +58,13 @@ def buy(plan: Plan, hours: float) -> Budget:
             pilots.append(pilot)
             done |= pilot.runs
     taken = {id(step.claim) for step in (*bought, *pilots)}
-    refused = [step.claim for step in plan.steps if id(step.claim) not in taken]
+    others = [step.claim for step in plan.steps if id(step.claim) not in taken]
     return Budget(
         hours=hours,
         bought=tuple(bought),
         pilots=tuple(pilots),
         left=hours - cost_of(done, plan.costs).hours,
-        refused=tuple(step_after(done, claim, plan.costs) for claim in refused),
+        not_bought=tuple(step_after(done, claim, plan.costs) for claim in others),
     )
 
 

@@ -47,7 +47,9 @@ class ComplexityComparison:
         return Decimal(self.measured) / self.number.base_units - self.number.value
 
 
-Comparison = ComplexityComparison  # for report, until it is renamed there
+# For report, until they are renamed there.
+Comparison = ComplexityComparison
+Measured = Counts
 
 
 def equal_to_printed_digits(measured: int, published: Decimal, base_units: int) -> bool:

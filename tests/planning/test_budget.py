@@ -51,8 +51,8 @@ def test_it_answers_the_most_claims_for_the_fewest_hours(seed):
     spent = budget - bought.left
     assert (len(bought.bought), -spent) == best_by_trying_all(claims, hours, budget)
     assert spent == sum(hours[run] for run in set().union(*(claims[step.claim.id] for step in bought.bought)))
-    assert {step.claim.id for step in (*bought.bought, *bought.refused)} == set(claims)
-    for step in bought.refused:
+    assert {step.claim.id for step in (*bought.bought, *bought.not_bought)} == set(claims)
+    for step in bought.not_bought:
         assert step.cost.hours > bought.left
 
 
@@ -69,14 +69,14 @@ def test_beyond_a_dozen_claims_it_still_stays_within_the_hours():
     bought = buy(made_up(claims, hours), 30)
     runs = set().union(*(claims[step.claim.id] for step in bought.bought))
     assert 30 - bought.left == sum(hours[run] for run in runs) <= 30 and len(bought.bought) >= 3
-    assert all(step.cost.hours > bought.left for step in bought.refused)
+    assert all(step.cost.hours > bought.left for step in bought.not_bought)
 
 
 def test_what_is_unknown_or_a_bound_is_not_bought():
     plan = made_up({"a": {"x"}, "b": {"y"}, "c": {"z"}}, {"x": None, "y": 2, "z": 3}, bounds={"y"})
     bought = buy(plan, 1000)
     assert [step.claim.id for step in bought.bought] == ["c"]
-    assert {step.claim.id: step.cost.known for step in bought.refused} == {"a": False, "b": False}
+    assert {step.claim.id: step.cost.known for step in bought.not_bought} == {"a": False, "b": False}
 
 
 def test_a_pilot_is_bought_with_what_is_left_and_answers_nothing():

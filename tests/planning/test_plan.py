@@ -274,3 +274,9 @@ def test_the_cheapest_answer_comes_first_then_the_unknown_then_pilots(store):
     made = plan(store.read(), OURS)
     assert [step.claim.id for step in made.steps] == ["imagenet-r101", *["imagenet-combined"], *order[2:]]
     assert made.steps[0].cost.known and made.steps[0].cost.hours < made.steps[1].cost.hours
+
+
+def test_costs_are_in_the_order_of_names_whatever_the_hashes(store):
+    add(store, training_record("resnet101", 77.0, recipe=load_recipe("torchvision-v1")))
+    made = plan(store.read(), OURS)
+    assert len(made.costs) > 5 and list(made.costs) == sorted(made.costs)
