@@ -12,7 +12,7 @@ from awbench.reference.load import ReferenceNumber
 from awbench.variants import list_variants, parse_variant
 from awbench.verdicts.conventions import convention_differences, other_conventions
 from awbench.verdicts.conventions import describe_layers as describe_layers  # for report, until it moved
-from awbench.verdicts.counts import ComplexityIndex, Counts, Setting
+from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting
 
 EQUAL = "equal to all printed digits"
 UNKNOWN = "unknown"
@@ -49,7 +49,7 @@ class ComplexityComparison:
 
 # For report, until they are renamed there.
 Comparison = ComplexityComparison
-Measured = Counts
+Measured = CountedNetwork
 
 
 def equal_to_printed_digits(measured: int, published: Decimal, base_units: int) -> bool:
@@ -100,7 +100,7 @@ def measure_under(number: ReferenceNumber, convention: ComplexityConvention, ind
     return _cost(number, convention, _find(number, convention, index))
 
 
-def _cost(number: ReferenceNumber, convention: ComplexityConvention, counts: Counts | None) -> int | None:
+def _cost(number: ReferenceNumber, convention: ComplexityConvention, counts: CountedNetwork | None) -> int | None:
     if counts is None:
         return None
     if number.metric != "macs":
@@ -110,7 +110,7 @@ def _cost(number: ReferenceNumber, convention: ComplexityConvention, counts: Cou
     )
 
 
-def _find(number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex) -> Counts | None:
+def _find(number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex) -> CountedNetwork | None:
     """The counts of the number's network under a convention."""
     if number.network:
         return None
@@ -123,7 +123,9 @@ def _find(number: ReferenceNumber, convention: ComplexityConvention, index: Comp
     return index.get(number.variant, placement, convention.image_size)
 
 
-def _find_detector(number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex) -> Counts | None:
+def _find_detector(
+    number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex
+) -> CountedNetwork | None:
     if number.metric != "macs":
         return index.parameters_of(number.variant, convention.engine)
     size = convention.image_size

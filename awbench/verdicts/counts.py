@@ -16,8 +16,8 @@ _COCO_CATEGORIES = 80  # for which detectors are counted
 
 
 @dataclass(frozen=True)
-class Counts:
-    """The values of a complexity record by name, and the record's key."""
+class CountedNetwork:
+    """The counts of one network by name, and the key of the record that holds them."""
 
     values: Mapping[str, int]
     record: str = ""
@@ -50,26 +50,26 @@ class ComplexityIndex:
     def __init__(self, records: Iterable[Record]) -> None:
         present = complexity_source_digest()
         known = {variant.name: variant for variant in list_variants()}
-        self._by_setting: dict[tuple[str, Setting], Counts] = {}
-        self._detectors: dict[tuple[str, str], Counts] = {}
+        self._by_setting: dict[tuple[str, Setting], CountedNetwork] = {}
+        self._detectors: dict[tuple[str, str], CountedNetwork] = {}
         for record in sorted(records, key=lambda r: (r.inputs.get("source_sha256") == present, r.finished)):
             variant = known.get(record.variant)
             if variant is None or not isinstance(record.settings, Counting) or not _is_default(record, variant):
                 continue
             setting = _setting(record.settings, record.options["stride_placement"])
-            counts = Counts({name: int(quantity.value) for name, quantity in record.values.items()}, record.key)
+            counts = CountedNetwork({name: int(quantity.value) for name, quantity in record.values.items()}, record.key)
             self._by_setting[variant.name, setting] = counts
             if setting.engine:
                 self._detectors[variant.name, setting.engine] = counts
 
-    def get(self, variant: str, stride_placement: str, image_size: int) -> Counts | None:
+    def get(self, variant: str, stride_placement: str, image_size: int) -> CountedNetwork | None:
         """A classifier's counts."""
         return self._by_setting.get((variant, Setting(stride_placement, image_size)))
 
-    def get_detector(self, variant: str, setting: Setting) -> Counts | None:
+    def get_detector(self, variant: str, setting: Setting) -> CountedNetwork | None:
         return self._by_setting.get((variant, setting))
 
-    def parameters_of(self, variant: str, engine: str) -> Counts | None:
+    def parameters_of(self, variant: str, engine: str) -> CountedNetwork | None:
         """A detector's counts at any image size: its parameters do not depend on it."""
         return self._detectors.get((variant, engine))
 
