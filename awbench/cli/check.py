@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import add_json, add_references, add_results, print_json, say
 from awbench.cli.grid import count_detectors, count_grid
 from awbench.cli.latency import show_progress
 from awbench.errors import UserError, suggestion
+from awbench.recipes.defaults import ENGINES
 from awbench.records import RecordStore
 from awbench.variants import ModelOptions, parse_variant
 
+if TYPE_CHECKING:
+    from awbench.gate.bands import LatencyBand
+
+_EXIT_CODES = {"holds": 0, "off": 1, "not measured": 3}
 _BUDGET_SECONDS, _WIDTH = 60.0, 0.05  # of each group of latencies: bands are far wider than that
 
 
@@ -45,7 +51,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from awbench.detection.engine import ENGINES, has_detectron2
+    from awbench.detection.engine import has_detectron2
     from awbench.gate import bands, checks, proxies
     from awbench.gate.locked import load_locked
     from awbench.records.atomic import write_text
@@ -68,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         *proxies.check_proxies(records, locked_runs),
         *bands.check_latency(records, latency_bands, device_name()),
     ]
-    code = checks.outcome(found, args.require)
+    code = _EXIT_CODES[checks.gate_status(found, args.require)]
     if args.junit:
         write_text(args.junit, to_junit(found, args.require))
     if args.markdown:
@@ -87,7 +93,7 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def measure_bands(store: RecordStore, latency_bands: list[Any]) -> None:
+def measure_bands(store: RecordStore, latency_bands: Sequence[LatencyBand]) -> None:
     """Measure the networks that have a band on this device and no record here that meets it."""
     from awbench.experiments.measurements import record_latency
     from awbench.gate.bands import band_name, check_latency
@@ -99,18 +105,18 @@ def measure_bands(store: RecordStore, latency_bands: list[Any]) -> None:
     device = "cpu" if here == "cpu" else "cuda"
     goal = TimingGoal(_WIDTH, _BUDGET_SECONDS)
 
-    def setting(band: Any) -> tuple[Any, ...]:
-        variant = parse_variant(band.variant)
-        return band.batch_size, band.dtype, band.layout, variant.task
+    def group_of(band: LatencyBand) -> tuple[int, str, str, str]:
+        """Of networks that are timed together."""
+        return band.batch_size, band.dtype, band.layout, parse_variant(band.variant).task
 
-    of_here = [band for band in latency_bands if band.device == here]
-    held = {check.name for check in check_latency(store.read(), of_here, here) if check.status == HOLDS}
-    wanted = sorted((band for band in of_here if band_name(band) not in held), key=setting)
-    for (batch, dtype, layout, _), group in groupby(wanted, key=setting):
+    bands_here = [band for band in latency_bands if band.device == here]
+    met = {check.name for check in check_latency(store.read(), bands_here, here) if check.status == HOLDS}
+    unmet = sorted((band for band in bands_here if band_name(band) not in met), key=group_of)
+    for (batch, dtype, layout, _), group in groupby(unmet, key=group_of):
         variants = [parse_variant(band.variant) for band in group]
         settings = LatencySettings(device, batch, dtype, layout)
         with show_progress(variants, goal) as on_progress:
             record_latency(store, variants, ModelOptions(), settings, goal, on_progress=on_progress)
         say(f"latency of {len(variants)} networks measured")
-    if held:
-        say(f"latency of {len(held)} networks found in {store.results}")
+    if met:
+        say(f"latency of {len(met)} networks found in {store.results}")

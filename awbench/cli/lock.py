@@ -17,8 +17,8 @@ def add_parser(commands: Any) -> None:
         help="for maintainers: write the locked counts of the grid",
         description="Count the grid with a cross-check, and the detectors with both engines, and write\n"
         "reference_results/locked/complexity.yaml; and, where there are proxy runs among the records, proxy.yaml\n"
-        "beside it. These are the "
-        "values that tests hold the code to. A change there is a change of what the suite claims.",
+        "beside it. These are the values that tests hold the code to. A change there is a change of what the suite\n"
+        "claims.",
     )
     add_results(parser)
     parser.set_defaults(run=run)
@@ -26,9 +26,8 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from awbench.detection.engine import has_detectron2
-    from awbench.gate.locked import locked_path, to_yaml
-    from awbench.gate.proxies import proxy_runs, runs_path
-    from awbench.gate.proxies import to_yaml as to_yaml_of_runs
+    from awbench.gate.locked import counts_to_yaml, locked_path
+    from awbench.gate.proxies import proxy_runs, runs_path, runs_to_yaml
     from awbench.records.atomic import write_text
 
     if not has_detectron2():
@@ -38,10 +37,10 @@ def run(args: argparse.Namespace) -> int:
     store = RecordStore(args.results)
     proxies = proxy_runs(store.read())
     records = [*count_grid(store), *count_detectors(store)]
-    write_text(locked_path(), to_yaml(records))
+    write_text(locked_path(), counts_to_yaml(records))
     say(f"{len(records)} rows written to {locked_path()}")
     if proxies:
-        write_text(runs_path(), to_yaml_of_runs(proxies))
+        write_text(runs_path(), runs_to_yaml(proxies))
         say(f"proxy runs of {len(proxies)} networks written to {runs_path()}")
     else:
         say(f"{args.results} has no proxy runs: {runs_path()} stays as it is; 'awbench reproduce' makes them")

@@ -26,11 +26,11 @@ def add_parser(commands: Any) -> None:
         "  awbench plan                                all open claims, with power 0.8\n"
         "  awbench plan --power 0.9 --depth 50         claims on any depth at ResNet-50\n"
         "  awbench plan --budget 500h                  the claims that 500 hours of one GPU answer, most first\n"
-        "  awbench plan --deviation box_ap=0.2         assume how far runs scatter, where nothing says it\n"
+        "  awbench plan --deviation box_ap=0.2         assume how far runs lie apart, where unknown\n"
         "  awbench plan --device V100                  count hours of that device\n\n"
         "Hours come from trainings that were timed: records here, else the model zoo's seconds an iteration.\n"
         "Where there are none they are unknown, and the command that measures them is printed. Where nothing\n"
-        "says how far runs of a metric scatter, a pilot is planned: train it, then plan again.",
+        "says how far runs of a metric lie apart, a pilot is planned: train it, then plan again.",
     )
     parser.add_argument("--power", default="0.8", metavar="P", help="chance that a true claim is reproduced (0.8)")
     parser.add_argument(
@@ -95,22 +95,23 @@ def _hours(text: str) -> float:
     return value * _HOURS[parts[2]]
 
 
-def _deviations(words: Sequence[str]) -> dict[str, float]:
-    from awbench.reference.source import METRICS
+def _deviations(options: Sequence[str]) -> dict[str, float]:
+    from awbench.reference.metrics import METRICS
 
     # A claim is not about an error rate but about the accuracy.
-    metrics = [m for m, of in METRICS.items() if of.kind in ("accuracy", "detection") and not m.endswith("_error")]
+    kinds = ("accuracy", "detection")
+    metrics = [name for name, metric in METRICS.items() if metric.kind in kinds and not name.endswith("_error")]
     found = {}
-    for word in words:
-        metric, separator, text = word.partition("=")
+    for option in options:
+        metric, separator, text = option.partition("=")
         if not separator:
-            raise UserError(f"--deviation {word!r} is not of the form METRIC=VALUE, e.g. box_ap=0.2")
+            raise UserError(f"--deviation {option!r} is not of the form METRIC=VALUE, e.g. box_ap=0.2")
         if metric not in metrics:
             known = ", ".join(metrics)
             raise UserError(f"--deviation {metric}: no such metric{suggestion(metric, metrics)} Known: {known}.")
         value = _finite(text)
         if value is None or value <= 0:
-            raise UserError(f"--deviation {word}: {text!r} is not a standard deviation above 0")
+            raise UserError(f"--deviation {option}: {text!r} is not a standard deviation above 0")
         found[metric] = value
     return found
 

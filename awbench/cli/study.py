@@ -187,7 +187,7 @@ def _backbones(
     """(backbone, seed) -> weights: of the runs of the study of backbones, or of the given folder."""
     from awbench.cli.sweep import backbones_in
     from awbench.studies import load_study
-    from awbench.verdicts.runs import GIVEN, gather_evidence
+    from awbench.verdicts.evidence import GIVEN, gather_evidence
 
     if not study.backbones:
         return {}

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import model_validator
 
 from awbench.errors import UserError
-from awbench.gate.checks import HOLDS, NOT_MEASURED, OFF, Check, Status
+from awbench.gate.checks import HOLDS, NOT_MEASURED, OFF, Check, Status, not_measured
 from awbench.gate.locked import locked_folder
 from awbench.records import Record, Records
 from awbench.records.environment import cpu_name, latency_source_digest, package_version
-from awbench.reference.load import load_validated
+from awbench.records.settings import NetworkTiming
+from awbench.reference.yaml_files import load_validated
 from awbench.validation import Strict
-from awbench.variants import ModelOptions, parse_variant
-from awbench.verdicts.evidence import has_default_options
+from awbench.variants import parse_variant
+from awbench.verdicts.index import records_of
+from awbench.verdicts.protocol import has_default_options
 
 _WIDEST = 0.3  # interval of a ratio, relative: a wider one says nothing
 
@@ -71,62 +73,54 @@ def check_latency(records: Records, bands: Iterable[LatencyBand], device: str) -
     Args:
         device: "cpu" or the GPU's name; bands of others are left out.
     """
-    of_here = [record for record in records.of_kind("latency") if _is_of_here(record)]
+    name = cpu_name() if device == "cpu" else device
+    now = {"source_sha256": latency_source_digest(), "torch": package_version("torch")}.items()
     checks = []
     for band in bands:
         if band.device != device:
             continue
-        name = band_name(band)
-        of_network = [record for record in of_here if record.variant == band.variant]
-        found = [record for record in of_network if band_setting(band).items() <= _setting(record).items()]
-        if not found:
-            options = f"--batch-size {band.batch_size} --dtype {band.dtype} --layout {band.layout}"
-            message = f"{NOT_MEASURED}: needs 'awbench latency {band.variant} {options}', or check --measure"
-            checks.append(Check("latency", name, NOT_MEASURED, message))
-            continue
-        newest = max(found, key=lambda record: record.finished)
-        ratio, low, high = (float(newest.value(f"ratio_to_plain{part}")) for part in ("", "_low", "_high"))
-        inside = band.at_least <= ratio <= band.at_most
-        if low > band.at_most or high < band.at_least:
-            status: Status = OFF
+        fitting = [
+            record
+            for record in records_of(records, "latency", band.variant)
+            if isinstance(record.settings, NetworkTiming)
+            and record.settings.device_name == name
+            and now <= record.inputs.items()
+            and _is_setting_of(record, record.settings, band)
+        ]
+        if fitting:
+            checks.append(_check_band(band, max(fitting, key=lambda record: record.finished)))
         else:
-            status = HOLDS if inside and high - low <= _WIDEST * ratio else NOT_MEASURED
-        words = f"{ratio:.3f} ({low:.3f} to {high:.3f}) of the plain latency, band {band.at_least} to {band.at_most}"
-        if status == NOT_MEASURED:
-            words += f"; {NOT_MEASURED} finely enough: needs 'awbench latency' again, without other load"
-        checks.append(Check("latency", name, status, words))
+            options = f"--batch-size {band.batch_size} --dtype {band.dtype} --layout {band.layout}"
+            requirement = f"needs 'awbench latency {band.variant} {options}', or check --measure"
+            checks.append(not_measured("latency", band_name(band), requirement))
     return checks
+
+
+def _check_band(band: LatencyBand, record: Record) -> Check:
+    ratio, low, high = (float(record.value(f"ratio_to_plain{part}")) for part in ("", "_low", "_high"))
+    words = f"{ratio:.3f} ({low:.3f} to {high:.3f}) of the plain latency, band {band.at_least} to {band.at_most}"
+    inside = band.at_least <= ratio <= band.at_most
+    if low > band.at_most or high < band.at_least:
+        status: Status = OFF
+    elif inside and high - low <= _WIDEST * ratio:
+        status = HOLDS
+    else:
+        status = NOT_MEASURED
+        words += f"; {NOT_MEASURED} finely enough: needs 'awbench latency' again, without other load"
+    return Check("latency", band_name(band), status, words)
 
 
 def band_name(band: LatencyBand) -> str:
     return f"{band.variant}, batch {band.batch_size}, {band.dtype}, {band.layout}, {band.device}"
 
 
-def _is_of_here(record: Record) -> bool:
-    """Whether the present source was timed with the present torch on this machine's kind of processor or GPU."""
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    here = {"source_sha256": latency_source_digest(), "torch": package_version("torch")}
-    return here.items() <= record.inputs.items() and record.settings["device_name"] in (cpu_name(), gpu)
-
-
-def band_setting(band: LatencyBand) -> dict[str, Any]:
-    """What a record says that was measured under the band's setting."""
-    plainly = {"compile": False, "cuda_graph": False, "aw_strategy": "auto", "default_options": True}
-    return {
-        "variant": band.variant, "device": band.device, "batch_size": band.batch_size,
-        "dtype": band.dtype, "layout": band.layout, **plainly,
-    }  # fmt: skip
-
-
-def _setting(record: Record) -> dict[str, Any]:
-    settings = record.settings
+def _is_setting_of(record: Record, settings: NetworkTiming, band: LatencyBand) -> bool:
+    """Whether a network was timed as the band is for: plainly, with default options, at its own image size."""
     variant = parse_variant(record.variant)
-    size = "640x480" if variant.task == "detection" else variant.architecture.image_size
-    return {
-        **settings.json_object,
-        "variant": record.variant,
-        "device": "cpu" if settings["device"] == "cpu" else settings["device_name"],
-        "default_options": has_default_options(record, ModelOptions()) and settings["image_size"] == size,
-    }
+    return (
+        (settings.device == "cpu") == (band.device == "cpu")
+        and (settings.batch_size, settings.dtype, settings.layout) == (band.batch_size, band.dtype, band.layout)
+        and (settings.compile, settings.cuda_graph, settings.aw_strategy) == (False, False, "auto")
+        and settings.image_size == ("640x480" if variant.task == "detection" else variant.architecture.image_size)
+        and has_default_options(record)
+    )

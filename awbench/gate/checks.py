@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from awbench.gate.locked import LockedCounts, LockedIndex
 from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.verdicts.agreement import judge
-from awbench.verdicts.evidence import measured
+from awbench.verdicts.measured import measured
 
 Status = Literal["holds", "off", "not measured"]
 KINDS = ("complexity", "accuracy", "detection", "proxy", "latency")
@@ -37,22 +37,29 @@ class Check:
     required: bool = False
 
 
-def outcome(checks: Iterable[Check], required: Iterable[str]) -> int:
-    """0: all that was measured holds. 1: something is off. 3: something that is required was not measured.
+def not_measured(kind: str, name: str, requirement: str, required: bool = False) -> Check:
+    """A check of what was not measured. Args: requirement, e.g. "needs 'awbench reproduce'"."""
+    return Check(kind, name, NOT_MEASURED, f"{NOT_MEASURED}: {requirement}", required)
+
+
+def gate_status(checks: Iterable[Check], required: Iterable[str]) -> Status:
+    """Of the gate: whether something is off, or else something that is required was not measured.
 
     Args:
         required: kinds of which everything must be measured, beyond the checks that are required anyway.
     """
     checks, kinds = list(checks), set(required)
     if any(check.status == OFF for check in checks):
-        return 1
+        return OFF
     if kinds - {check.kind for check in checks}:  # nothing of a required kind was there to be checked
-        return 3
+        return NOT_MEASURED
     missing = [check for check in checks if check.status == NOT_MEASURED and (check.required or check.kind in kinds)]
-    return 3 if missing else 0
+    return NOT_MEASURED if missing else HOLDS
 
 
-def check_complexity(records: Iterable[Record], locked: list[LockedCounts], engines: Sequence[str]) -> list[Check]:
+def check_complexity(
+    records: Iterable[Record], locked: Iterable[LockedCounts], engines: Collection[str]
+) -> list[Check]:
     """Counts must be equal to the locked ones; each locked row must be counted.
 
     Args:
@@ -61,15 +68,20 @@ def check_complexity(records: Iterable[Record], locked: list[LockedCounts], engi
     index = LockedIndex(locked)
     checks = []
     for record in records:
-        problems = index.off(record)
-        message = "; ".join(problems) or "equal to the locked counts"
-        checks.append(Check("complexity", index.name(record), OFF if problems else HOLDS, message, required=True))
+        differences = index.differences(record)
+        message = "; ".join(differences) or "equal to the locked counts"
+        status = OFF if differences else HOLDS
+        checks.append(Check("complexity", index.name(record), status, message, required=True))
     for row in index.unmet():
-        possible = not row.engine or row.engine in engines
-        needs = "needs its variant, which is not in the grid" if possible else f"needs {row.engine} (make {row.engine})"
+        countable = not row.engine or row.engine in engines
+        requirement = "its variant, which is not in the grid" if countable else f"{row.engine} (make {row.engine})"
         name = f"{row.variant}, {row.engine + ', ' if row.engine else ''}{row.stride_placement}, {row.image_size}"
-        checks.append(Check("complexity", name, NOT_MEASURED, f"{NOT_MEASURED}: {needs}", required=possible))
+        checks.append(not_measured("complexity", name, f"needs {requirement}", required=countable))
     return checks
+
+
+_STATUS_OF: dict[str, Status] = {"agrees": HOLDS, "differs": OFF, "undecided": NOT_MEASURED}
+_DATA = {"accuracy": ("ImageNet", "AWBENCH_IMAGENET"), "detection": ("COCO", "AWBENCH_COCO")}
 
 
 def check_published(records: Records, references: References) -> list[Check]:
@@ -78,20 +90,15 @@ def check_published(records: Records, references: References) -> list[Check]:
     for number in [*references.of_kind("accuracy"), *references.of_kind("detection")]:
         if number.network:
             continue
-        found = measured(records, number)
         which = ", ".join(part for part in (number.weights, number.schedule) if part)
         name = f"{number.variant} {number.metric}, {number.source}{f' ({which})' if which else ''}"
-        if found is None:
-            checks.append(Check(number.kind, name, NOT_MEASURED, f"{NOT_MEASURED}: needs {_data(number.kind)}"))
+        evidence = measured(records, number)
+        if evidence is None:
+            data, variable = _DATA[number.kind]
+            run = f"needs {data} and a CUDA GPU ({variable}=DIR awbench reproduce)"
+            checks.append(not_measured(number.kind, name, f"{run}, or published weights (awbench eval)"))
             continue
-        verdict = judge(number, found, references.scatter)
-        status = {"agrees": HOLDS, "differs": OFF, "undecided": NOT_MEASURED}[verdict.status]
-        message = f"published {number.value} {number.unit}: {verdict.words}"
-        checks.append(Check(number.kind, name, status, message))  # type: ignore[arg-type]  # one of the three
+        agreement = judge(number, evidence, references.run_to_run)
+        message = f"published {number.value} {number.unit}: {agreement.words}"
+        checks.append(Check(number.kind, name, _STATUS_OF[agreement.status], message))
     return checks
-
-
-def _data(kind: str) -> str:
-    needs = {"accuracy": ("ImageNet", "AWBENCH_IMAGENET"), "detection": ("COCO", "AWBENCH_COCO")}
-    data, variable = needs[kind]
-    return f"{data} and a CUDA GPU ({variable}=DIR awbench reproduce), or published weights (awbench eval)"

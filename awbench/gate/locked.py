@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from awbench.records import Record
-from awbench.reference.load import default_directory, load_validated
+from awbench.records.settings import Counting
+from awbench.reference.load import default_directory
+from awbench.reference.yaml_files import load_validated
 from awbench.validation import Strict
 from awbench.variants import StridePlacement
 
@@ -57,7 +59,7 @@ def load_locked(path: Path | None = None) -> list[LockedCounts]:
     return load_validated(path or locked_path(), _LockedFile).counts
 
 
-def to_yaml(records: list[Record]) -> str:
+def counts_to_yaml(records: Iterable[Record]) -> str:
     """The locked file's content from complexity records."""
     lines = [
         "# Exact counts of the grid with default options. A test holds the code to them.",
@@ -73,16 +75,23 @@ def to_yaml(records: list[Record]) -> str:
 
 
 def _setting(record: Record) -> dict[str, str | int]:
-    """What is counted, in the form of a LockedCounts."""
-    size = record.settings["image_size"]
+    """What is counted, as fields of a LockedCounts; those that do not concern the network are left out.
+
+    Raises:
+        ValueError: the record is not of complexity.
+    """
+    settings = record.settings
+    if not isinstance(settings, Counting):
+        raise ValueError(f"a record of kind {record.kind} holds no counts; give one of complexity")
+    size = settings.image_size
     setting = {
         "variant": record.variant,
-        "engine": record.settings.get("engine", ""),
+        "engine": settings.engine or "",
         "stride_placement": record.options["stride_placement"],
         "image_size": "x".join(map(str, size)) if isinstance(size, list) else size,
-        "proposals": record.settings.get("proposals", 0),
+        "proposals": settings.proposals or 0,
     }
-    return {name: value for name, value in setting.items() if value not in ("", 0)}
+    return {name: value for name, value in setting.items() if value}
 
 
 def _locked_values(record: Record) -> list[str]:
@@ -92,27 +101,19 @@ def _locked_values(record: Record) -> list[str]:
 class LockedIndex:
     """Locked rows by what they count, and which of them were met."""
 
-    def __init__(self, locked: list[LockedCounts]) -> None:
-        self._rows = {
-            (row.variant, row.engine, row.stride_placement, row.image_size, row.proposals): row for row in locked
-        }
-        self._met: set[Any] = set()
+    def __init__(self, locked: Iterable[LockedCounts]) -> None:
+        self._rows = {_key(row.model_dump(include=_KEYS)): row for row in locked}
+        self._met: set[Key] = set()
 
     def name(self, record: Record) -> str:
         """What a record counts, e.g. "aw_resnet50 (v1.5, 224)"."""
-        setting = _setting(record)
-        return f"{record.variant} ({', '.join(str(value) for key, value in setting.items() if key != 'variant')})"
+        variant, *setting = _setting(record).values()
+        return f"{variant} ({', '.join(map(str, setting))})"
 
-    def off(self, record: Record) -> list[str]:
+    def differences(self, record: Record) -> list[str]:
         """One line for each count of the record that is not the locked one; empty when all are equal."""
-        setting = _setting(record)
-        key = tuple(
-            setting.get(name, default)
-            for name, default in (
-                ("variant", ""), ("engine", ""), ("stride_placement", ""), ("image_size", 0), ("proposals", 0),
-            )
-        )  # fmt: skip
-        row = self._rows.get(key)  # type: ignore[arg-type]  # its five parts
+        key = _key(_setting(record))
+        row = self._rows.get(key)
         if row is None:
             return ["has no locked counts; see 'awbench lock'"]
         self._met.add(key)
@@ -127,7 +128,15 @@ class LockedIndex:
         return [row for key, row in self._rows.items() if key not in self._met]
 
 
-def off_from_locked(records: list[Record], locked: list[LockedCounts]) -> list[str]:
+Key = frozenset[tuple[str, str | int]]
+_KEYS = {"variant", "engine", "stride_placement", "image_size", "proposals"}
+
+
+def _key(setting: Mapping[str, str | int]) -> Key:
+    return frozenset((name, value) for name, value in setting.items() if value)
+
+
+def off_from_locked(records: Iterable[Record], locked: Iterable[LockedCounts]) -> list[str]:
     """One line for each count of `records` that is not the locked one; empty when all are equal."""
     index = LockedIndex(locked)
-    return [f"{index.name(record)}: {problem}" for record in records for problem in index.off(record)]
+    return [f"{index.name(record)}: {line}" for record in records for line in index.differences(record)]

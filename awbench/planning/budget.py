@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from awbench.planning.plan import Plan, Step, cost_of, order
-from awbench.planning.requirements import Run
+from awbench.planning.plan import Plan, Step, cost_of, order, step_after
+from awbench.planning.requirements import PlannedRun
 
 # So many claims are tried in every combination; of more, the cheapest is bought again and again.
 _EXACT = 12
@@ -21,14 +21,18 @@ class Budget:
         bought: claims that are answered, in the order of execution, each with what it adds to the earlier ones.
         pilots: those that are begun with what is left.
         left: hours.
-        refused: all others, each with what it adds to what is bought.
+        not_bought: all others, each with what it adds to what is bought.
     """
 
     hours: float
     bought: tuple[Step, ...]
     pilots: tuple[Step, ...]
     left: float
-    refused: tuple[Step, ...]
+    not_bought: tuple[Step, ...]
+
+    @property
+    def refused(self) -> tuple[Step, ...]:  # for report, until it is renamed there
+        return self.not_bought
 
 
 def buy(plan: Plan, hours: float) -> Budget:
@@ -45,22 +49,22 @@ def buy(plan: Plan, hours: float) -> Budget:
         spent = _spent(plan, chosen)
         if spent <= hours and (len(chosen), -spent) > (len(best), -_spent(plan, best)):
             best = chosen
-    bought = _in_turn(plan, best)
+    bought = _in_order(plan, best)
     pilots: list[Step] = []
     done = _runs(bought)
     for step in priced:
-        more = Step(step.claim, step.claim.runs - done, cost_of(step.claim.runs - done, plan.costs))
-        if step.claim.pilot and more.cost.hours <= hours - cost_of(done, plan.costs).hours:
-            pilots.append(more)
-            done |= more.runs
+        pilot = step_after(done, step.claim, plan.costs)
+        if step.claim.pilot and pilot.cost.hours <= hours - cost_of(done, plan.costs).hours:
+            pilots.append(pilot)
+            done |= pilot.runs
     taken = {id(step.claim) for step in (*bought, *pilots)}
-    refused = [step.claim for step in plan.steps if id(step.claim) not in taken]
+    others = [step.claim for step in plan.steps if id(step.claim) not in taken]
     return Budget(
-        hours,
-        tuple(bought),
-        tuple(pilots),
-        hours - cost_of(done, plan.costs).hours,
-        tuple(Step(one, one.runs - done, cost_of(one.runs - done, plan.costs)) for one in refused),
+        hours=hours,
+        bought=tuple(bought),
+        pilots=tuple(pilots),
+        left=hours - cost_of(done, plan.costs).hours,
+        not_bought=tuple(step_after(done, claim, plan.costs) for claim in others),
     )
 
 
@@ -72,17 +76,17 @@ def _all(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
 def _growing(plan: Plan, steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
     """Every beginning of the steps in the order in which each adds the least."""
     for count in range(1, len(steps) + 1):
-        yield tuple(_in_turn(plan, steps)[:count])
+        yield tuple(_in_order(plan, steps)[:count])
 
 
 def _spent(plan: Plan, steps: Iterable[Step]) -> float:
     return cost_of(_runs(steps), plan.costs).hours
 
 
-def _runs(steps: Iterable[Step]) -> frozenset[Run]:
+def _runs(steps: Iterable[Step]) -> frozenset[PlannedRun]:
     return frozenset().union(*(step.claim.runs for step in steps))
 
 
-def _in_turn(plan: Plan, steps: Iterable[Step]) -> list[Step]:
+def _in_order(plan: Plan, steps: Iterable[Step]) -> list[Step]:
     """In the order of execution, each with what it adds to the earlier ones."""
     return list(order([step.claim for step in steps], plan.costs))

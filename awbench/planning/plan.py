@@ -6,13 +6,18 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from awbench.planning.protocols import Way
-from awbench.planning.requirements import DECIDED, ClaimPlan, Planner, Run, planned_pairs
+from awbench.planning.protocols import TrainingProtocol
+from awbench.planning.requirements import DECIDED, ClaimPlan, PlannedRun, Planner, planned_pairs
 from awbench.planning.throughput import RunCost, choose_device, cost_of_run, throughputs
 from awbench.records import Records
 from awbench.reference.load import References
-from awbench.verdicts.claims import LEVEL, judge_claims, known_spread
-from awbench.verdicts.gain import Spread, bonferroni
+from awbench.verdicts.claims import judge_claims
+from awbench.verdicts.deviation import RunToRunDeviation, published_deviation
+from awbench.verdicts.gain import bonferroni
+from awbench.verdicts.statistics import LEVEL
+
+# (network, protocol) -> what a run of it costs
+Costs = Mapping[tuple[str, TrainingProtocol], RunCost]
 
 
 @dataclass(frozen=True)
@@ -36,20 +41,20 @@ class Hours:
 
 @dataclass(frozen=True)
 class Step:
-    """A claim in its turn. Attributes: runs, those that no earlier step makes; cost, theirs."""
+    """A claim in the order of execution. Attributes: runs, those that no earlier step makes; cost, theirs."""
 
     claim: ClaimPlan
-    runs: frozenset[Run]
+    runs: frozenset[PlannedRun]
     cost: Hours
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What open claims need.
+    """What open claims require.
 
     Attributes:
         device: on which hours are counted; "" where nothing was timed. others: those that could be asked for.
-        costs: (network, way) -> what a run of it costs.
+        costs: of every kind of run, in the order of names.
         steps: open claims in the order of execution. impossible: those that a thousand runs do not answer.
         unused: assumed deviations that were not needed, with the known one.
     """
@@ -58,10 +63,10 @@ class Plan:
     device: str
     others: tuple[str, ...]
     claims_judged: int
-    costs: Mapping[tuple[str, Way], RunCost]
+    costs: Costs
     steps: tuple[Step, ...]
     impossible: tuple[ClaimPlan, ...]
-    unused: Mapping[str, Spread]
+    unused: Mapping[str, RunToRunDeviation]
 
 
 def plan(
@@ -73,7 +78,7 @@ def plan(
     assumed: Mapping[str, float] | None = None,
     backbones: Iterable[str] = (),
 ) -> Plan:
-    """Plan the runs that open claims need.
+    """Plan the runs that open claims require.
 
     Args:
         power: probability that a claim that is exactly true is reproduced.
@@ -89,27 +94,31 @@ def plan(
     known = throughputs(records, references)
     chosen = choose_device(known, device)
     judged = judge_claims(records, references)
-    open_claims = [one for one in judged if one.outcome not in DECIDED]
-    count = sum(one.outcome not in DECIDED or any(pair.measured for pair in one.pairs) for one in judged)
+    open_claims = [claim for claim in judged if claim.outcome not in DECIDED]
+    count = sum(claim.outcome not in DECIDED or any(pair.measured for pair in claim.pairs) for claim in judged)
     planner = Planner(records, references, power, bonferroni(LEVEL, count), assumed, frozenset(backbones))
-    plans = [planner.plan(one, planned_pairs(one, depth)) for one in open_claims]
-    kinds = {(run.network, run.way) for one in plans for run in one.runs}
-    costs = {(network, way): cost_of_run(network, way, known, chosen) for network, way in kinds}
+    plans = [planner.plan(claim, planned_pairs(claim, depth)) for claim in open_claims]
+    kinds = sorted({(run.network, run.protocol) for claim in plans for run in claim.runs})
+    costs = {(network, protocol): cost_of_run(network, protocol, known, chosen) for network, protocol in kinds}
     return Plan(
         power=power,
         device=chosen,
-        others=tuple(dict.fromkeys(one.device for one in known if one.device != chosen)),
+        others=tuple(dict.fromkeys(timed.device for timed in known if timed.device != chosen)),
         claims_judged=count,
         costs=costs,
-        steps=order([one for one in plans if one.possible], costs),
-        impossible=tuple(one for one in plans if not one.possible),
-        unused={metric: spread for metric in assumed if (spread := known_spread(metric, None, references.scatter))},
+        steps=order([claim for claim in plans if claim.possible], costs),
+        impossible=tuple(claim for claim in plans if not claim.possible),
+        unused={
+            metric: published
+            for metric in assumed
+            if (published := published_deviation(metric, None, references.run_to_run))
+        },
     )
 
 
-def cost_of(runs: Iterable[Run], costs: Mapping[tuple[str, Way], RunCost]) -> Hours:
+def cost_of(runs: Iterable[PlannedRun], costs: Costs) -> Hours:
     """Of runs together; what is unknown is named, never taken for nothing."""
-    each = [(run, costs[run.network, run.way]) for run in runs]
+    each = [(run, costs[run.network, run.protocol]) for run in runs]
     return Hours(
         math.fsum(cost.hours for _, cost in each if cost.hours is not None),
         any(cost.at_least for _, cost in each),
@@ -117,21 +126,27 @@ def cost_of(runs: Iterable[Run], costs: Mapping[tuple[str, Way], RunCost]) -> Ho
     )
 
 
-def order(plans: Iterable[ClaimPlan], costs: Mapping[tuple[str, Way], RunCost]) -> tuple[Step, ...]:
+def order(plans: Iterable[ClaimPlan], costs: Costs) -> tuple[Step, ...]:
     """Claims that can be answered before pilots; of each, the cheapest first, runs of earlier steps not counted again.
 
     Those whose hours are not known come after those whose are, in their own order.
     """
-    left, done, steps = list(plans), frozenset[Run](), []
+    left, done, steps = list(plans), frozenset[PlannedRun](), []
     while left:
-        candidates = [Step(one, one.runs - done, cost_of(one.runs - done, costs)) for one in left]
-        step = min(candidates, key=_turn)
+        candidates = [step_after(done, claim, costs) for claim in left]
+        step = min(candidates, key=_rank)
         steps.append(step)
         done |= step.runs
         left.remove(step.claim)
     return tuple(steps)
 
 
-def _turn(step: Step) -> tuple[bool, bool, float]:
+def step_after(done: frozenset[PlannedRun], claim: ClaimPlan, costs: Costs) -> Step:
+    """What a claim adds to runs that are made anyway."""
+    runs = claim.runs - done
+    return Step(claim, runs, cost_of(runs, costs))
+
+
+def _rank(step: Step) -> tuple[bool, bool, float]:
     known = step.cost.known
     return step.claim.pilot, not known, step.cost.hours if known else 0.0

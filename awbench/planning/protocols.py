@@ -1,34 +1,27 @@
-"""Ways of training: by which recipe the runs of a claim are made, and the commands that make them."""
+"""How the runs of a claim are trained, and the commands that make them."""
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from awbench.errors import UserError
-from awbench.recipes import (
-    CIFAR_RECIPE,
-    IMAGENET_CHANGES,
-    IMAGENET_RECIPE,
-    default_recipe,
-    load_detection_recipe,
-    load_recipe,
-)
+from awbench.recipes import CIFAR_RECIPE, IMAGENET_CHANGES, IMAGENET_RECIPE, default_recipe
 from awbench.records import Record
-from awbench.variants import ModelOptions, classification_name, parse_variant
-from awbench.verdicts.evidence import has_default_options
+from awbench.records.settings import DetectorTraining, Training
+from awbench.variants import classification_name, parse_variant
+from awbench.verdicts.protocol import has_default_options, recipe_identity
 
 # So many steps that the first ones, which are slow on a GPU, weigh little; dataset fake has five an epoch.
 _FAKE_EPOCHS, _CIFAR_EPOCHS, _ITERATIONS = 20, 2, 300
 _WORKERS = ("--workers", "8")  # the most that `awbench reproduce` takes; without, a GPU waits for its images
 
 
-@dataclass(frozen=True)
-class Way:
-    """How runs are trained alike.
+@dataclass(frozen=True, order=True)
+class TrainingProtocol:
+    """What runs share that differ by their seeds alone.
 
     Attributes:
         recipe, changes: as `awbench train` takes them.
@@ -42,47 +35,44 @@ class Way:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The recipe as records hold it."""
-        return _identity(self.dataset, self.recipe, self.changes)
+        """The recipe as records hold it; not to be changed."""
+        return recipe_identity("detection" if self.dataset == "coco" else "classification", self.recipe, self.changes)
 
     @property
     def batch_size(self) -> int:
         return int(self.identity["batch_size"])
 
 
-@functools.cache
-def _identity(dataset: str, recipe: str, changes: tuple[str, ...]) -> dict[str, Any]:
-    load: Any = load_detection_recipe if dataset == "coco" else load_recipe
-    return dict(load(recipe, changes).identity())
-
-
-def default_way(dataset: str) -> Way:
+def default_protocol(dataset: str) -> TrainingProtocol:
     """The one of `awbench reproduce`; for CIFAR the project's recipe."""
     if dataset == "coco":
-        return Way(dataset, default_recipe("detection", dataset))
+        return TrainingProtocol(dataset, default_recipe("detection", dataset))
     if dataset == "imagenet":
-        return Way(dataset, IMAGENET_RECIPE, IMAGENET_CHANGES)
-    return Way(dataset, CIFAR_RECIPE)
+        return TrainingProtocol(dataset, IMAGENET_RECIPE, IMAGENET_CHANGES)
+    return TrainingProtocol(dataset, CIFAR_RECIPE)
 
 
-def way_of(record: Record) -> Way | None:
-    """The way that makes more runs like a training's; None where no command of ours does."""
-    settings, default = record.settings, default_way(record.settings["dataset"])
-    default = replace(default, engine=settings.get("engine", ""))
-    own = settings.get("skip_bad_images") or record.inputs.get("initial_weights_sha256", "random") != "random"
-    if own or not has_default_options(record, ModelOptions()):
+def protocol_of(record: Record) -> TrainingProtocol | None:
+    """The protocol that makes more runs like a training's; None where no command of ours does."""
+    settings = record.settings
+    if not isinstance(settings, Training) or settings.skip_bad_images or not has_default_options(record):
         return None
-    if settings["recipe"] == default.identity:
+    if record.inputs.get("initial_weights_sha256", "random") != "random":
+        return None
+    engine = settings.engine if isinstance(settings, DetectorTraining) else ""
+    default, recorded = replace(default_protocol(settings.dataset), engine=engine), settings.recipe.json_object
+    if recorded == default.identity:
         return default
     try:
-        plain = replace(default, recipe=str(settings["recipe"].get("name")), changes=())
-        way = replace(plain, changes=tuple(_changes(plain.identity, settings["recipe"])))
-        return way if way.identity == settings["recipe"] else None
+        unchanged = replace(default, recipe=settings.recipe.name, changes=())
+        changed = replace(unchanged, changes=tuple(_changes(unchanged.identity, recorded)))
+        return changed if changed.identity == recorded else None
     except UserError:  # of a recipe that is not the project's, or not as it was
         return None
 
 
 def _changes(recipe: dict[str, Any], wanted: dict[str, Any], section: str = "") -> Iterator[str]:
+    """What `--set` takes to make one recipe of the other."""
     for name, value in wanted.items():
         if isinstance(value, dict) and isinstance(recipe.get(name), dict):
             yield from _changes(recipe[name], value, f"{section}{name}.")
@@ -90,35 +80,46 @@ def _changes(recipe: dict[str, Any], wanted: dict[str, Any], section: str = "") 
             yield f"{section}{name}={json.dumps(value)}"
 
 
-def sweep_words(networks: Sequence[str], seeds: Sequence[int], way: Way, processes: int = 1) -> list[str]:
-    """The command that makes the runs; folders are words in capitals, for the reader to replace."""
-    words = ["awbench", "sweep", *networks, "--seeds", *map(str, seeds), "--dataset", way.dataset]
-    words += ["--data", f"{way.dataset.upper()}_DIR", "--recipes", way.recipe, *_change_words(way.changes)]
+def sweep_argv(
+    networks: Sequence[str], seeds: Sequence[int], protocol: TrainingProtocol, processes: int = 1
+) -> list[str]:
+    """The command that makes the runs; folders are in capitals, for the reader to replace."""
+    argv = ["awbench", "sweep", *networks, "--seeds", *map(str, seeds), "--dataset", protocol.dataset]
+    argv += ["--data", _data_folder(protocol), "--recipes", protocol.recipe, *_set_argv(protocol.changes)]
     if parse_variant(networks[0]).task == "detection":
-        words += ["--engine", way.engine] if way.engine else []
-        words += ["--backbones", "BACKBONES_DIR"]
-    return [*words, *_WORKERS, *(["--processes", str(processes)] if processes > 1 else [])]
+        argv += ["--engine", protocol.engine] if protocol.engine else []
+        argv += ["--backbones", "BACKBONES_DIR"]
+    return [*argv, *_WORKERS, *(["--processes", str(processes)] if processes > 1 else [])]
 
 
-def measure_words(network: str, way: Way, device: str = "") -> list[str]:
-    """The short training that measures how fast a network trains in that way.
+def measure_argv(network: str, protocol: TrainingProtocol, device: str = "") -> list[str]:
+    """The short training that measures how fast a network trains by that protocol.
 
     Args:
         device: "cpu" or "cuda"; "" for what `awbench train` chooses.
     """
-    words = ["awbench", "train", network, "--recipe", way.recipe, *_change_words(way.changes)]
-    if way.dataset == "imagenet":
-        words += ["--dataset", "fake", "--set", f"epochs={_FAKE_EPOCHS}"]
+    argv = ["awbench", "train", network, "--recipe", protocol.recipe, *_set_argv(protocol.changes)]
+    if protocol.dataset == "imagenet":
+        argv += ["--dataset", "fake", "--set", f"epochs={_FAKE_EPOCHS}"]
     else:
-        length = f"iterations={_ITERATIONS}" if way.dataset == "coco" else f"epochs={_CIFAR_EPOCHS}"
-        words += ["--dataset", way.dataset, "--data", f"{way.dataset.upper()}_DIR", "--set", length]
+        length = f"iterations={_ITERATIONS}" if protocol.dataset == "coco" else f"epochs={_CIFAR_EPOCHS}"
+        argv += ["--dataset", protocol.dataset, "--data", _data_folder(protocol), "--set", length]
     variant = parse_variant(network)
     if variant.task == "detection":  # weights without AW do for the speed
         weights = classification_name(variant.depth, variant.attention, aw=False)
-        words += ["--engine", way.engine] if way.engine else []
-        words += ["--init-weights", f"BACKBONES_DIR/{weights}.pth"]
-    return [*words, *(["--device", device] if device else []), *(_WORKERS if device != "cpu" else [])]
+        argv += ["--engine", protocol.engine] if protocol.engine else []
+        argv += ["--init-weights", f"BACKBONES_DIR/{weights}.pth"]
+    return [*argv, *(["--device", device] if device else []), *(_WORKERS if device != "cpu" else [])]
 
 
-def _change_words(changes: Sequence[str]) -> list[str]:
+def _data_folder(protocol: TrainingProtocol) -> str:
+    return f"{protocol.dataset.upper()}_DIR"
+
+
+def _set_argv(changes: Sequence[str]) -> list[str]:
     return [word for change in changes for word in ("--set", change)]
+
+
+# For report, until they are renamed there.
+Way = TrainingProtocol
+sweep_words, measure_words = sweep_argv, measure_argv

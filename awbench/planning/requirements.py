@@ -1,4 +1,4 @@
-"""What an open claim needs: runs of which networks, in which way, how many. Nothing is measured here."""
+"""What an open claim requires: runs of which networks, by which protocol, how many. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -8,33 +8,44 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from awbench.errors import UserError
-from awbench.planning.protocols import Way, default_way, way_of
-from awbench.records import Record, Records
+from awbench.planning.power import runs_for_power
+from awbench.planning.protocols import TrainingProtocol, default_protocol, protocol_of
+from awbench.records import Records
+from awbench.reference.claim import Claim
 from awbench.reference.load import References
-from awbench.reference.source import CLAIM_DATASETS, SETTINGS, Claim
 from awbench.variants import ARCHITECTURES, parse_variant
-from awbench.verdicts.claims import JudgedClaim, Pair, known_spread, margin_of, trained_runs, values_of
-from awbench.verdicts.evidence import by_seed
-from awbench.verdicts.gain import Spread, bonferroni, runs_for_power
+from awbench.verdicts.claims import JudgedClaim, Pair, Runs, margin_of, trained_runs
+from awbench.verdicts.deviation import RunToRunDeviation, published_deviation
+from awbench.verdicts.gain import bonferroni
+from awbench.verdicts.index import records_of
+from awbench.verdicts.pairs import depth_of
+from awbench.verdicts.runs import by_seed, values_of
 
 DEPTH = 101  # what `awbench reproduce` trains
-# Of each network, where nothing says how runs scatter: the least that has a standard deviation.
+# Of each network, where nothing says how far runs lie apart: the least that has a standard deviation.
 PILOT_RUNS = 2
 DECIDED = ("reproduced", "contradicted")
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, order=True)
+class PlannedRun:
     """One training run: shared by all claims that need it."""
 
     network: str
-    way: Way
+    protocol: TrainingProtocol
     seed: int
+
+    @property
+    def way(self) -> TrainingProtocol:  # for report, until it is renamed there
+        return self.protocol
+
+
+Run = PlannedRun  # for report, until it is renamed there
 
 
 @dataclass(frozen=True)
 class PairPlan:
-    """What one network over another needs.
+    """What one network over another requires.
 
     Attributes:
         level: of the interval that this pair will be judged by, when all that is planned was measured.
@@ -49,7 +60,7 @@ class PairPlan:
     over: str
     level: float
     power: float
-    deviation: Spread | None
+    deviation: RunToRunDeviation | None
     runs: int | None
     have: tuple[int, int]
     add: tuple[int, int]
@@ -57,7 +68,7 @@ class PairPlan:
 
 @dataclass(frozen=True)
 class ClaimPlan:
-    """What one open claim needs.
+    """What one open claim requires.
 
     Attributes:
         runs: all that are missing, with an ImageNet run of each backbone that a detector needs and nothing has.
@@ -66,7 +77,7 @@ class ClaimPlan:
 
     judged: JudgedClaim
     pairs: tuple[PairPlan, ...]
-    runs: frozenset[Run]
+    runs: frozenset[PlannedRun]
     restarted: tuple[str, ...] = ()
 
     @property
@@ -93,42 +104,32 @@ def planned_pairs(judged: JudgedClaim, depth: int | None) -> list[Pair]:
         UserError: no pair has that depth.
     """
     claim, pairs = judged.claim, list(judged.pairs)
-    if claim.relation == "equal" or not is_of_any_depth(claim):
+    if claim.relation == "equal" or not claim.names_settings:
         return pairs
-    depths = list(dict.fromkeys(parse_variant(pair.variant).depth for pair in pairs))
-    family = {ARCHITECTURES[offered].family for offered in depths}
-    if depth is not None and depth not in depths and (depth not in ARCHITECTURES or _family(depth) in family):
+    depths = list(dict.fromkeys(depth_of(pair.variant) for pair in pairs))
+    concerned = depth is not None and (depth not in ARCHITECTURES or ARCHITECTURES[depth].family == claim.family)
+    if concerned and depth not in depths:
         offered = ", ".join(map(str, depths))
         raise UserError(f"--depth {depth} is not offered for claim {claim.id} on {claim.dataset}; use one of {offered}")
-    wanted = next((one for one in (depth, DEPTH) if one in depths), depths[0])
-    chosen = [pair for pair in pairs if parse_variant(pair.variant).depth == wanted]
+    wanted = next((preferred for preferred in (depth, DEPTH) if preferred in depths), depths[0])
+    chosen = [pair for pair in pairs if depth_of(pair.variant) == wanted]
     if all(pair.verdict.outcome in DECIDED for pair in chosen):
         return [pair for pair in pairs if pair.verdict.outcome == "inconclusive"]
     return chosen
 
 
-def _family(depth: int) -> str:
-    return ARCHITECTURES[depth].family
-
-
-def is_of_any_depth(claim: Claim) -> bool:
-    """Whether it names attention settings, not networks."""
-    sides = [[side] if isinstance(side, str) else side for side in (claim.variant, claim.over)]
-    return any(name in SETTINGS for side in sides for name in side)
-
-
 @dataclass(frozen=True)
 class _Recorded:
-    """The runs of a pair that are gone on with.
+    """The runs of a pair that are continued.
 
     Attributes:
-        way: of these runs, or of those to come.
-        left_aside: networks that have runs, but none of this way.
+        protocol: of these runs, or of those to come.
+        left_aside: networks that have runs, but none by this protocol.
         least: runs of each that it takes to be judged by them.
     """
 
-    way: Way
-    runs: tuple[tuple[Record, ...], tuple[Record, ...]]
+    protocol: TrainingProtocol
+    runs: tuple[Runs, Runs]
     left_aside: tuple[str, ...]
     least: int
 
@@ -145,83 +146,89 @@ class Planner:
     backbones: frozenset[str]
 
     def plan(self, judged: JudgedClaim, pairs: list[Pair]) -> ClaimPlan:
-        """What one claim needs of these pairs."""
+        """What one claim requires of these pairs."""
         claim = judged.claim
         names = {(pair.variant, pair.over) for pair in [*pairs, *(p for p in judged.pairs if p.measured)]}
         level = bonferroni(self.level, len(names))
         # "equal" is reproduced when every pair shows it, so each must have the more power.
         power = bonferroni(self.power, len(pairs)) if claim.relation == "equal" else self.power
-        plans, runs, restarted = [], set[Run](), list[str]()
+        plans, runs, restarted = [], set[PlannedRun](), list[str]()
         for pair in pairs:
             recorded = self._recorded(claim, pair)
             restarted += recorded.left_aside
-            planned = self._pair(claim, pair, level, power, recorded)
+            planned = self._plan_pair(claim, pair, level, power, recorded)
             plans.append(planned)
-            for name, have, add in zip((pair.variant, pair.over), recorded.runs, planned.add, strict=True):
-                runs |= {Run(name, recorded.way, seed) for seed in _free_seeds(have, add)}
-        detectors = {run.network for run in runs if run.way.dataset == "coco"}
+            for name, present, add in zip((pair.variant, pair.over), recorded.runs, planned.add, strict=True):
+                runs |= {PlannedRun(name, recorded.protocol, seed) for seed in _free_seeds(present, add)}
+        detectors = {run.network for run in runs if run.protocol.dataset == "coco"}
         runs |= {run for name in detectors if (run := self._backbone(claim, name))}
         return ClaimPlan(judged, tuple(plans), frozenset(runs), tuple(dict.fromkeys(restarted)))
 
     def _recorded(self, claim: Claim, pair: Pair) -> _Recorded:
-        names, default = (pair.variant, pair.over), default_way(CLAIM_DATASETS[claim.dataset])
+        names, default = (pair.variant, pair.over), default_protocol(claim.dataset_name)
         sides = [trained_runs(claim, name, self.records) for name in names]
 
         def count(key: str) -> tuple[int, int]:
             numbers = [len(side.get(key, ())) for side in sides]
             return min(numbers), sum(numbers)
 
-        ways = {key: way for side in sides for key, runs in side.items() if (way := way_of(runs[0]))}
-        # One that both were trained in goes on; what one alone was trained in, if it is the project's.
-        going_on = [key for key, way in ways.items() if count(key)[0] or replace(way, engine="") == default]
-        best = max(going_on, key=count, default="")
-        runs = [side.get(best, ()) for side in sides]
-        judged_otherwise = pair.measured and runs[0] != pair.treated
+        protocols = {key: found for side in sides for key, runs in side.items() if (found := protocol_of(runs[0]))}
+        # One that both were trained by is continued; one of one side alone, if it is the project's.
+        continued = [key for key, found in protocols.items() if count(key)[0] or replace(found, engine="") == default]
+        best = max(continued, key=count, default="")
+        treated, baseline = (side.get(best, ()) for side in sides)
+        judged_otherwise = pair.measured and treated != pair.treated
         return _Recorded(
-            ways.get(best, default),
-            (runs[0], runs[1]),
-            tuple(name for name, side in zip(names, sides, strict=True) if side and best not in side),
-            # Of several ways the one with the most runs is judged: this one must come to have more.
-            min(pair.runs) + 1 if judged_otherwise else 0,
+            protocol=protocols.get(best, default),
+            runs=(treated, baseline),
+            left_aside=tuple(name for name, side in zip(names, sides, strict=True) if side and best not in side),
+            # Of several protocols the one with the most runs is judged: this one must come to have more.
+            least=min(pair.runs) + 1 if judged_otherwise else 0,
         )
 
-    def _pair(self, claim: Claim, pair: Pair, level: float, power: float, recorded: _Recorded) -> PairPlan:
+    def _plan_pair(self, claim: Claim, pair: Pair, level: float, power: float, recorded: _Recorded) -> PairPlan:
         deviation = self._deviation(claim, recorded.runs)
         runs: int | None = PILOT_RUNS
         if deviation is not None:
             runs = runs_for_power(margin_of(claim), deviation.deviation, power, level)
         runs = max(runs, recorded.least) if runs else None
-        have = (len(recorded.runs[0]), len(recorded.runs[1]))
-        # What is inconclusive with as many runs as were promised to do needs more all the same.
+        treated, baseline = map(len, recorded.runs)
+        # What is inconclusive with as many runs as were promised to do requires more all the same.
         least = 1 if pair.verdict.outcome == "inconclusive" else 0
-        missing = [max(least, (runs or 0) - count) for count in have]
-        return PairPlan(pair.variant, pair.over, level, power, deviation, runs, have, (missing[0], missing[1]))
+        return PairPlan(
+            variant=pair.variant,
+            over=pair.over,
+            level=level,
+            power=power,
+            deviation=deviation,
+            runs=runs,
+            have=(treated, baseline),
+            add=(max(least, (runs or 0) - treated), max(least, (runs or 0) - baseline)),
+        )
 
-    def _deviation(self, claim: Claim, recorded: Iterable[tuple[Record, ...]]) -> Spread | None:
+    def _deviation(self, claim: Claim, recorded: Iterable[Runs]) -> RunToRunDeviation | None:
         """Between runs of one network: of these runs, else of published reruns, else as it is assumed."""
         sides = [values_of(runs, claim.metric) for runs in recorded if len(runs) > 1]
         freedom = sum(len(side) - 1 for side in sides)
         squares = sum(statistics.variance(side) * (len(side) - 1) for side in sides)
         if squares > 0:
-            return Spread(math.sqrt(squares / freedom), freedom, "these runs")
-        known = known_spread(claim.metric, claim.dataset, self.references.scatter)
-        if known is None and claim.metric in self.assumed:
-            return Spread(self.assumed[claim.metric], 0, "assumed")
-        return known
+            return RunToRunDeviation(math.sqrt(squares / freedom), freedom, "these runs")
+        published = published_deviation(claim.metric, claim.dataset, self.references.run_to_run)
+        if published is None and claim.metric in self.assumed:
+            return RunToRunDeviation(self.assumed[claim.metric], 0, "assumed")
+        return published
 
-    def _backbone(self, claim: Claim, detector: str) -> Run | None:
+    def _backbone(self, claim: Claim, detector: str) -> PlannedRun | None:
         """The ImageNet run that gives a detector its backbone; None where one is recorded, or its weights are given."""
-        name, way = parse_variant(detector).backbone, default_way("imagenet")
+        name, protocol = parse_variant(detector).backbone, default_protocol("imagenet")
         if name in self.backbones or trained_runs(claim, detector, self.records):  # these started from some
             return None
-        for record in self.records.of_kind("accuracy"):
-            trained = record.variant == name and record.settings["origin"] == "trained"
-            if trained and record.settings["dataset"] == way.dataset and way_of(record) == way:
-                return None
-        return Run(name, way, 0)
+        if any(protocol_of(run) == protocol for run in records_of(self.records, "accuracy", name)):
+            return None
+        return PlannedRun(name, protocol, 0)
 
 
-def _free_seeds(have: Iterable[Record], count: int) -> list[int]:
+def _free_seeds(runs: Runs, count: int) -> list[int]:
     """The lowest seeds that no run has."""
-    taken = by_seed(have)
+    taken = by_seed(runs)
     return [seed for seed in range(len(taken) + count) if seed not in taken][:count]

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from awbench.errors import UserError
-from awbench.planning.protocols import Way
+from awbench.planning.protocols import TrainingProtocol
 from awbench.recipes.common import list_recipes
+from awbench.recipes.datasets import DATASET_FACTS
+from awbench.recipes.defaults import ENGINES
 from awbench.recipes.detection import RECIPES as DETECTION_RECIPES
-from awbench.recipes.detection import load_detection_recipe
 from awbench.records import Record, Records
+from awbench.records.settings import DetectorTraining, Training
 from awbench.reference.load import References
-from awbench.variants import ModelOptions, list_variants, parse_variant
-from awbench.verdicts.evidence import ENGINES, has_default_options
+from awbench.variants import list_variants, parse_variant
+from awbench.verdicts.protocol import has_default_options, recipe_identity
 
-_TRAIN_IMAGES = {"imagenet": 1_281_167, "cifar10": 50_000, "cifar100": 50_000}
 # Datasets on whose images a step costs the same.
 _ALIKE = {"fake": "imagenet", "cifar100": "cifar10"}
 # What of a recipe decides the cost of an image, beside the network.
@@ -87,36 +88,53 @@ def throughputs(records: Records, references: References) -> list[Throughput]:
 def _recorded(record: Record) -> Throughput | None:
     settings, environment = record.settings, record.environment
     steps = record.values.get("steps" if record.kind == "accuracy" else "iterations")
-    if settings.get("origin") != "trained" or not steps or steps.value < 1 or "train_time" not in record.values:
+    if not isinstance(settings, Training) or not steps or steps.value < 1 or "train_time" not in record.values:
         return None
-    on, world = environment.get("training_device"), environment.get("world_size", 1)
-    if type(world) is not int or world < 1:
+    device, processes = environment.get("training_device"), environment.get("world_size", 1)
+    if device not in ("cuda", "cpu") or type(processes) is not int or processes < 1 or not has_default_options(record):
         return None
-    seconds = record.value("train_time") * world / (steps.value * settings["recipe"]["batch_size"])
-    if seconds <= 0 or on not in ("cuda", "cpu") or not has_default_options(record, ModelOptions()):
+    seconds = record.value("train_time") * processes / (steps.value * settings.recipe.batch_size)
+    if seconds <= 0:
         return None
-    device = str(environment.get("device")) if on == "cuda" else f"cpu: {environment.get('cpu', 'unknown')}"
-    engine, recipe = settings.get("engine", ""), settings["recipe"]
-    origin = f"record: {steps.value:,} {steps.unit} of {recipe['batch_size']} images on {settings['dataset']}"
-    origin += f", {engine}" if engine else ""
+    engine = settings.engine if isinstance(settings, DetectorTraining) else ""
+    origin = f"record: {steps.value:,} {steps.unit} of {settings.recipe.batch_size} images on {settings.dataset}"
     return Throughput(
-        record.variant, settings["dataset"], recipe, device, world, engine, seconds, record.finished, origin
+        variant=record.variant,
+        dataset=settings.dataset,
+        recipe=settings.recipe.json_object,
+        device=str(environment.get("device")) if device == "cuda" else f"cpu: {environment.get('cpu', 'unknown')}",
+        devices=processes,
+        engine=engine,
+        seconds_per_image=seconds,
+        measured=record.finished,
+        origin=f"{origin}, {engine}" if engine else origin,
     )
 
 
 def _published(references: References) -> list[Throughput]:
     """Seconds an iteration of the model zoo, for the schedules that are recipes here."""
-    found = []
+    found, recipes = [], list_recipes(DETECTION_RECIPES)
     for number in references.numbers:
         name = f"detectron2-{number.schedule}"
-        count, device = _devices(number.convention.device) if number.metric == "train_time" else (0, "unknown")
-        if device == "unknown" or number.network or name not in list_recipes(DETECTION_RECIPES):
+        if number.metric != "train_time" or number.network or name not in recipes:
             continue
-        recipe = load_detection_recipe(name)
-        seconds = float(number.value) * number.base_units * count / recipe.batch_size
-        origin = f"{number.source}, {number.value} {number.unit} on {number.convention.device}"
-        engine = next((name for name in ENGINES if name in number.source), "")
-        found.append(Throughput(number.variant, "coco", recipe.identity(), device, count, engine, seconds, "", origin))
+        count, device = _devices(number.convention.device)
+        if device == "unknown":
+            continue
+        recipe = recipe_identity("detection", name)
+        found.append(
+            Throughput(
+                variant=number.variant,
+                dataset="coco",
+                recipe=recipe,
+                device=device,
+                devices=count,
+                engine=next((engine for engine in ENGINES if engine in number.source), ""),
+                seconds_per_image=float(number.value) * number.base_units * count / recipe["batch_size"],
+                measured="",
+                origin=f"{number.source}, {number.value} {number.unit} on {number.convention.device}",
+            )
+        )
     return found
 
 
@@ -126,7 +144,7 @@ def _devices(words: str) -> tuple[int, str]:
     return (int(several[1]), several[2]) if several else (1, words)
 
 
-def choose_device(known: Sequence[Throughput], asked: str = "") -> str:
+def choose_device(known: Iterable[Throughput], asked: str = "") -> str:
     """The device whose hours are counted: hours of different ones are never added.
 
     Args:
@@ -138,39 +156,39 @@ def choose_device(known: Sequence[Throughput], asked: str = "") -> str:
     Raises:
         UserError: nothing was measured on what is asked for.
     """
-    newest = sorted(known, key=lambda one: one.measured, reverse=True)
-    fitting = [one for one in newest if (asked.lower() in one.device.lower() if asked else not one.on_cpu)]
+    newest = sorted(known, key=lambda timed: timed.measured, reverse=True)
+    fitting = [timed for timed in newest if (asked.lower() in timed.device.lower() if asked else not timed.on_cpu)]
     if asked and not fitting:
-        have = ", ".join(dict.fromkeys(one.device for one in newest)) or "none"
+        have = ", ".join(dict.fromkeys(timed.device for timed in newest)) or "none"
         raise UserError(f"--device {asked}: no training was timed on it; those that have measurements: {have}")
     return fitting[0].device if fitting else ""
 
 
-def cost_of_run(network: str, way: Way, known: Iterable[Throughput], device: str) -> RunCost:
-    """Of a run of that network in that way on that device; of the plain network where only that was measured."""
-    on_device = [one for one in known if one.device == device and _costs_alike(one, way)]
+def cost_of_run(network: str, protocol: TrainingProtocol, known: Sequence[Throughput], device: str) -> RunCost:
+    """Of a run of that network by that protocol on that device; of the plain network where only that was measured."""
     for name in dict.fromkeys((network, parse_variant(network).plain)):
-        fitting = [one for one in on_device if one.variant == name]
+        of_network = [timed for timed in known if timed.variant == name and timed.device == device]
+        fitting = [timed for timed in of_network if _costs_alike(timed, protocol)]
         if fitting:
-            best = max(fitting, key=lambda one: (bool(one.measured), _nearness(one, way), one.measured))
-            hours = best.seconds_per_image * images_of_run(way) / 3600
+            best = max(fitting, key=lambda timed: (bool(timed.measured), _nearness(timed, protocol), timed.measured))
+            hours = best.seconds_per_image * images_of_run(protocol) / 3600
             return RunCost(hours, name != network, best.origin, best.devices)
     return RunCost()
 
 
-def images_of_run(way: Way) -> int:
+def images_of_run(protocol: TrainingProtocol) -> int:
     """Training images that a run computes, each as often as it does."""
-    recipe = way.identity
-    if way.dataset == "coco":
+    recipe = protocol.identity
+    if protocol.dataset == "coco":
         return int(recipe["iterations"] * recipe["batch_size"])
-    return int(recipe["epochs"]) * _TRAIN_IMAGES[way.dataset]
+    return int(recipe["epochs"]) * DATASET_FACTS[protocol.dataset].train_images
 
 
-def _costs_alike(one: Throughput, way: Way) -> bool:
-    datasets = [_ALIKE.get(name, name) for name in (one.dataset, way.dataset)]
-    if one.engine and way.engine and one.engine != way.engine:
+def _costs_alike(timed: Throughput, protocol: TrainingProtocol) -> bool:
+    datasets = [_ALIKE.get(name, name) for name in (timed.dataset, protocol.dataset)]
+    if timed.engine and protocol.engine and timed.engine != protocol.engine:
         return False
-    return datasets[0] == datasets[1] and _cost_settings(one.recipe) == _cost_settings(way.identity)
+    return datasets[0] == datasets[1] and _cost_settings(timed.recipe) == _cost_settings(protocol.identity)
 
 
 def _cost_settings(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -178,8 +196,8 @@ def _cost_settings(recipe: dict[str, Any]) -> dict[str, Any]:
     return {name: flat.get(name) for name in _COSTS}
 
 
-def _nearness(one: Throughput, way: Way) -> int:
-    """2 for runs of that very way; 1 where the dataset and the batch are the same; else 0."""
-    if one.dataset != way.dataset:
+def _nearness(timed: Throughput, protocol: TrainingProtocol) -> int:
+    """2 for runs by that very protocol; 1 where the dataset and the batch are the same; else 0."""
+    if timed.dataset != protocol.dataset:
         return 0
-    return 2 if one.recipe == way.identity else int(one.recipe["batch_size"] == way.batch_size)
+    return 2 if timed.recipe == protocol.identity else int(timed.recipe["batch_size"] == protocol.batch_size)

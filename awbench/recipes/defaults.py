@@ -11,8 +11,8 @@ PROTOCOLS: dict[str, int] = {"accuracy": 1, "detection": 1}
 # How the project trains for claims on ImageNet and CIFAR: its runs are shared by all that use them.
 IMAGENET_RECIPE, IMAGENET_CHANGES = "cbam", ("precision=bfloat16", "channels_last=true")
 CIFAR_RECIPE = "cifar"
-# sha256 of the annotation file for evaluation of the procedural shapes: what runs of that proxy have in common.
-SHAPES_VAL_SHA256 = "fd271e6f7599bb2f27cfb5dcb293f3a30875d47038d7fee8af58b34fb2ad54eb"
+# Libraries that detectors are built with; the first one where it is installed.
+ENGINES = ("detectron2", "torchvision")
 
 
 def default_dataset(task: Task) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from awbench.verdicts.evidence import Evidence
 from awbench.verdicts.interval import Interval
-from awbench.verdicts.runs import Evidence
 from awbench.verdicts.study import JudgedClaim, JudgedComparison, JudgedStudy
 
 UNITS = {"top1": "points", "top5": "points"}

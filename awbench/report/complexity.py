@@ -19,7 +19,7 @@ from awbench.verdicts.complexity import (
     compare_complexity,
     describe_layers,
 )
-from awbench.verdicts.evidence import ENGINES
+from awbench.verdicts.measured import ENGINES
 
 # The size that `awbench complexity` counts detectors at by default, see `awbench.detection.complexity.DetectorInput`.
 COUNTED_AT = ((800, 1088), 1000)

@@ -13,7 +13,7 @@ from awbench.reference.load import References
 from awbench.reference.source import METRICS
 from awbench.report.table import Column, Table, Unmeasured
 from awbench.variants import Task, Variant, classification_name, list_variants
-from awbench.verdicts.evidence import ENGINES, by_seed, digits_runs, shapes_runs
+from awbench.verdicts.measured import ENGINES, by_seed, digits_runs, shapes_runs
 from awbench.verdicts.statistics import Difference, mean_and_spread, welch_difference
 
 PROXY_NOTE = (

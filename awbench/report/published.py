@@ -12,7 +12,7 @@ from awbench.reference.load import ReferenceNumber, References
 from awbench.report.claims import REQUIREMENTS as TRAINING_REQUIREMENTS
 from awbench.report.table import Column, Table
 from awbench.verdicts.agreement import judge
-from awbench.verdicts.evidence import Measured, measured
+from awbench.verdicts.measured import Measured, measured
 
 REQUIREMENTS = {**TRAINING_REQUIREMENTS, "latency": "not measured: needs the device the source measured on"}
 PROVENANCE_NOTE = (

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from awbench.reference.load import ReferenceNumber
-from awbench.reference.source import Scatter
-from awbench.verdicts.evidence import Measured
+from awbench.reference.source import RunToRun
+from awbench.verdicts.deviation import RunToRunDeviation, rerun_deviation
+from awbench.verdicts.measured import Evidence
+from awbench.verdicts.statistics import LEVEL, student_t
 
 # Of the same weights evaluated elsewhere. Chosen: 25 of ImageNet's 50,000 images, which decoders and rounding may move.
 _EVALUATION_TOLERANCE = {"percent": 0.05}
-_LEVEL = 0.95
+_OWN_DEVIATION = 3  # so many runs say themselves how far they lie apart
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Agreement:
     words: str
 
 
-def judge(number: ReferenceNumber, measured: Measured, scatter: Sequence[Scatter]) -> Agreement:
+def judge(number: ReferenceNumber, evidence: Evidence, run_to_run: Sequence[RunToRun]) -> Agreement:
     """Hold what was measured to what was published.
 
     Published weights evaluated here must give the published number within a tolerance. Of trainings, the published
@@ -33,47 +35,46 @@ def judge(number: ReferenceNumber, measured: Measured, scatter: Sequence[Scatter
     mean +- t * s * sqrt(1 + 1/n), with s from the runs where there are three or more, else from the references' reruns.
     Better than that differs too: too good is suspect.
     """
-    difference = statistics.fmean(measured.values) - float(number.value)
-    if measured.origin == "weights":
-        tolerance = _tolerance(number, scatter)
+    difference = statistics.fmean(evidence.values) - float(number.value)
+    if evidence.origin == "weights":
+        tolerance = _tolerance(number, run_to_run)
         if tolerance is None:
             return Agreement("undecided", f"{difference:+.3f}; no tolerance is known for {number.metric}")
         return _agreement(difference, tolerance, number.unit, "the same weights")
-    spread = _spread(number, measured, scatter)
-    count = len(measured.values)
-    if spread is None:
-        words = f"{difference:+.3f}; the run-to-run spread is unknown: needs {3 - count} more run(s)"
-        return Agreement("undecided", words)
-    from scipy.stats import t
+    runs, deviation = len(evidence.values), _deviation(number, evidence, run_to_run)
+    if deviation is None:
+        missing = _OWN_DEVIATION - runs
+        return Agreement(
+            "undecided", f"{difference:+.3f}; the run-to-run spread is unknown: needs {missing} more run(s)"
+        )
+    margin = student_t((1 + LEVEL) / 2, deviation.freedom) * deviation.deviation * math.sqrt(1 + 1 / runs)
+    basis = f"{runs} run(s), spread {deviation.deviation:.3f} of {deviation.origin}"
+    return _agreement(difference, margin, number.unit, basis)
 
-    deviation, freedom, origin = spread
-    margin = float(t.ppf((1 + _LEVEL) / 2, freedom)) * deviation * math.sqrt(1 + 1 / count)
-    return _agreement(difference, margin, number.unit, f"{count} run(s), spread {deviation:.3f} of {origin}")
 
-
-def _agreement(difference: float, margin: float, unit: str, of: str) -> Agreement:
+def _agreement(difference: float, margin: float, unit: str, basis: str) -> Agreement:
     inside = abs(difference) <= margin + 1e-9
     suspect = " (better than published: suspect)" if not inside and difference > 0 else ""
-    words = (
-        f"{difference:+.3f} {unit}, within +-{margin:.3f}"
-        if inside
-        else f"{difference:+.3f} {unit}, allowed +-{margin:.3f}"
-    )
-    return Agreement("agrees" if inside else "differs", f"{words}; {of}{suspect}")
+    words = f"{difference:+.3f} {unit}, {'within' if inside else 'allowed'} +-{margin:.3f}; {basis}{suspect}"
+    return Agreement("agrees" if inside else "differs", words)
 
 
-def _tolerance(number: ReferenceNumber, scatter: Sequence[Scatter]) -> float | None:
+def _tolerance(number: ReferenceNumber, run_to_run: Sequence[RunToRun]) -> float | None:
     """The narrowest that a source states for evaluations of the metric, else ours."""
-    stated = [float(s.tolerance) for s in scatter if s.metric == number.metric and s.of == "evaluation" and s.tolerance]
+    stated = [
+        float(entry.tolerance)
+        for entry in run_to_run
+        if entry.metric == number.metric and entry.of == "evaluation" and entry.tolerance
+    ]
     return min(stated, default=_EVALUATION_TOLERANCE.get(number.unit))
 
 
-def _spread(number: ReferenceNumber, measured: Measured, scatter: Sequence[Scatter]) -> tuple[float, int, str] | None:
-    """(standard deviation of runs, its degrees of freedom, whose), or None."""
-    if len(measured.values) >= 3:
-        return statistics.stdev(measured.values), len(measured.values) - 1, "these runs"
-    for known in scatter:
-        if known.metric == number.metric.removesuffix("_error") and len(known.reruns) >= 3:
-            reruns = [float(value) for value in known.reruns]
-            return statistics.stdev(reruns), len(reruns) - 1, f"{known.what}"
+def _deviation(number: ReferenceNumber, evidence: Evidence, run_to_run: Sequence[RunToRun]) -> RunToRunDeviation | None:
+    """Of these runs where they are enough, else of the first source with as many reruns; None where unknown."""
+    if len(evidence.values) >= _OWN_DEVIATION:
+        return RunToRunDeviation(statistics.stdev(evidence.values), len(evidence.values) - 1, "these runs")
+    metric = number.metric.removesuffix("_error")
+    for entry in run_to_run:
+        if entry.metric == metric and len(entry.reruns) >= _OWN_DEVIATION:
+            return rerun_deviation(entry)
     return None

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import product
 
-from awbench.errors import UserError
-from awbench.recipes import PROTOCOLS
+from awbench.recipes.datasets import DATASET_FACTS
 from awbench.records import Record, Records
+from awbench.records.settings import DetectorTraining
+from awbench.reference.claim import Claim
 from awbench.reference.load import References
-from awbench.reference.source import CLAIM_DATASETS, METRICS, SETTINGS, Claim, Scatter, Source
-from awbench.variants import ModelOptions, list_variants, parse_variant
-from awbench.verdicts.evidence import IMAGENET_VAL_IMAGES, by_seed, has_default_options
-from awbench.verdicts.gain import NOT_MEASURED, Outcome, Spread, Verdict, bonferroni, judge_gain
-from awbench.verdicts.statistics import Difference, welch_difference
+from awbench.reference.source import Source
+from awbench.verdicts.deviation import RunToRunDeviation, published_deviation
+from awbench.verdicts.gain import NOT_MEASURED, Outcome, Verdict, bonferroni, judge_gain
+from awbench.verdicts.given_runs import measure_gain as measure_gain
+from awbench.verdicts.index import records_of
+from awbench.verdicts.pairs import claimed_pairs, depth_of
+from awbench.verdicts.protocol import (
+    differing,
+    has_default_options,
+    is_training,
+    own_placement,
+    training_protocol,
+)
+from awbench.verdicts.runs import by_seed, values_of
+from awbench.verdicts.statistics import LEVEL
 
-LEVEL = 0.95
-_VAL_IMAGES = {"imagenet": IMAGENET_VAL_IMAGES, "cifar10": 10_000, "cifar100": 10_000}
+Runs = tuple[Record, ...]
+# For report, until they are renamed there.
+training_way = training_protocol
 
 
 @dataclass(frozen=True)
@@ -34,8 +45,8 @@ class Pair:
     variant: str
     over: str
     verdict: Verdict = NOT_MEASURED
-    treated: tuple[Record, ...] = ()
-    baseline: tuple[Record, ...] = ()
+    treated: Runs = ()
+    baseline: Runs = ()
     unlike: str = ""
 
     @property
@@ -70,157 +81,64 @@ def judge_claims(records: Records, references: References) -> list[JudgedClaim]:
     """All claims of the references. Those that were measured are corrected for being several (Bonferroni)."""
     found = [[_find_runs(claim, *names, records) for names in claimed_pairs(claim)] for _, claim in references.claims]
     level = bonferroni(LEVEL, sum(any(pair.measured for pair in pairs) for pairs in found))
-    return [
-        JudgedClaim(
-            source, claim, *_judge(claim, pairs, level, known_spread(claim.metric, claim.dataset, references.scatter))
-        )
-        for (source, claim), pairs in zip(references.claims, found, strict=True)
-    ]
+    judged = []
+    for (source, claim), unjudged in zip(references.claims, found, strict=True):
+        known = published_deviation(claim.metric, claim.dataset, references.run_to_run)
+        pairs = _judge_pairs(claim, unjudged, level, known)
+        judged.append(JudgedClaim(source, claim, outcome_of(claim, pairs), pairs))
+    return judged
 
 
-def claimed_pairs(claim: Claim) -> list[tuple[str, str]]:
-    """(network, baseline) of a claim; attention settings stand for networks of every depth that fits the dataset."""
-    sides = [[side] if isinstance(side, str) else side for side in (claim.variant, claim.over)]
-    task = "detection" if METRICS[claim.metric].kind == "detection" else "classification"
-    family = "cifar" if claim.dataset.startswith("CIFAR") else "imagenet"
-    fitting = [v for v in list_variants(task) if v.architecture.family == family]  # type: ignore[arg-type]
-    names = {(variant.setting, variant.depth): variant.name for variant in fitting}
-    pairs = []
-    for variant, over in zip(*sides, strict=True):
-        if variant not in SETTINGS and over not in SETTINGS:
-            pairs.append((variant, over))
-            continue
-        for depth in dict.fromkeys(variant.depth for variant in fitting):
-            pair = (names.get((variant, depth), variant), names.get((over, depth), over))
-            if all(side in names.values() and parse_variant(side).depth == depth for side in pair):
-                pairs.append(pair)
-    return pairs
+def _find_runs(claim: Claim, variant: str, baseline: str, records: Records) -> Pair:
+    """The runs of a pair that were trained and evaluated alike; of several protocols, the one with the most runs."""
+    treated, untreated = (trained_runs(claim, name, records) for name in (variant, baseline))
+    shared = treated.keys() & untreated.keys()
+    if shared:
+        chosen = max(shared, key=lambda protocol: (min(len(treated[protocol]), len(untreated[protocol])), protocol))
+        return Pair(variant, baseline, treated=treated[chosen], baseline=untreated[chosen])
+    return Pair(variant, baseline, unlike=_unlike(treated, untreated) if treated and untreated else "")
 
 
-def _find_runs(claim: Claim, variant: str, over: str, records: Records) -> Pair:
-    """The runs of a pair that were trained and evaluated alike; of several ways, the one with the most runs."""
-    treated, baseline = (trained_runs(claim, name, records) for name in (variant, over))
-    alike = sorted(set(treated) & set(baseline), key=lambda way: min(len(treated[way]), len(baseline[way])))
-    if alike:
-        return Pair(variant, over, treated=treated[alike[-1]], baseline=baseline[alike[-1]])
-    return Pair(variant, over, unlike=_unlike(treated, baseline) if treated and baseline else "")
+def trained_runs(claim: Claim, variant: str, records: Records) -> dict[str, Runs]:
+    """protocol -> the runs of a network that count for a claim, one a seed."""
+    protocols: dict[str, list[Record]] = {}
+    for record in records_of(records, claim.kind, variant):
+        if _counts(record, claim):
+            protocols.setdefault(json.dumps(training_protocol(record), sort_keys=True), []).append(record)
+    return {protocol: tuple(by_seed(runs).values()) for protocol, runs in protocols.items()}
 
 
-def trained_runs(claim: Claim, variant: str, records: Records) -> dict[str, tuple[Record, ...]]:
-    """way of training -> the runs of a network that count for a claim, one a seed."""
-    kind, dataset = METRICS[claim.metric].kind, CLAIM_DATASETS[claim.dataset]
-    ways: dict[str, list[Record]] = {}
-    for record in records.of_kind(kind):
-        if record.variant == variant and _counts(record, kind, dataset, claim.metric):
-            ways.setdefault(json.dumps(training_way(record), sort_keys=True), []).append(record)
-    return {way: tuple(by_seed(runs).values()) for way, runs in ways.items()}
-
-
-def _counts(record: Record, kind: str, dataset: str, metric: str) -> bool:
+def _counts(record: Record, claim: Claim) -> bool:
+    """Whether a run is evidence: trained for the claim's data by the project's code, and evaluated on all of it."""
     settings = record.settings
-    whole = record.value("images") == _VAL_IMAGES[dataset] if kind == "accuracy" else settings.get("complete")
-    return bool(
-        settings["origin"] == "trained"
-        and settings["dataset"] == dataset
-        and settings.get("protocol") == PROTOCOLS[kind]
+    if isinstance(settings, DetectorTraining):
+        whole = settings.complete
+    else:
+        whole = record.value("images") == DATASET_FACTS[claim.dataset_name].val_images
+    return (
+        is_training(record, claim.dataset_name)
         and whole
-        and metric in record.values
-        and has_default_options(record, ModelOptions(stride_placement=record.options["stride_placement"]))
+        and claim.metric in record.values
+        and has_default_options(record, own_placement(record))
     )
 
 
-def training_way(record: Record) -> dict[str, Any]:
-    """Everything of a run that must be the same for two networks to be compared, but for the networks and the seed."""
-    settings = {name: value for name, value in record.settings.items() if name != "seed"}
-    own = ("backbone_weights_sha256", "initial_weights_sha256")  # of another network they are other weights
-    inputs = {name: value == "random" if name in own else value for name, value in record.inputs.items()}
-    images = record.values["images"].value if "images" in record.values else None
-    return {**settings, **inputs, "images": images, "stride_placement": record.options["stride_placement"]}
-
-
-def _unlike(treated: Collection[str], baseline: Collection[str]) -> str:
-    """In what the runs of two networks differ, of the ways that differ in the least: "recipe, evaluation"."""
-    differences = [_differing([json.loads(a), json.loads(b)]) for a in treated for b in baseline]
+def _unlike(treated: dict[str, Runs], untreated: dict[str, Runs]) -> str:
+    """In what the runs of two networks differ, of the protocols that differ in the least: "recipe, evaluation"."""
+    differences = [differing(map(json.loads, protocols)) for protocols in product(treated, untreated)]
     least: list[str] = min(differences, key=lambda names: (len(names), names))
     return ", ".join(least)
 
 
-def _differing(ways: list[dict[str, Any]]) -> list[str]:
-    """Names of what is not the same in all."""
-    names = sorted({name for way in ways for name in way})
-    return [name for name in names if any(way.get(name) != ways[0].get(name) for way in ways)]
-
-
-def measure_gain(
-    treated: Iterable[Record], baseline: Iterable[Record], metric: str, level: float = LEVEL
-) -> Difference:
-    """Mean difference of a metric between runs of two networks, with Welch's interval.
-
-    Args:
-        treated, baseline: runs of one network each, trained and evaluated alike, with different seeds.
-        level: of the interval, which is nan below two runs each.
-
-    Raises:
-        UserError: one side is empty, holds several networks or a seed twice, lacks the metric, or the sides were not
-            trained and evaluated alike, e.g. on different datasets.
-    """
-    treated, baseline = list(treated), list(baseline)
-    for side in (treated, baseline):
-        names = sorted({record.variant for record in side})
-        if len(names) != 1:
-            raise UserError(
-                f"runs of {', '.join(names) or 'nothing'} were given as one side; give those of one network"
-            )
-        if any("seed" not in record.settings for record in side):
-            raise UserError(f"a record of {names[0]} has no seed; give records of trainings")
-        if len(by_seed(side)) != len(side):
-            raise UserError(f"a seed of {names[0]} stands twice; the runs of a side must be independent")
-        if any(metric not in record.values for record in side):
-            raise UserError(f"a record of {names[0]} has no {metric}")
-        if len({json.dumps(record.options, sort_keys=True) for record in side}) > 1:
-            raise UserError(f"runs of {names[0]} with different options were given as one side; give those of one")
-    if not 0 < level < 1:
-        raise UserError(f"level {level} is not a probability between 0 and 1, e.g. 0.95")
-    aw = [side[0].options["aw"] for side in (treated, baseline) if "aw" in side[0].options]
-    if len(aw) > 1 and aw[0] != aw[1]:
-        raise UserError("these runs have AW-convolutions with different options")
-    differing = _differing([training_way(record) for record in (*treated, *baseline)])
-    if "dataset" in differing:
-        datasets = sorted({str(record.settings["dataset"]) for record in (*treated, *baseline)})
-        raise UserError(f"runs on {' and '.join(datasets)} cannot be compared; give runs on one dataset")
-    if differing:
-        raise UserError(f"these runs were not trained and evaluated alike: they differ in {', '.join(differing)}")
-    return welch_difference(values_of(treated, metric), values_of(baseline, metric), level)
-
-
-def values_of(runs: Iterable[Record], metric: str) -> list[float]:
-    """One value a run."""
-    return [float(record.value(metric)) for record in runs]
-
-
-def known_spread(metric: str, dataset: str | None, scatter: Iterable[Scatter]) -> Spread | None:
-    """How reruns of one recipe scatter in a metric on a dataset (None: on any), from the references."""
-    for known in scatter:
-        if (
-            known.metric == metric
-            and dataset in (None, known.dataset)
-            and known.of == "training"
-            and len(known.reruns) > 1
-        ):
-            reruns = [float(value) for value in known.reruns]
-            return Spread(statistics.stdev(reruns), len(reruns) - 1, known.what)
-    return None
-
-
-def _judge(claim: Claim, found: list[Pair], level: float, known: Spread | None) -> tuple[Outcome, tuple[Pair, ...]]:
-    each = bonferroni(level, sum(pair.measured for pair in found))
-    pairs = tuple(replace(pair, verdict=_verdict(claim, pair, each, known)) for pair in found)
-    return outcome_of(claim, pairs), pairs
-
-
-def _verdict(claim: Claim, pair: Pair, level: float, known: Spread | None) -> Verdict:
-    treated, baseline = (values_of(runs, claim.metric) for runs in (pair.treated, pair.baseline))
-    return judge_gain(treated, baseline, float(claim.delta), margin_of(claim), level, known)
+def _judge_pairs(claim: Claim, pairs: list[Pair], level: float, known: RunToRunDeviation | None) -> tuple[Pair, ...]:
+    """The pairs with their verdicts, corrected for being several."""
+    level = bonferroni(level, sum(pair.measured for pair in pairs))
+    judged = []
+    for pair in pairs:
+        treated, baseline = (values_of(runs, claim.metric) for runs in (pair.treated, pair.baseline))
+        verdict = judge_gain(treated, baseline, float(claim.delta), margin_of(claim), level, known)
+        judged.append(replace(pair, verdict=verdict))
+    return tuple(judged)
 
 
 def margin_of(claim: Claim) -> float:
@@ -249,7 +167,7 @@ def outcome_of(claim: Claim, pairs: Iterable[Pair]) -> Outcome:
         return "contradicted"
     if "reproduced" in outcomes:
         return "reproduced"
-    unmeasured_depths = {parse_variant(pair.variant).depth for pair in pairs if not pair.measured}
-    a_whole_depth = {parse_variant(pair.variant).depth for pair in judged} - unmeasured_depths
+    incomplete_depths = {depth_of(pair.variant) for pair in pairs if not pair.measured}
+    complete_depths = {depth_of(pair.variant) for pair in judged} - incomplete_depths
     all_lower = all(pair.verdict.outcome == "contradicted" for pair in judged)
-    return "contradicted" if a_whole_depth and all_lower else "inconclusive"
+    return "contradicted" if complete_depths and all_lower else "inconclusive"

@@ -5,7 +5,8 @@ gain at level 1 - alpha it is *reproduced* when the whole interval lies inside, 
 outside; otherwise *inconclusive*. So a gain that is truly outside is called reproduced with probability alpha/2 at most
 (two one-sided tests, Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987), and one truly inside is called contradicted
 with probability alpha at most. With Welch's t these hold approximately: simulated with two to ten runs of each and
-spreads up to three to one they do; two runs against many of a far smaller spread exceed alpha/2 (4.1 % for 2.5 %).
+deviations up to three to one they do; two runs against many that lie far closer together exceed alpha/2 (4.1 % for
+2.5 %).
 """
 
 from __future__ import annotations
@@ -16,19 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from awbench.verdicts.statistics import Difference, welch_difference
+from awbench.verdicts.deviation import RunToRunDeviation
+from awbench.verdicts.statistics import Difference, student_t, welch_difference
 
 Outcome = Literal["reproduced", "contradicted", "inconclusive", "not measured"]
-_MOST_RUNS = 1000
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How far runs of one recipe scatter, known from elsewhere: standard deviation, its degrees of freedom, whose."""
-
-    deviation: float
-    freedom: int
-    origin: str
+MOST_RUNS = 1000  # of each network; no study is larger
 
 
 @dataclass(frozen=True)
@@ -37,18 +30,23 @@ class Verdict:
 
     Attributes:
         difference: measured gain with its interval; None where nothing was measured.
-        spread: where the run-to-run spread comes from, in words.
+        deviation_origin: where the run-to-run standard deviation comes from, in words.
         more_runs: of each network, that would settle an inconclusive verdict if the gain stayed where it is;
             None where that is not known, or more than a thousand.
     """
 
     outcome: Outcome
     difference: Difference | None = None
-    spread: str = ""
+    deviation_origin: str = ""
     more_runs: int | None = None
+
+    @property
+    def spread(self) -> str:  # for report, until it is renamed there
+        return self.deviation_origin
 
 
 NOT_MEASURED = Verdict("not measured")
+Spread = RunToRunDeviation  # for report, until it is renamed there
 
 
 def judge_gain(
@@ -57,7 +55,7 @@ def judge_gain(
     claimed: float,
     margin: float,
     level: float = 0.95,
-    known: Spread | None = None,
+    known: RunToRunDeviation | None = None,
 ) -> Verdict:
     """Judge the gain of one network over another.
 
@@ -66,11 +64,11 @@ def judge_gain(
         claimed: the gain.
         margin: how far from it still counts as it.
         level: of the interval; several claims are corrected by giving each a higher one, see `bonferroni`.
-        known: the spread to use where either side has a single run.
+        known: the run-to-run standard deviation to use where either side has a single run.
     """
     if not treated or not baseline:
         return NOT_MEASURED
-    difference, spread = measured_gain(treated, baseline, level, known)
+    difference, origin = measured_gain(treated, baseline, level, known)
     if math.isnan(difference.low):
         single = " and ".join(
             name for name, side in (("the network", treated), ("its baseline", baseline)) if len(side) == 1
@@ -78,17 +76,18 @@ def judge_gain(
         return Verdict("inconclusive", difference, f"unknown: needs a second run of {single}", 1)
     low, high = claimed - margin, claimed + margin
     if low <= difference.low and difference.high <= high:
-        return Verdict("reproduced", difference, spread)
+        return Verdict("reproduced", difference, origin)
     if difference.high < low or difference.low > high:
-        return Verdict("contradicted", difference, spread)
-    return Verdict("inconclusive", difference, spread, _more_runs(treated, baseline, claimed, margin, level, known))
+        return Verdict("contradicted", difference, origin)
+    return Verdict("inconclusive", difference, origin, _more_runs(treated, baseline, claimed, margin, level, known))
 
 
 def measured_gain(
-    treated: Sequence[float], baseline: Sequence[float], level: float, known: Spread | None
+    treated: Sequence[float], baseline: Sequence[float], level: float, known: RunToRunDeviation | None
 ) -> tuple[Difference, str]:
-    """(the gain with its interval, whose spread it rests on): Welch's; with a single run the known spread, or that of
-    the other side's runs where it is larger.
+    """(the gain with its interval, whose run-to-run standard deviation it rests on).
+
+    Welch's interval; with a single run that of the known deviation, or of the other side's runs where it is larger.
     """
     if min(len(treated), len(baseline)) > 1:
         return welch_difference(treated, baseline, level), "these runs"
@@ -96,10 +95,10 @@ def measured_gain(
     if known is None:
         return Difference(value, math.nan, math.nan, level), "unknown"
     deviation, freedom, origin = known.deviation, known.freedom, known.origin
-    several = max((treated, baseline), key=len)
-    if len(several) > 1 and (own := statistics.stdev(several)) > deviation:  # what these runs show outweighs others'
-        deviation, freedom, origin = own, len(several) - 1, "these runs, of the network that has several"
-    reach = _t((1 + level) / 2, freedom) * deviation * math.sqrt(1 / len(treated) + 1 / len(baseline))
+    larger = max((treated, baseline), key=len)
+    if len(larger) > 1 and (own := statistics.stdev(larger)) > deviation:  # what these runs show outweighs others'
+        deviation, freedom, origin = own, len(larger) - 1, "these runs, of the network that has several"
+    reach = student_t((1 + level) / 2, freedom) * deviation * math.sqrt(1 / len(treated) + 1 / len(baseline))
     return Difference(value, value - reach, value + reach, level), origin
 
 
@@ -114,7 +113,7 @@ def _more_runs(
     claimed: float,
     margin: float,
     level: float,
-    known: Spread | None,
+    known: RunToRunDeviation | None,
 ) -> int | None:
     """Runs to add to each side until the interval would no longer cross an end of claimed +- margin."""
     variances = [statistics.variance(side) for side in (treated, baseline) if len(side) > 1]
@@ -123,44 +122,8 @@ def _more_runs(
     deviation = math.sqrt(statistics.fmean(variances)) if variances else 0.0
     gain = statistics.fmean(treated) - statistics.fmean(baseline)
     room = abs(margin - abs(gain - claimed))
-    have = min(len(treated), len(baseline))
-    for runs in range(have + 1, _MOST_RUNS + 1):
-        if _t((1 + level) / 2, 2 * runs - 2) * deviation * math.sqrt(2 / runs) <= room:
-            return runs - have
+    recorded = min(len(treated), len(baseline))
+    for runs in range(recorded + 1, MOST_RUNS + 1):
+        if student_t((1 + level) / 2, 2 * runs - 2) * deviation * math.sqrt(2 / runs) <= room:
+            return runs - recorded
     return None
-
-
-def runs_for_power(margin: float, deviation: float, power: float = 0.8, level: float = 0.95) -> int | None:
-    """Runs of each network until a claim that is exactly true is reproduced with this probability, or None.
-
-    Args:
-        margin: of the claim.
-        deviation: standard deviation between runs of one network.
-    """
-    for runs in range(2, _MOST_RUNS + 1):
-        if power_of(runs, margin, deviation, level) >= power:
-            return runs
-    return None
-
-
-def power_of(runs: int, margin: float, deviation: float, level: float = 0.95) -> float:
-    """Probability that a true claim is reproduced by so many runs of each network, both of the same spread.
-
-    Exact for Student's t with pooled variance, which Welch's is near for equal spreads and numbers: the mean over the
-    law of the sample variance of the probability that the gain's estimate is near enough.
-    """
-    import numpy as np
-    from scipy.stats import chi2, norm
-
-    freedom = 2 * runs - 2
-    error, critical = deviation * math.sqrt(2 / runs), _t((1 + level) / 2, freedom)
-    equally_likely = (np.arange(2000) + 0.5) / 2000
-    scale = np.sqrt(chi2.ppf(equally_likely, freedom) / freedom)  # sample standard deviation over the true one
-    room = np.maximum(0, (margin - critical * error * scale) / error)
-    return float((2 * norm.cdf(room) - 1).mean())
-
-
-def _t(probability: float, freedom: int) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(probability, freedom))

@@ -1,201 +1,23 @@
-"""Which runs of a study are evidence, by the study's file alone; every other is left aside with a reason."""
+"""Training runs of one network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
 
-from awbench.recipes import PROTOCOLS
-from awbench.records import Record, Records
+from awbench.records import Record
 from awbench.records.settings import Training
-from awbench.studies import Study, load_study
-from awbench.variants import describe_options
-
-# What must be the same in all runs of a study: versions of the code that trains, and where it ran.
-PLATFORM = {"source_sha256": "modelling code", "torch": "torch", "device": "device"}
-GIVEN = "given"
 
 
-@dataclass(frozen=True)
-class LeftAside:
-    """A run that does not count, and why."""
-
-    record: Record
-    reason: str
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The runs of a study.
-
-    Attributes:
-        runs: of each network, by its label, those with seeds 0, 1, 2, ... without a gap.
-        left_aside: runs on the study's dataset, of its networks, that do not count.
-    """
-
-    study: Study
-    runs: Mapping[str, tuple[Record, ...]]
-    left_aside: tuple[LeftAside, ...] = field(default=())
-
-    @property
-    def platform(self) -> dict[str, str]:
-        """Of the study's first run, which all have in common; empty where there is none."""
-        first = next((runs[0] for runs in self.runs.values() if runs), None)
-        return _platform(first) if first else {}
-
-
-def gather_evidence(study: Study, records: Records) -> Evidence:
-    """The runs that count for a study.
-
-    Of a seed the run that was recorded first counts, whatever came after it; all must have been made on the platform
-    of the first run of all. Nothing here depends on what a run has measured.
-    """
-    backbones = _backbones(study, records)
-    found: dict[str, dict[int, Record]] = {label: {} for label in study.labels}
-    left_aside: list[LeftAside] = []
-    platform: dict[str, str] | None = None
-    for record in records.of_kind(study.kind):  # oldest first
-        label = _label(study, record)
-        if label is None or not isinstance(record.settings, Training) or record.settings.dataset != study.dataset:
-            continue
-        reason = next(_reasons(study, label, record, backbones), "")
-        if not reason and platform is not None:
-            reason = _other_platform(record, platform)
-        if not reason and record.settings.seed in found[label]:
-            reason = f"seed {record.settings.seed} was recorded before"
-        if reason:
-            left_aside.append(LeftAside(record, reason))
-            continue
-        platform = platform or _platform(record)
-        found[label][record.settings.seed] = record
-    runs = {}
-    for label, by_seed in found.items():
-        gap = next(seed for seed in range(len(by_seed) + 1) if seed not in by_seed)
-        runs[label] = tuple(by_seed[seed] for seed in range(gap))
-        left_aside += [
-            LeftAside(record, f"waits for seed {gap}") for seed, record in sorted(by_seed.items()) if seed > gap
-        ]
-    return Evidence(study, runs, tuple(left_aside))
-
-
-def _label(study: Study, record: Record) -> str | None:
-    """The network of a record: the one with its options, else any of its variant, for a reason to be given."""
-    labels = [label for label in study.labels if study.variant_of(label).name == record.variant]
-    return next((label for label in labels if not _other_options(study, label, record)), labels[0] if labels else None)
-
-
-def _other_options(study: Study, label: str, record: Record) -> str:
-    variant, wanted = study.variant_of(label), study.options_of(label)
-    described = describe_options(variant, wanted) | {"num_classes": record.options["num_classes"]}
-    return difference(record.options, described)
-
-
-def _reasons(study: Study, label: str, record: Record, backbones: Mapping[tuple[str, int], str]) -> Iterator[str]:
-    """Why a training on the study's dataset does not count, the first reason first."""
-    settings, recipe = record.settings, study.resolved_recipe
-    assert isinstance(settings, Training)
-    if other := _other_options(study, label, record):
-        yield f"options: {other}"
-    if other := difference(settings.recipe.json_object, recipe.identity()):
-        yield f"recipe: {other}"
-    if settings.protocol != PROTOCOLS[study.kind]:
-        yield f"protocol {settings.protocol} of the training code, now {PROTOCOLS[study.kind]}"
-    evaluation = settings.json_object.get("evaluation")
-    if study.task == "classification" and evaluation != recipe.identity()["evaluation"]:
-        yield f"evaluation: {difference(evaluation or {}, recipe.identity()['evaluation'])}"
-    if study.engine and settings.json_object.get("engine") != study.engine:
-        yield f"engine {settings.json_object.get('engine')}, the study has {study.engine}"
-    yield from _data_reasons(study, record)
-    yield from _weights_reasons(study, label, record, backbones)
-    if study.metric not in record.values:
-        yield f"no {study.metric} was measured"
-    yield from _design_reasons(study, label, record)
-
-
-def _data_reasons(study: Study, record: Record) -> Iterator[str]:
-    facts, images = study.facts, record.values.get("images")
-    if images is None or images.value != facts.val_images:
-        count = "an unknown number" if images is None else f"{images.value:,}"
-        yield f"evaluated on {count} of {facts.val_images:,} images"
-    train_images = record.environment.get("train_images")
-    if facts.train_sha256:
-        if record.inputs.get("train_sha256") != facts.train_sha256:
-            yield "trained on other images"
-    elif train_images != facts.train_images:
-        count = "an unknown number" if train_images is None else f"{train_images:,}"
-        yield f"trained on {count} of {facts.train_images:,} images"
-    if facts.val_sha256 and record.inputs.get("val_sha256") != facts.val_sha256:
-        yield "evaluated on other images"
-    if left_out := sum(note.startswith("left out: ") for note in record.notes):
-        yield f"{left_out} images could not be decoded and were left out"
-    if record.settings.json_object.get("complete") is False and not facts.proxy:
-        yield "not the complete dataset"
-
-
-def _weights_reasons(
-    study: Study, label: str, record: Record, backbones: Mapping[tuple[str, int], str]
-) -> Iterator[str]:
-    assert isinstance(record.settings, Training)
-    name = "backbone_weights_sha256" if study.task == "detection" else "initial_weights_sha256"
-    initial = record.inputs.get(name, "unknown")
-    if study.backbones in ("", GIVEN):
-        if (initial == "random") == (study.backbones == GIVEN):
-            yield "began from random weights" if initial == "random" else "began from given weights"
-        return
-    wanted = backbones.get((study.variant_of(label).backbone, record.settings.seed))
-    if wanted is None:
-        yield f"study {study.backbones} has no run of its backbone with seed {record.settings.seed} that counts"
-    elif initial != wanted:
-        yield f"its backbone is not the run with seed {record.settings.seed} of study {study.backbones}"
-
-
-def _design_reasons(study: Study, label: str, record: Record) -> Iterator[str]:
-    assert isinstance(record.settings, Training)
-    made_by = record.environment.get("study")
-    if not isinstance(made_by, dict) or made_by.get("name") != study.name:
-        yield f"not made by the study (awbench study run {study.name})"
-    elif made_by.get("sha256") != study.digest:
-        yield f"the study's design was changed since ({str(made_by.get('sha256'))[:12]}, now {study.digest[:12]})"
-    if not 0 <= record.settings.seed < study.runs_of(label):
-        yield f"seed {record.settings.seed} is not one of the study's {study.runs_of(label)}"
-
-
-def _backbones(study: Study, records: Records) -> dict[tuple[str, int], str]:
-    """(backbone, seed) -> sha256 of the weights that the study of backbones trained."""
-    if study.backbones in ("", GIVEN):
-        return {}
-    of = gather_evidence(load_study(study.backbones), records)
-    return {
-        (run.variant, seed): str(run.environment.get("weights_sha256", "unknown"))
-        for runs in of.runs.values()
-        for seed, run in enumerate(runs)
+def by_seed(records: Iterable[Record]) -> dict[int, Record]:
+    """seed -> the newest training with it, in the order of seeds. Records of given weights have none."""
+    newest = {
+        record.settings.seed: record
+        for record in sorted(records, key=lambda record: record.finished)
+        if isinstance(record.settings, Training)
     }
+    return dict(sorted(newest.items()))
 
 
-def _platform(record: Record) -> dict[str, str]:
-    values = {name: str(record.environment.get(name, "unknown")) for name in PLATFORM}
-    if record.environment.get("training_device") == "cpu":
-        values["device"] = "cpu"
-    return values
-
-
-def _other_platform(record: Record, platform: Mapping[str, str]) -> str:
-    own = _platform(record)
-    other = [name for name in PLATFORM if own[name] != platform[name]]
-    shown = [f"{PLATFORM[name]} {own[name][:40]}, the study's first run has {platform[name][:40]}" for name in other]
-    return "; ".join(shown)
-
-
-def difference(found: Any, wanted: Any, section: str = "") -> str:
-    """In what two JSON objects differ, in words: "epochs is 1, not 90; optimizer.lr is 0.2, not 0.1"."""
-    shown = []
-    for name in dict.fromkeys([*wanted, *found]):
-        own, other = found.get(name), wanted.get(name)
-        if own == other:
-            continue
-        if isinstance(own, dict) and isinstance(other, dict):
-            shown.append(difference(own, other, f"{section}{name}."))
-        else:
-            shown.append(f"{section}{name} is {own}, not {other}")
-    return "; ".join(shown)
+def values_of(runs: Iterable[Record], metric: str) -> list[float]:
+    """One value a run."""
+    return [float(record.value(metric)) for record in runs]

@@ -1,4 +1,4 @@
-"""Statistics of runs that scatter."""
+"""Statistics of runs that differ by their seeds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+LEVEL = 0.95  # of intervals, where nobody asks for another
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,18 @@ def welch_difference(treated: Sequence[float], baseline: Sequence[float], level:
     value = statistics.fmean(treated) - statistics.fmean(baseline)
     if min(len(treated), len(baseline)) < 2:
         return Difference(value, math.nan, math.nan, level)
-    if len(set(treated)) == len(set(baseline)) == 1:  # no spread at all: Welch's t is undefined
+    if len(set(treated)) == len(set(baseline)) == 1:  # no deviation at all: Welch's t is undefined
         return Difference(value, value, value, level)
     from scipy.stats import ttest_ind
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # one group may have no spread at all
+        warnings.simplefilter("ignore", RuntimeWarning)  # one group may have no deviation at all
         interval = ttest_ind(treated, baseline, equal_var=False).confidence_interval(level)
     return Difference(value, float(interval.low), float(interval.high), level)
+
+
+def student_t(probability: float, freedom: int) -> float:
+    """The quantile of Student's t."""
+    from scipy.stats import t
+
+    return float(t.ppf(probability, freedom))

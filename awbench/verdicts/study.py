@@ -23,8 +23,8 @@ from awbench.verdicts.answers import (
     interval_of_maximum,
     is_compatible,
 )
+from awbench.verdicts.evidence import GIVEN, Evidence, gather_evidence
 from awbench.verdicts.interval import FEWEST_TO_POOL, Interval, gain_interval, simultaneous
-from awbench.verdicts.runs import GIVEN, Evidence, gather_evidence
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from claim_files import claim, write_claims
 from sample_records import training_record
 
 from awbench.cli.main import _parser
-from awbench.planning.protocols import default_way
+from awbench.planning.protocols import default_protocol
 from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
 from awbench.variants import parse_variant
@@ -34,7 +34,7 @@ def every_command(found):
     yield from (cost["measure"] for cost in found["costs"] if cost["measure"])
 
 
-def demand_parses(command):
+def parse_command(command):
     words = shlex.split(command)
     assert words[0] == "awbench"
     args = _parser().parse_args(words[1:])
@@ -76,17 +76,17 @@ def test_every_command_is_one_that_the_command_line_takes(awbench, words):
     text = awbench("plan", *words)[1]
     assert len(commands) > 10 and all(command in text for command in commands)
     for command in commands:
-        demand_parses(command)
+        parse_command(command)
 
 
 def test_the_commands_train_as_awbench_reproduce_does(awbench):
     found = as_json(awbench)
-    sweep = demand_parses(found["claims"][0]["commands"][0])
-    way = default_way("imagenet")
+    sweep = parse_command(found["claims"][0]["commands"][0])
+    protocol = default_protocol("imagenet")
     (recipe,) = sweep.recipes
     assert (sweep.variant, sweep.dataset) == (["resnet101", "aw_resnet101"], "imagenet")
-    assert load_recipe(recipe, sweep.changes).identity() == way.identity
-    measure = demand_parses(next(cost["measure"] for cost in found["costs"] if cost["network"] == "aw_resnet101"))
+    assert load_recipe(recipe, sweep.changes).identity() == protocol.identity
+    measure = parse_command(next(cost["measure"] for cost in found["costs"] if cost["network"] == "aw_resnet101"))
     measured = load_recipe(measure.recipe, measure.changes)
     assert (measure.dataset, measured.precision, measured.batch_size) == ("fake", "bfloat16", 256)
 
@@ -96,7 +96,7 @@ def test_what_the_printed_measurement_records_is_what_the_next_plan_counts(awben
     store = RecordStore(Path("results"))
     for cost in found["costs"]:
         if cost["dataset"] == "imagenet":
-            args = demand_parses(cost["measure"])
+            args = parse_command(cost["measure"])
             recipe = load_recipe(args.recipe, args.changes)
             store.add(training_record(args.variant, 0.1, dataset=args.dataset, recipe=recipe, seconds=30, steps=100))
     found = as_json(awbench, "--budget", "100000000h")
@@ -116,18 +116,18 @@ def test_runs_that_are_there_and_other_folders_are_in_the_commands(awbench, tmp_
     found = as_json(awbench, "--results", store.results)
     first = next(step for step in found["claims"] if step["id"] == "imagenet-r101")
     for command in first["commands"]:
-        args = demand_parses(command)
+        args = parse_command(command)
         assert args.results == store.results and min(args.seeds) == 2
         assert load_recipe(args.recipes[0], args.changes).identity() == changed.identity()
     detector = next(step for step in found["claims"] if step["id"] == "coco-r101-fpn")
-    parsed = [demand_parses(command) for command in detector["commands"]]
+    parsed = [parse_command(command) for command in detector["commands"]]
     of_plain = next(args for args in parsed if args.variant == [name])
     assert (of_plain.engine, of_plain.processes, of_plain.seeds) == ("torchvision", 4, [1])
 
 
 def test_a_claim_on_cifar_has_commands_too(awbench, tmp_path):
     folder = write_claims(tmp_path / "refs", claim("eca", "eca", "plain", 0.5, dataset="CIFAR-10 test"))
-    parsed = [demand_parses(command) for command in every_command(as_json(awbench, "--references", folder))]
+    parsed = [parse_command(command) for command in every_command(as_json(awbench, "--references", folder))]
     assert {args.dataset for args in parsed} == {"cifar10"}
     assert {getattr(args, "recipe", None) or args.recipes[0] for args in parsed} == {"cifar"}
 
@@ -138,7 +138,7 @@ def test_weights_that_are_given_need_no_imagenet_run(awbench, tmp_path, monkeypa
     folder = write_claims(tmp_path / "refs", claim("ap", *names, **of_ap))
     (step,) = as_json(awbench, "--references", folder)["claims"]
     assert "resnet50 aw_resnet50" in step["commands"][0] and step["runs"] == 6
-    assert demand_parses(step["commands"][0]).dataset == "imagenet"  # before what needs it
+    assert parse_command(step["commands"][0]).dataset == "imagenet"  # before what needs it
     (tmp_path / "resnet50.pth").touch()
     (tmp_path / "aw_resnet50.safetensors").touch()
     monkeypatch.setenv("AWBENCH_BACKBONES", str(tmp_path))

@@ -16,7 +16,7 @@ from awbench.data.detection_datasets import open_detection_split
 from awbench.data.shapes import CATEGORIES, default_shapes_directory, draw, provide_shapes, write_shapes
 from awbench.errors import UserError
 from awbench.measure.average_precision import measure_average_precision
-from awbench.recipes.defaults import SHAPES_VAL_SHA256
+from awbench.recipes.datasets import DATASET_FACTS
 
 TINY = {"train_images": 3, "val_images": 2, "width": 96, "height": 64}
 
@@ -51,7 +51,7 @@ def test_the_default_sets_digest_is_the_one_that_tables_know(tmp_path):
     """Also that no machine draws another set: 160 pictures, of which one pixel at a box's edge would be enough."""
     write_shapes(tmp_path / "set", train_images=1)
     content = (tmp_path / "set" / "annotations" / "instances_val2017.json").read_bytes()
-    assert hashlib.sha256(content).hexdigest() == SHAPES_VAL_SHA256
+    assert hashlib.sha256(content).hexdigest() == DATASET_FACTS["shapes"].val_sha256
 
 
 def test_the_same_seed_is_the_same_set_anywhere(tmp_path):

@@ -9,9 +9,9 @@ from sample_records import latency_record, make_record
 
 from awbench.errors import UserError
 from awbench.gate.bands import LatencyBand, check_latency, load_bands
-from awbench.gate.checks import check_complexity, check_published, outcome
+from awbench.gate.checks import check_complexity, check_published, gate_status
 from awbench.gate.locked import LockedCounts
-from awbench.gate.proxies import LockedRuns, check_proxies, load_locked_runs, proxy_runs, to_yaml
+from awbench.gate.proxies import LockedRuns, check_proxies, load_locked_runs, proxy_runs, runs_to_yaml
 from awbench.recipes import PROTOCOLS
 from awbench.recipes.classification import load_recipe
 from awbench.records import Quantity, RecordStore
@@ -32,37 +32,41 @@ def locked(**changes) -> LockedCounts:
     return LockedCounts(**{**row, **changes})
 
 
+def exit_code(checks, required):
+    return {"holds": 0, "off": 1, "not measured": 3}[gate_status(checks, required)]
+
+
 def statuses(checks):
     return [check.status for check in checks]
 
 
 def test_equal_counts_hold():
     checks = check_complexity([make_record()], [locked()], ["torchvision"])
-    assert statuses(checks) == ["holds"] and outcome(checks, []) == 0
+    assert statuses(checks) == ["holds"] and exit_code(checks, []) == 0
 
 
 @pytest.mark.parametrize("value", ["params", "macs", "aw_kernel_forming", "activations"])
 def test_one_changed_count_shuts_the_gate(value):
     checks = check_complexity([make_record()], [locked(**{value: getattr(locked(), value) + 1})], ["torchvision"])
-    assert outcome(checks, []) == 1
+    assert exit_code(checks, []) == 1
     assert f"{value} is" in checks[0].message and "resnet50 (v1.5, 224)" in checks[0].name
 
 
 def test_a_network_without_locked_counts_shuts_the_gate():
     checks = check_complexity([make_record(variant="resnet101")], [], ["torchvision"])
-    assert outcome(checks, []) == 1 and "see 'awbench lock'" in checks[0].message
+    assert exit_code(checks, []) == 1 and "see 'awbench lock'" in checks[0].message
 
 
 def test_a_locked_row_that_nothing_was_held_to_shuts_the_gate():
     checks = check_complexity([make_record()], [locked(), locked(variant="resnet34")], ["torchvision"])
-    assert statuses(checks) == ["holds", "not measured"] and outcome(checks, []) == 3
+    assert statuses(checks) == ["holds", "not measured"] and exit_code(checks, []) == 3
 
 
 def test_rows_of_an_engine_that_is_not_here_are_not_required_unless_asked_for():
     row = locked(variant="faster_rcnn_resnet50_fpn", engine="detectron2", image_size="800x1088", proposals=1000)
     checks = check_complexity([make_record()], [locked(), row], ["torchvision"])
     assert "needs detectron2 (make detectron2)" in checks[1].message
-    assert (outcome(checks, []), outcome(checks, ["complexity"])) == (0, 3)
+    assert (exit_code(checks, []), exit_code(checks, ["complexity"])) == (0, 3)
 
 
 def accuracy_record(top1: float, **changes):
@@ -86,7 +90,7 @@ def published(store, name):
 def test_accuracy_of_published_weights_is_held_to_the_published_number(store):
     name = "resnet50 top1, torchvision (IMAGENET1K_V1)"
     check, checks = published(store, name)
-    assert (check.status, outcome(checks, []), outcome(checks, ["accuracy"])) == ("not measured", 0, 3)
+    assert (check.status, exit_code(checks, []), exit_code(checks, ["accuracy"])) == ("not measured", 0, 3)
     assert "AWBENCH_IMAGENET=DIR" in check.message
     store.add(accuracy_record(76.132))
     assert published(store, name)[0].status == "holds"
@@ -95,7 +99,7 @@ def test_accuracy_of_published_weights_is_held_to_the_published_number(store):
     assert published(store, name)[0].status == "holds"
     store.add(accuracy_record(75.0).model_copy(update={"finished": "2026-02-01T00:00:00.000000Z"}))
     check, checks = published(store, name)
-    assert check.status == "off" and outcome(checks, []) == 1
+    assert check.status == "off" and exit_code(checks, []) == 1
     assert "published 76.130 percent: -1.130 percent, allowed +-0.050" in check.message
 
 
@@ -130,7 +134,7 @@ def band(**changes) -> LatencyBand:
 def test_a_ratio_out_of_its_band_shuts_the_gate(store, ratio, expected, code):
     store.add(latency_record("aw_resnet18", ratio))
     checks = check_latency(store.read(), [band()], "cpu")
-    assert statuses(checks) == [expected] and outcome(checks, ["latency"]) == code
+    assert statuses(checks) == [expected] and exit_code(checks, ["latency"]) == code
 
 
 def test_only_the_newest_record_of_the_very_setting_counts(store):
@@ -149,11 +153,11 @@ def test_bands_of_other_devices_are_left_out_and_missing_records_say_the_command
     (check,) = check_latency(store.read(), [band(), band(device="NVIDIA H200")], "cpu")
     assert check.status == "not measured"
     assert "awbench latency aw_resnet18 --batch-size 1 --dtype float32 --layout contiguous" in check.message
-    assert (outcome([check], []), outcome([check], ["latency"])) == (0, 3)
+    assert (exit_code([check], []), exit_code([check], ["latency"])) == (0, 3)
 
 
 def test_a_required_kind_of_which_there_is_nothing_shuts_the_gate():
-    assert (outcome([], []), outcome([], ["latency"])) == (0, 3)
+    assert (exit_code([], []), exit_code([], ["latency"])) == (0, 3)
 
 
 def digits(top1: float, seed: int, **changes):
@@ -177,7 +181,7 @@ def test_proxy_runs_must_not_lie_apart_from_the_locked_ones(store, tmp_path):
     for seed, top1 in enumerate((98.4, 98.7, 98.9)):
         store.add(digits(top1, seed))
     locked_file = tmp_path / "proxy.yaml"
-    locked_file.write_text(to_yaml(proxy_runs(store.read())))
+    locked_file.write_text(runs_to_yaml(proxy_runs(store.read())))
     rows = load_locked_runs(locked_file)
     assert [(row.variant, [float(v) for v in row.values]) for row in rows] == [("aw_resnet20", [98.4, 98.7, 98.9])]
     assert statuses(check_proxies(store.read(), rows)) == ["holds"]

@@ -10,23 +10,23 @@ import pytest
 
 from awbench.planning.budget import buy
 from awbench.planning.plan import Plan, order
-from awbench.planning.protocols import Way
-from awbench.planning.requirements import ClaimPlan, PairPlan, Run
+from awbench.planning.protocols import TrainingProtocol
+from awbench.planning.requirements import ClaimPlan, PairPlan, PlannedRun
 from awbench.planning.throughput import RunCost
-from awbench.verdicts.gain import Spread
+from awbench.verdicts.deviation import RunToRunDeviation
 
-WAY = Way("imagenet", "cbam")
-KNOWN = Spread(0.2, 4, "these runs")
+PROTOCOL = TrainingProtocol("imagenet", "cbam")
+KNOWN = RunToRunDeviation(0.2, 4, "these runs")
 
 
 def made_up(claims: dict[str, set[str]], hours: dict[str, float | None], pilots=(), bounds=()) -> Plan:
     """A plan of claims that need one run of each network named; hours of each network, None where unknown."""
-    costs = {(name, WAY): RunCost(value, name in bounds, "made up") for name, value in hours.items()}
+    costs = {(name, PROTOCOL): RunCost(value, name in bounds, "made up") for name, value in hours.items()}
     plans = [
         ClaimPlan(
             SimpleNamespace(claim=SimpleNamespace(id=id)),
             (PairPlan("a", "b", 0.95, 0.8, None if id in pilots else KNOWN, 2, (0, 0), (1, 1)),),
-            frozenset(Run(name, WAY, 0) for name in networks),
+            frozenset(PlannedRun(name, PROTOCOL, 0) for name in networks),
         )
         for id, networks in claims.items()
     ]
@@ -51,8 +51,8 @@ def test_it_answers_the_most_claims_for_the_fewest_hours(seed):
     spent = budget - bought.left
     assert (len(bought.bought), -spent) == best_by_trying_all(claims, hours, budget)
     assert spent == sum(hours[run] for run in set().union(*(claims[step.claim.id] for step in bought.bought)))
-    assert {step.claim.id for step in (*bought.bought, *bought.refused)} == set(claims)
-    for step in bought.refused:
+    assert {step.claim.id for step in (*bought.bought, *bought.not_bought)} == set(claims)
+    for step in bought.not_bought:
         assert step.cost.hours > bought.left
 
 
@@ -69,14 +69,14 @@ def test_beyond_a_dozen_claims_it_still_stays_within_the_hours():
     bought = buy(made_up(claims, hours), 30)
     runs = set().union(*(claims[step.claim.id] for step in bought.bought))
     assert 30 - bought.left == sum(hours[run] for run in runs) <= 30 and len(bought.bought) >= 3
-    assert all(step.cost.hours > bought.left for step in bought.refused)
+    assert all(step.cost.hours > bought.left for step in bought.not_bought)
 
 
 def test_what_is_unknown_or_a_bound_is_not_bought():
     plan = made_up({"a": {"x"}, "b": {"y"}, "c": {"z"}}, {"x": None, "y": 2, "z": 3}, bounds={"y"})
     bought = buy(plan, 1000)
     assert [step.claim.id for step in bought.bought] == ["c"]
-    assert {step.claim.id: step.cost.known for step in bought.refused} == {"a": False, "b": False}
+    assert {step.claim.id: step.cost.known for step in bought.not_bought} == {"a": False, "b": False}
 
 
 def test_a_pilot_is_bought_with_what_is_left_and_answers_nothing():

@@ -11,14 +11,14 @@ from sample_records import training_record
 
 from awbench.errors import UserError
 from awbench.planning.plan import cost_of, plan
-from awbench.planning.protocols import default_way
-from awbench.planning.requirements import Run
+from awbench.planning.power import power_of
+from awbench.planning.protocols import default_protocol
+from awbench.planning.requirements import PlannedRun
 from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
-from awbench.verdicts.gain import power_of
 
-IMAGENET, COCO = default_way("imagenet"), default_way("coco")
+IMAGENET, COCO = default_protocol("imagenet"), default_protocol("coco")
 OURS = load_references()
 RERUNS = 0.26084  # standard deviation of 75.878, 75.382, 75.490
 
@@ -138,7 +138,7 @@ def test_equal_speaks_of_every_pair_and_each_gets_the_power_to_show_it(store, tm
     (step,) = plan(store.read(), references, 0.8).steps
     assert [pair.variant for pair in step.claim.pairs] == ["eca_resnet20", "eca_resnet32", "eca_resnet56"]
     assert [pair.power for pair in step.claim.pairs] == pytest.approx([1 - 0.2 / 3] * 3)
-    assert {run.way for run in step.runs} == {default_way("cifar10")}
+    assert {run.protocol for run in step.runs} == {default_protocol("cifar10")}
 
 
 def test_up_to_is_planned_at_one_depth(store, tmp_path):
@@ -175,16 +175,16 @@ def test_where_a_depth_is_decided_the_undecided_pairs_of_another_are_planned(sto
 
 
 @pytest.mark.parametrize(
-    "way", [("torchvision-v1", ()), ("cbam", ()), ("cbam", ("epochs=90", "optimizer.lr=0.05"))], ids=str
+    "protocol", [("torchvision-v1", ()), ("cbam", ()), ("cbam", ("epochs=90", "optimizer.lr=0.05"))], ids=str
 )
-def test_runs_go_on_in_the_way_they_were_trained(store, way):
-    name, changes = way
+def test_runs_go_on_by_the_protocol_they_were_trained_by(store, protocol):
+    name, changes = protocol
     recipe = load_recipe(name, changes)
     for seed, value in enumerate((77.0, 77.5)):
         add(store, training_record("resnet101", value, seed, recipe=recipe))
         add(store, training_record("aw_resnet101", value + 1, seed, recipe=recipe))
     (step,) = [step for step in plan(store.read(), OURS).steps if step.claim.id == "imagenet-r101"]
-    assert {(run.way.recipe, run.way.changes) for run in step.runs} == {(name, changes)}
+    assert {(run.protocol.recipe, run.protocol.changes) for run in step.runs} == {(name, changes)}
     assert min(run.seed for run in step.runs) == 2
 
 
@@ -196,7 +196,7 @@ def test_runs_of_a_recipe_that_is_not_ours_are_left_aside_and_outnumbered(store)
     (step,) = [step for step in plan(store.read(), OURS).steps if step.claim.id == "imagenet-r101"]
     assert step.claim.restarted == ("aw_resnet101", "resnet101")
     assert step.claim.pairs[0].have == (0, 0)
-    assert seeds(step, "resnet101") == list(range(13))  # of two ways, the one with more runs is judged
+    assert seeds(step, "resnet101") == list(range(13))  # of two protocols, the one with more runs is judged
 
 
 def test_runs_that_cannot_be_compared_are_not_counted_together(store):
@@ -215,7 +215,7 @@ def test_runs_of_one_engine_go_on_in_it(store):
     name = "faster_rcnn_resnet101_fpn"
     add(store, *(training_record(name, 42.0 + seed / 10, seed, engine="torchvision") for seed in (0, 1)))
     (step,) = [step for step in plan(store.read(), OURS).steps if step.claim.id == "coco-r101-fpn"]
-    assert {run.way.engine for run in step.runs if run.way.dataset == "coco"} == {"torchvision"}
+    assert {run.protocol.engine for run in step.runs if run.protocol.dataset == "coco"} == {"torchvision"}
     assert step.claim.pairs[0].have == (0, 2) and not step.claim.pilot
 
 
@@ -225,21 +225,21 @@ def test_a_detector_needs_one_imagenet_run_of_its_backbone(store, tmp_path):
     references = claims_only(tmp_path / "refs", of_ap)
 
     def backbones(made):
-        return {run for step in made.steps for run in step.runs if run.way.dataset == "imagenet"}
+        return {run for step in made.steps for run in step.runs if run.protocol.dataset == "imagenet"}
 
-    both = {Run("resnet50", IMAGENET, 0), Run("aw_resnet50", IMAGENET, 0)}
+    both = {PlannedRun("resnet50", IMAGENET, 0), PlannedRun("aw_resnet50", IMAGENET, 0)}
     assert backbones(plan(store.read(), references)) == both
-    assert backbones(plan(store.read(), references, backbones=["resnet50"])) == {Run("aw_resnet50", IMAGENET, 0)}
+    assert backbones(plan(store.read(), references, backbones=["resnet50"])) == {PlannedRun("aw_resnet50", IMAGENET, 0)}
     add(store, training_record("aw_resnet50", 76.0, seed=4))  # any run of it has weights
     add(store, training_record("resnet50", 76.0, recipe=load_recipe("digits-quick"), dataset="digits"))
-    assert backbones(plan(store.read(), references)) == {Run("resnet50", IMAGENET, 0)}
+    assert backbones(plan(store.read(), references)) == {PlannedRun("resnet50", IMAGENET, 0)}
     both_claims = claims_only(tmp_path / "refs", of_ap, claim("c", "aw_resnet50", "resnet50"))
     made = plan(store.read(), both_claims)
     assert sum(run.network == "resnet50" and run.seed == 0 for step in made.steps for run in step.runs) == 1
 
 
 def test_a_gain_too_small_for_a_thousand_runs_is_said_to_be(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("awbench.verdicts.gain._MOST_RUNS", 50)  # sooner than after a thousand
+    monkeypatch.setattr("awbench.planning.power.MOST_RUNS", 50)  # sooner than after a thousand
     references = claims_only(tmp_path / "refs", claim("tiny", "aw_resnet50", "resnet50", 0.01))
     made = plan(store.read(), references)
     assert made.steps == () and [one.id for one in made.impossible] == ["tiny"]
@@ -274,3 +274,9 @@ def test_the_cheapest_answer_comes_first_then_the_unknown_then_pilots(store):
     made = plan(store.read(), OURS)
     assert [step.claim.id for step in made.steps] == ["imagenet-r101", *["imagenet-combined"], *order[2:]]
     assert made.steps[0].cost.known and made.steps[0].cost.hours < made.steps[1].cost.hours
+
+
+def test_costs_are_in_the_order_of_names_whatever_the_hashes(store):
+    add(store, training_record("resnet101", 77.0, recipe=load_recipe("torchvision-v1")))
+    made = plan(store.read(), OURS)
+    assert len(made.costs) > 5 and list(made.costs) == sorted(made.costs)

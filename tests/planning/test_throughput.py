@@ -8,14 +8,14 @@ import pytest
 from sample_records import training_record
 
 from awbench.errors import UserError
-from awbench.planning.protocols import default_way
+from awbench.planning.protocols import default_protocol
 from awbench.planning.throughput import choose_device, cost_of_run, throughputs
 from awbench.recipes import IMAGENET_CHANGES, load_recipe
 from awbench.recipes.detection import load_detection_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 
-IMAGENET, COCO = default_way("imagenet"), default_way("coco")
+IMAGENET, COCO = default_protocol("imagenet"), default_protocol("coco")
 OURS = load_references()
 LATER = "2026-02-01T00:00:00.000000Z"
 IMAGES = 1_281_167 * 100  # of ImageNet, in a hundred epochs
@@ -26,9 +26,9 @@ def store(tmp_path) -> RecordStore:
     return RecordStore(tmp_path)
 
 
-def cost(store, network, way=IMAGENET, device=""):
+def cost(store, network, protocol=IMAGENET, device=""):
     known = throughputs(store.read(), OURS)
-    return cost_of_run(network, way, known, choose_device(known, device))
+    return cost_of_run(network, protocol, known, choose_device(known, device))
 
 
 def test_hours_from_noise_are_those_of_its_images_a_second(store):

@@ -6,7 +6,7 @@ import pytest
 from sample_records import make_record
 
 from awbench.recipes import PROTOCOLS
-from awbench.recipes.defaults import SHAPES_VAL_SHA256
+from awbench.recipes.datasets import DATASET_FACTS
 from awbench.recipes.detection import load_detection_recipe
 from awbench.records import Quantity, RecordStore
 from awbench.records.record import UNITS
@@ -39,7 +39,11 @@ def detection_record(
             **settings,
         },
         options=describe_options(parse_variant(variant), ModelOptions(num_classes=6)),
-        inputs={"val_sha256": SHAPES_VAL_SHA256, "backbone_weights_sha256": backbone, "weights_sha256": "0" * 64},
+        inputs={
+            "val_sha256": DATASET_FACTS["shapes"].val_sha256,
+            "backbone_weights_sha256": backbone,
+            "weights_sha256": "0" * 64,
+        },
         values={
             "box_ap": Quantity(value=ap, unit="AP points"),
             "ap50": Quantity(value=2 * ap, unit="AP points"),

@@ -9,9 +9,9 @@ import pytest
 
 from awbench.reference.load import ReferenceNumber, load_references
 from awbench.verdicts.agreement import judge
-from awbench.verdicts.evidence import Measured
+from awbench.verdicts.measured import Evidence
 
-SCATTER = load_references().scatter
+RUN_TO_RUN = load_references().run_to_run
 
 
 def number(metric="top1", value="76.130", unit="percent", variant="resnet50"):
@@ -20,7 +20,7 @@ def number(metric="top1", value="76.130", unit="percent", variant="resnet50"):
 
 
 def status(published, origin, *values):
-    return judge(published, Measured(origin, values, ""), SCATTER).status
+    return judge(published, Evidence(origin, values, ""), RUN_TO_RUN).status
 
 
 def test_published_weights_must_give_the_published_number():
@@ -46,13 +46,13 @@ def test_three_runs_bring_their_own_spread():
 
 
 def test_too_good_differs_and_is_said_to_be_suspect():
-    found = judge(number(), Measured("trained", (78.0, 78.1, 78.2), ""), SCATTER)
+    found = judge(number(), Evidence("trained", (78.0, 78.1, 78.2), ""), RUN_TO_RUN)
     assert found.status == "differs" and "better than published: suspect" in found.words
 
 
 def test_an_unknown_spread_is_undecided_and_says_what_is_missing():
     ap = number("box_ap", "37.9", "AP points", "faster_rcnn_resnet50_fpn")
-    found = judge(ap, Measured("trained", (37.5,), ""), SCATTER)
+    found = judge(ap, Evidence("trained", (37.5,), ""), RUN_TO_RUN)
     assert found.status == "undecided" and "needs 2 more run(s)" in found.words
 
 

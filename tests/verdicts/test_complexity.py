@@ -7,9 +7,10 @@ from sample_records import make_record
 
 from awbench.gate.locked import load_locked, off_from_locked
 from awbench.records import Quantity
+from awbench.reference.conventions import ComplexityConvention
 from awbench.reference.load import ReferenceNumber
-from awbench.reference.source import ComplexityConvention
-from awbench.verdicts.complexity import EQUAL, ComplexityIndex, compare_complexity, equal_to_printed_digits
+from awbench.verdicts.complexity import EQUAL, compare_complexity, equal_to_printed_digits
+from awbench.verdicts.counts import ComplexityIndex
 
 CONVOLUTION_LINEAR = {"convolution": 1, "linear": 1}
 

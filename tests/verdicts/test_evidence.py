@@ -11,7 +11,7 @@ from study_records import COCO, IMAGENET, as_records, imagenet_pair, runs_of, st
 from awbench.recipes import load_recipe
 from awbench.records import Quantity
 from awbench.reference.load import load_references
-from awbench.verdicts.runs import gather_evidence
+from awbench.verdicts.evidence import gather_evidence
 from awbench.verdicts.study import judge_claims, judge_study
 
 NOISE = [77.3, 77.4, 77.5]

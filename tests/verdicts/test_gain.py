@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from awbench.verdicts.gain import Spread, bonferroni, judge_gain, power_of, runs_for_power
+from awbench.planning.power import power_of, runs_for_power
+from awbench.verdicts.deviation import RunToRunDeviation
+from awbench.verdicts.gain import bonferroni, judge_gain
 
 CLAIMED, MARGIN, DEVIATION = 1.0, 0.5, 0.25
 STUDIES = 1000
@@ -66,17 +68,17 @@ def test_the_planners_number_of_runs_reaches_the_promised_power(power):
 
 def test_a_single_run_is_judged_by_the_known_spread_or_not_at_all():
     alone = judge_gain([78.4], [77.4], CLAIMED, MARGIN)
-    assert alone.outcome == "inconclusive" and "second run" in alone.spread and alone.more_runs == 1
-    known = Spread(0.05, 30, "published reruns")
+    assert alone.outcome == "inconclusive" and "second run" in alone.deviation_origin and alone.more_runs == 1
+    known = RunToRunDeviation(0.05, 30, "published reruns")
     found = judge_gain([78.4], [77.4], CLAIMED, MARGIN, known=known)
-    assert (found.outcome, found.spread) == ("reproduced", "published reruns")
+    assert (found.outcome, found.deviation_origin) == ("reproduced", "published reruns")
     assert found.difference.high - 1.0 == pytest.approx(2.0423 * 0.05 * 2**0.5, rel=1e-3)  # t of 30 at 97.5 %
     assert judge_gain([77.4], [77.4], CLAIMED, MARGIN, known=known).outcome == "contradicted"
 
 
 def test_a_single_run_beside_several_that_scatter_more_than_known_is_judged_by_those():
     """One run against twelve: wrong verdicts stay within the level, whatever published reruns show."""
-    known, rng = Spread(0.26, 2, "published reruns"), np.random.default_rng(3)
+    known, rng = RunToRunDeviation(0.26, 2, "published reruns"), np.random.default_rng(3)
 
     def found(gain, margin):
         return [
@@ -86,10 +88,12 @@ def test_a_single_run_beside_several_that_scatter_more_than_known_is_judged_by_t
 
     assert wrong_no_more_often_than(found(3.0, 2.0).count("reproduced"), 0.025)
     assert wrong_no_more_often_than(found(1.0, 1.5).count("contradicted"), 0.05)
-    few = judge_gain([78.0], [77.0, 77.01, 77.02], CLAIMED, MARGIN, known=Spread(0.05, 30, "published reruns"))
-    assert few.spread == "published reruns"
+    few = judge_gain(
+        [78.0], [77.0, 77.01, 77.02], CLAIMED, MARGIN, known=RunToRunDeviation(0.05, 30, "published reruns")
+    )
+    assert few.deviation_origin == "published reruns"
     unknown = judge_gain([78.0], [77.0, 77.1], CLAIMED, MARGIN)
-    assert unknown.spread == "unknown: needs a second run of the network"
+    assert unknown.deviation_origin == "unknown: needs a second run of the network"
 
 
 def test_nothing_measured_is_not_judged():

@@ -15,7 +15,7 @@ from awbench.report.figures.figure import Figure, colour_of, new_figure
 from awbench.report.figures.runs import runs_alike
 from awbench.variants import ModelOptions, Variant, list_variants, parse_variant
 from awbench.verdicts.complexity import ComplexityIndex, Setting
-from awbench.verdicts.evidence import ENGINES, IMAGENET_VAL_IMAGES, by_seed, digits_runs, has_default_options
+from awbench.verdicts.measured import ENGINES, IMAGENET_VAL_IMAGES, by_seed, digits_runs, has_default_options
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,47 @@
+"""The quantities that sources publish, their units, and what sources call the data they are measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quantity that sources publish.
+
+    Attributes:
+        kind: the table it belongs to, and the convention that must be stated with it.
+        units: unit -> how many base units (the first one's) it is.
+    """
+
+    kind: str
+    units: dict[str, int]
+
+
+METRICS: dict[str, Metric] = {
+    "params": Metric("complexity", {"parameters": 1, "M parameters": 10**6}),
+    "trainable_params": Metric("complexity", {"parameters": 1}),
+    "macs": Metric("complexity", {"MAC": 1, "GMAC": 10**9}),
+    "top1": Metric("accuracy", {"percent": 1}),
+    "top5": Metric("accuracy", {"percent": 1}),
+    "top1_error": Metric("accuracy", {"percent": 1}),
+    "top5_error": Metric("accuracy", {"percent": 1}),
+    "box_ap": Metric("detection", {"AP points": 1}),
+    "ap50": Metric("detection", {"AP points": 1}),
+    "ap75": Metric("detection", {"AP points": 1}),
+    "ap_small": Metric("detection", {"AP points": 1}),
+    "ap_medium": Metric("detection", {"AP points": 1}),
+    "ap_large": Metric("detection", {"AP points": 1}),
+    "train_time": Metric("latency", {"s/iteration": 1}),
+    "inference_time": Metric("latency", {"s/image": 1}),
+    "train_memory": Metric("latency", {"GB": 1}),
+    "throughput": Metric("latency", {"images/s": 1}),
+}
+
+# What a claim's words for its data are called here; runs on anything else are no evidence for it.
+CLAIM_DATASETS = {
+    "ImageNet-1k val": "imagenet",
+    "CIFAR-10 test": "cifar10",
+    "CIFAR-100 test": "cifar100",
+    "COCO val2017": "coco",
+}

@@ -1,0 +1,56 @@
+"""The gain that two groups of runs show which somebody picked, checked to be comparable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from awbench.errors import UserError
+from awbench.records import Record
+from awbench.records.settings import Training
+from awbench.verdicts.protocol import differing, training_protocol
+from awbench.verdicts.runs import by_seed, values_of
+from awbench.verdicts.statistics import LEVEL, Difference, welch_difference
+
+
+def measure_gain(
+    treated: Iterable[Record], baseline: Iterable[Record], metric: str, level: float = LEVEL
+) -> Difference:
+    """Mean difference of a metric between runs of two networks, with Welch's interval.
+
+    Args:
+        treated, baseline: runs of one network each, trained and evaluated alike, with different seeds.
+        level: of the interval, which is nan below two runs each.
+
+    Raises:
+        UserError: one side is empty, holds several networks or a seed twice, lacks the metric, or the sides were not
+            trained and evaluated alike, e.g. on different datasets.
+    """
+    treated, baseline = list(treated), list(baseline)
+    for side in (treated, baseline):
+        names = sorted({record.variant for record in side})
+        if len(names) != 1:
+            raise UserError(
+                f"runs of {', '.join(names) or 'nothing'} were given as one side; give those of one network"
+            )
+        if not all(isinstance(record.settings, Training) for record in side):
+            raise UserError(f"a record of {names[0]} has no seed; give records of trainings")
+        if len(by_seed(side)) != len(side):
+            raise UserError(f"a seed of {names[0]} stands twice; the runs of a side must be independent")
+        if any(metric not in record.values for record in side):
+            raise UserError(f"a record of {names[0]} has no {metric}")
+        if len({json.dumps(record.options, sort_keys=True) for record in side}) > 1:
+            raise UserError(f"runs of {names[0]} with different options were given as one side; give those of one")
+    if not 0 < level < 1:
+        raise UserError(f"level {level} is not a probability between 0 and 1, e.g. 0.95")
+    aw = [side[0].options["aw"] for side in (treated, baseline) if "aw" in side[0].options]
+    if len(aw) > 1 and aw[0] != aw[1]:
+        raise UserError("these runs have AW-convolutions with different options")
+    runs = [*treated, *baseline]
+    names = differing(training_protocol(record) for record in runs)
+    if "dataset" in names:
+        datasets = sorted({record.settings.dataset for record in runs if isinstance(record.settings, Training)})
+        raise UserError(f"runs on {' and '.join(datasets)} cannot be compared; give runs on one dataset")
+    if names:
+        raise UserError(f"these runs were not trained and evaluated alike: they differ in {', '.join(names)}")
+    return welch_difference(values_of(treated, metric), values_of(baseline, metric), level)
