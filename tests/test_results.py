@@ -11,7 +11,7 @@ import awbench
 from awbench.errors import UserError
 from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
-from awbench.verdicts.claims import measure_gain
+from awbench.verdicts.given_runs import measure_gain
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def test_the_documentations_examples_run_and_print_what_the_records_hold(store, 
     for block in blocks:
         exec(block, names)
     printed = capsys.readouterr().out
-    assert "+0.50 (-0.63 to +1.63) at 95%" in printed
-    assert "imagenet-r101 not measured []" in printed
+    assert "+0.50 (-1.26 to +2.26) at 95%" in printed
+    assert "imagenet-r101 undecided undecided None" in printed
     assert re.search(r"aw_resnet20 +98.5 +0.5 +3", printed)
 
 

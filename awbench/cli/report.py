@@ -35,14 +35,15 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from awbench.reference.load import load_references
-    from awbench.verdicts.claims import judge_claims
+    from awbench.report.claims import status_of
+    from awbench.verdicts.study import judge_claims
 
     records, references = Records.read(args.results), load_references(args.references)
     output = args.output or args.results / "report.html"
     if output.is_dir():
         raise UserError(f"--output {output} is a folder; give a file, e.g. {output / 'report.html'}")
     page, figures = write_report(records, references, output, args.figures or args.results / "figures")
-    outcomes = {judged.claim.id: judged.outcome for judged in judge_claims(records, references)}
+    outcomes = {judged.claim.id: status_of(judged) for judged in judge_claims(records, references)}
     if args.json:
         print_json({"report": str(page), "figures": [str(path) for path in figures], "claims": outcomes})
     else:

@@ -1,22 +1,31 @@
-"""The table of claims and their verdicts, from records."""
+"""The table of claims: what was claimed, what the study about it measured, and both answers."""
 
 from __future__ import annotations
 
-import math
+import dataclasses
+import functools
+import statistics
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from awbench.records import Records
+from awbench.records import Record, Records
 from awbench.reference.load import References
-from awbench.reference.source import CLAIM_DATASETS, METRICS, Claim
+from awbench.reference.source import Claim
+from awbench.report.answers import (
+    comparison_object,
+    reasons,
+    shown_answer,
+    shown_compatible,
+    shown_interval,
+    shown_look,
+)
 from awbench.report.table import Column, Table
-from awbench.verdicts.claims import LEVEL, JudgedClaim, Pair, judge_claims, margin_of
-from awbench.verdicts.gain import Verdict
+from awbench.variants import AWOptions
+from awbench.verdicts.outlook import outlook
+from awbench.verdicts.study import JudgedClaim, JudgedComparison, claimed_gain, judge_claims, values_of
 
-REQUIREMENTS = {
-    "accuracy": "not measured: needs ImageNet and a CUDA GPU (AWBENCH_IMAGENET=DIR awbench reproduce)",
-    "detection": "not measured: needs COCO and a CUDA GPU (AWBENCH_COCO=DIR awbench reproduce)",
-}
+STATUSES = ("as claimed", "less than claimed", "more than claimed", "undecided", "too early", "not measured")
 
 
 def claimed(claim: Claim) -> str:
@@ -24,55 +33,70 @@ def claimed(claim: Claim) -> str:
     return f"{'' if claim.relation == 'equal' else 'up to '}{claim.delta:+} {claim.unit}"
 
 
+def status_of(judged: JudgedClaim) -> str:
+    """One of STATUSES: the answer to whether the gain is the claimed one, or how far it is from one."""
+    if judged.size != "undecided":
+        return judged.size if judged.size == "as claimed" else f"{judged.size} than claimed"
+    if any(one.look for one in judged.comparisons):
+        return "undecided"
+    return "too early" if any(one.treated or one.baseline for one in judged.comparisons) else "not measured"
+
+
 def requirement(judged: JudgedClaim) -> str:
-    """What an unmeasured claim needs; where there are runs that cannot be compared, in what they differ."""
-    unlike = next((pair for pair in judged.pairs if pair.unlike), None)
-    if unlike:
-        return (
-            f"not measured: needs runs of {unlike.variant} and {unlike.over} that were trained and evaluated alike; "
-            f"those there are differ in {unlike.unlike}"
-        )
-    dataset = CLAIM_DATASETS[judged.claim.dataset]
-    if dataset in ("imagenet", "coco"):
-        return REQUIREMENTS[METRICS[judged.claim.metric].kind]
-    return f"not measured: needs {judged.claim.dataset} (awbench sweep --dataset {dataset} --data DIR --recipes cifar)"
+    """What a claim that is not answered needs."""
+    if judged.study is None:
+        return "no study is about it: write one (docs/verdicts.md)"
+    study = judged.study.study
+    data = "" if study.facts.proxy else " --data DIR"
+    left = sum(count for _, count in reasons(judged.study.evidence))
+    aside = f"; {left} runs left aside, see 'awbench study status {study.name}'" if left else ""
+    return f"awbench study run {study.name}{data}{aside}"
 
 
-def shown_gain(pair: Pair) -> str:
-    """E.g. "+1.00 (+0.77 to +1.23)"."""
-    difference = pair.verdict.difference
-    assert difference is not None, "it was measured"
-    interval = "unknown" if math.isnan(difference.low) else f"{difference.low:+.2f} to {difference.high:+.2f}"
-    return f"{difference.value:+.2f} ({interval})"
+def verdict_text(judged: JudgedClaim) -> str:
+    """Of the claim as a whole, e.g. "gain; less than claimed"."""
+    status = status_of(judged)
+    if status in ("too early", "not measured"):
+        return f"{status}: {requirement(judged)}"
+    return shown_answer(judged)
 
 
-def describe(verdict: Verdict, claim: Claim) -> str:
-    """E.g. "inconclusive: about 3 more run(s) of each would settle it; spread of these runs"."""
-    if verdict.outcome == "inconclusive" and verdict.spread.startswith("unknown"):
-        return f"inconclusive: spread {verdict.spread}"
-    details = ""
-    if verdict.outcome == "inconclusive":
-        more = verdict.more_runs
-        settles = "no 1000 runs" if more is None else f"about {more} more run(s) of each"
-        details = f": {settles} would settle it"
-    elif verdict.outcome == "contradicted" and verdict.difference is not None:
-        beyond = verdict.difference.value - float(claim.delta)
-        too_good = beyond > 0 if claim.delta >= 0 else beyond < 0
-        details = ": more than claimed, too good is suspect" if too_good else ": less than claimed"
-    return f"{verdict.outcome}{details}; spread of {verdict.spread}"
+@functools.cache
+def aw_setting() -> str:
+    """How well the choices of the AW-convolution that is built here are known, for beside every verdict."""
+    counts = Counter(field.metadata["standing"] for field in dataclasses.fields(AWOptions))
+    return f"AW as built here: {counts['chosen']} choices ours, {counts['recalled']} recalled"
 
 
-def verdict_of(judged: JudgedClaim) -> str:
-    """Of the claim as a whole: its outcome, or what it needs."""
-    return requirement(judged) if judged.outcome == "not measured" else judged.outcome
+def shown_setting(judged: JudgedComparison) -> str:
+    """The AW options that the study changes, or that it is the default."""
+    network = judged.study.networks.get(judged.comparison.variant)
+    changed = {**network.aw, **network.attention} if network else {}
+    return ", ".join(f"{name}={value}" for name, value in changed.items()) or "default"
+
+
+def shown_side(runs: tuple[Record, ...], metric: str) -> str:
+    """Mean and standard deviation, e.g. "78.40, sd 0.10"."""
+    values = values_of(runs, metric)
+    if not values:
+        return ""
+    deviation = f", sd {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{deviation}"
+
+
+def training_text(judged: JudgedComparison) -> str:
+    """E.g. "cbam, 100 epochs"."""
+    recipe = judged.study.resolved_recipe.identity()
+    length = f"{recipe['epochs']} epochs" if "epochs" in recipe else f"{recipe['iterations']:,} iterations"
+    return f"{judged.study.recipe}, {length}"
 
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """A claim as a whole, with its pair where it has one alone; or one pair of several, below its claim's row."""
+    """A claim as a whole, with its comparison where it has one alone; or one of several, below its claim's row."""
 
     judged: JudgedClaim
-    pair: Pair | None = None
+    comparison: JudgedComparison | None = None
 
     @property
     def claim(self) -> Claim:
@@ -80,85 +104,111 @@ class ClaimRow:
 
     @property
     def below(self) -> bool:
-        return self.pair is not None and len(self.judged.pairs) > 1
+        return self.comparison is not None and len(self.judged.comparisons) > 1
+
+    @property
+    def runs(self) -> tuple[Record, ...]:
+        return self.comparison.treated + self.comparison.baseline if self.comparison else ()
 
 
 def claim_rows(judged: JudgedClaim) -> list[ClaimRow]:
-    """The claim's row, and where it speaks of several pairs one for each that was measured."""
-    measured = [ClaimRow(judged, pair) for pair in judged.pairs if pair.measured]
-    return measured if len(judged.pairs) == 1 and measured else [ClaimRow(judged), *measured]
-
-
-def _claimed(row: ClaimRow) -> str:
-    return "" if row.below else claimed(row.claim)
-
-
-def _verdict(row: ClaimRow) -> str:
-    return describe(row.pair.verdict, row.claim) if row.pair else verdict_of(row.judged)
+    """The claim's row, and where it speaks of several pairs one for each that has runs."""
+    if len(judged.comparisons) == 1:
+        return [ClaimRow(judged, judged.comparisons[0])]
+    return [ClaimRow(judged), *(ClaimRow(judged, one) for one in judged.comparisons if one.treated or one.baseline)]
 
 
 def _names(side: str | list[str]) -> str:
     return side if isinstance(side, str) else ", ".join(side)
 
 
-def _pair_object(pair: Pair, claim: Claim) -> dict[str, Any]:
-    difference = pair.verdict.difference
-    assert difference is not None, "it was measured"
-    known = not math.isnan(difference.low)
-    return {
-        "variant": pair.variant,
-        "over": pair.over,
-        "runs": list(pair.runs),
-        "difference": difference.value,
-        "interval": [difference.low, difference.high] if known else None,
-        "level": difference.level,
-        "outcome": pair.verdict.outcome,
-        "spread": pair.verdict.spread,
-        "more_runs": pair.verdict.more_runs,
-        "verdict": describe(pair.verdict, claim),
-        "records": [run.key for run in (*pair.treated, *pair.baseline)],
-    }
+def _of_pair(text: Any) -> Any:
+    """A cell that only rows of a comparison have."""
+    return lambda row: text(row.comparison) if row.comparison else ""
+
+
+def _interval(row: ClaimRow) -> str:
+    interval = row.comparison.interval if row.comparison else row.judged.interval
+    return shown_interval(interval) if interval else ""
+
+
+def _verdict(row: ClaimRow) -> str:
+    if not row.below:
+        return verdict_text(row.judged)
+    return shown_answer(row.comparison) if row.comparison and row.comparison.interval else ""
+
+
+def _left_aside(row: ClaimRow) -> str:
+    study = row.judged.study
+    if study is None or row.below:
+        return ""
+    return "; ".join(f"{count}: {reason}" for reason, count in reasons(study.evidence))
 
 
 _COLUMNS: tuple[Column[ClaimRow], ...] = (
     Column("claim", lambda row: row.claim.id, key="id"),
     Column("source", lambda row: row.judged.source.id),
-    Column("variant", lambda row: row.claim.variant, show=lambda row: _names((row.pair or row.claim).variant)),
-    Column("over", lambda row: row.claim.over, show=lambda row: _names((row.pair or row.claim).over)),
+    Column("variant", lambda row: row.claim.variant, show=lambda row: _names(_pair(row)[0])),
+    Column("over", lambda row: row.claim.over, show=lambda row: _names(_pair(row)[1])),
     Column("metric", lambda row: row.claim.metric),
     Column(
-        "claimed difference", lambda row: float(row.claim.delta), show=_claimed, key="claimed_difference", right=True
+        "claimed", lambda row: float(row.claim.delta), show=lambda row: "" if row.below else claimed(row.claim),
+        key="claimed_difference", right=True,
     ),
-    Column.exact("margin", lambda row: margin_of(row.claim)),
+    Column.exact("margin", lambda row: claimed_gain(row.claim).margin),
     Column.exact("relation", lambda row: row.claim.relation),
     Column.exact("unit", lambda row: row.claim.unit),
     Column.exact("dataset", lambda row: row.claim.dataset),
-    Column("measured difference", lambda row: row.pair, shown_gain, key="", right=True),
-    Column("runs", lambda row: row.pair, lambda pair: f"{pair.runs[0]} and {pair.runs[1]}", key=""),
-    Column("standing", lambda row: row.judged.standing, show=lambda row: "" if row.below else row.judged.standing),
+    Column.exact("study", lambda row: row.judged.study.study.name if row.judged.study else None),
+    Column.shown("measured (interval)", _interval, right=True),
+    Column("verdict", lambda row: verdict_text(row.judged), show=_verdict),
+    Column.shown("publication", _of_pair(shown_compatible)),
+    Column.shown("look", _of_pair(shown_look)),
+    Column.shown("with", _of_pair(lambda one: shown_side(one.treated, one.study.metric)), right=True),
+    Column.shown("without", _of_pair(lambda one: shown_side(one.baseline, one.study.metric)), right=True),
+    Column.shown("AW setting", _of_pair(shown_setting)),
+    Column.shown("trained", _of_pair(training_text)),
+    Column.shown("what would decide", _of_pair(outlook)),
+    Column.shown("left aside", _left_aside),
+    Column("standing", lambda row: row.judged.provenance, show=lambda row: "" if row.below else row.judged.provenance),
     Column.exact("url", lambda row: row.judged.url),
-    Column.exact("outcome", lambda row: row.judged.outcome),
-    Column("verdict", lambda row: verdict_of(row.judged), show=_verdict),
-    Column.exact("pairs", lambda row: [_pair_object(p, row.claim) for p in row.judged.pairs if p.measured]),
-)
+    Column.exact("status", lambda row: status_of(row.judged)),
+    Column.exact("gain", lambda row: row.judged.gain),
+    Column.exact("size", lambda row: row.judged.size),
+    Column.exact(
+        "interval", lambda row: [row.judged.interval.low, row.judged.interval.high] if row.judged.interval else None
+    ),
+    Column.exact("pairs", lambda row: [comparison_object(one) for one in row.judged.comparisons]),
+    Column.exact(
+        "left_aside", lambda row: dict(reasons(row.judged.study.evidence)) if row.judged.study else {}
+    ),
+)  # fmt: skip
+
+
+def _pair(row: ClaimRow) -> tuple[str | list[str], str | list[str]]:
+    if row.below and row.comparison:
+        return row.comparison.comparison.variant, row.comparison.comparison.over
+    return row.claim.variant, row.claim.over
 
 
 def claims_table(records: Records, references: References) -> Table:
-    """A row for each claim under test; where it speaks of several pairs, one for each that was measured."""
+    """A row for each claim; where it speaks of several pairs, one for each below it."""
     return Table(
         title="Claims and their verdicts",
         fields=_COLUMNS,
         values=[row for judged in judge_claims(records, references) for row in claim_rows(judged)],
         notes=(
-            "A gain counts as the claimed one within a margin: half of it, unless the claim's file gives another. "
-            "Reproduced: the whole interval of the measured gain lies within. Contradicted: all of it lies beyond, on "
-            "either side; too much is suspect too. Inconclusive: neither.",
-            f"Intervals are Welch's t over runs with different seeds; those of all measured claims hold together at "
-            f"{LEVEL:.0%} (Bonferroni). With a single run the spread is that of published reruns on the same "
-            "data, or of the other network's runs where that is larger, and said so.",
-            "Runs on digits and shapes are no evidence for any claim; they have their own tables (proxy, shapes).",
+            "Two answers. Is there a gain: the whole interval is above 0. Is it the claimed one: the interval lies "
+            "within the claimed gain and its margin (half of it, unless the claim's file gives another), or beyond.",
+            "Only runs of the claim's study count (awbench study show NAME): its networks, recipe, data, seeds and "
+            "looks were decided before. What exists and does not count is left aside, with the reason.",
+            "Intervals pool the run-to-run deviation of the study's networks where the pair does not scatter more; all "
+            "looks and pairs of a claim hold together at the study's level (docs/verdicts.md). Up to: an interval of "
+            "the largest gain over the pairs that the publication names.",
+            "Publication: whether one more pair of single runs may well show what it says.",
+            f"{aw_setting()}; a verdict is about that setting.",
         ),
-        records_of=lambda row: [run.key for run in row.pair.treated + row.pair.baseline] if row.pair else [],
+        records_of=lambda row: [run.key for run in row.runs],
         source_of=lambda row: row.judged.source.id,
         has_object=lambda row: not row.below,
     )

@@ -9,12 +9,15 @@ from typing import Any
 
 from awbench.records import Records
 from awbench.reference.load import ReferenceNumber, References
-from awbench.report.claims import REQUIREMENTS as TRAINING_REQUIREMENTS
 from awbench.report.table import Column, Table
 from awbench.verdicts.agreement import judge
 from awbench.verdicts.measured import Measured, measured
 
-REQUIREMENTS = {**TRAINING_REQUIREMENTS, "latency": "not measured: needs the device the source measured on"}
+REQUIREMENTS = {
+    "accuracy": "not measured: needs ImageNet and a CUDA GPU (AWBENCH_IMAGENET=DIR awbench reproduce)",
+    "detection": "not measured: needs COCO and a CUDA GPU (AWBENCH_COCO=DIR awbench reproduce)",
+    "latency": "not measured: needs the device the source measured on",
+}
 PROVENANCE_NOTE = (
     "standing: primary, read in the source itself; secondary, transcribed by others; recalled, unverified."
 )

@@ -8,19 +8,19 @@ from collections.abc import Iterable
 from awbench.errors import UserError
 from awbench.records import Record
 from awbench.records.settings import Training
+from awbench.verdicts.interval import Interval, gain_interval
 from awbench.verdicts.protocol import differing, training_protocol
 from awbench.verdicts.runs import by_seed, values_of
-from awbench.verdicts.statistics import LEVEL, Difference, welch_difference
 
 
 def measure_gain(
-    treated: Iterable[Record], baseline: Iterable[Record], metric: str, level: float = LEVEL
-) -> Difference:
-    """Mean difference of a metric between runs of two networks, with Welch's interval.
+    treated: Iterable[Record], baseline: Iterable[Record], metric: str, level: float = 0.95
+) -> Interval | None:
+    """Mean difference of a metric between runs of two networks, with its interval; None below two runs each.
 
     Args:
         treated, baseline: runs of one network each, trained and evaluated alike, with different seeds.
-        level: of the interval, which is nan below two runs each.
+        level: of the interval, whose degrees of freedom no ratio of the two deviations undercuts.
 
     Raises:
         UserError: one side is empty, holds several networks or a seed twice, lacks the metric, or the sides were not
@@ -53,4 +53,4 @@ def measure_gain(
         raise UserError(f"runs on {' and '.join(datasets)} cannot be compared; give runs on one dataset")
     if names:
         raise UserError(f"these runs were not trained and evaluated alike: they differ in {', '.join(names)}")
-    return welch_difference(values_of(treated, metric), values_of(baseline, metric), level)
+    return gain_interval(values_of(treated, metric), values_of(baseline, metric), level=level)

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from sample_records import add_ap, add_top1, aw_speed_record, latency_record, make_record
+from study_records import imagenet_pair
 
 from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
@@ -29,16 +30,16 @@ def test_without_records_there_is_the_figure_of_claims_alone(store):
     (name,) = figures(store)
     texts = list(figures(store)[name].data.values())
     assert name == "claims" and len(texts) == 4
-    assert all("not measured: needs" in text for text in texts)
+    assert all("not measured: awbench study run" in text for text in texts)
 
 
 def test_the_forest_says_what_decides_a_claim(store):
-    add_top1(store, "resnet101", 77.3, 77.4, 77.5)
-    add_top1(store, "aw_resnet101", 78.3, 78.4, 78.5)
+    for run in imagenet_pair(1.0, 4):
+        store.add(run)
     texts = list(figures(store)["claims"].data.values())
     (measured,) = [text for text in texts if "runs aw_resnet101" in text]
-    assert measured.startswith("+1.00 (+0.77 to +1.23); reproduced; spread of these runs")
-    assert "aw_resnet101: 78.30, 78.40, 78.50; resnet101: 77.30, 77.40, 77.50" in measured
+    assert measured.startswith("+1.00 (") and "gain; as claimed; look 2 of 8, 4 runs each" in measured
+    assert "aw_resnet101: 78.30, 78.50, 78.40, 78.30; resnet101: 77.30, 77.40, 77.50, 77.30" in measured
 
 
 def test_published_and_measured_accuracy_stand_at_the_counted_operations(store):

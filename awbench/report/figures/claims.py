@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from awbench.report.claims import ClaimRow, claim_rows, claimed, describe, requirement, shown_gain
+from awbench.report.answers import shown_answer, shown_interval, shown_look
+from awbench.report.claims import ClaimRow, claim_rows, claimed, status_of, verdict_text
 from awbench.report.figures.figure import Figure, new_figure
-from awbench.verdicts.claims import JudgedClaim, margin_of, values_of
+from awbench.verdicts.study import JudgedClaim, claimed_gain, values_of
 
-OUTCOME_COLOURS = {
-    "reproduced": "#00714f",
-    "contradicted": "#b3261e",
-    "inconclusive": "#8a6100",
+STATUS_COLOURS = {
+    "as claimed": "#00714f",
+    "less than claimed": "#b3261e",
+    "more than claimed": "#00558c",
+    "undecided": "#8a6100",
+    "too early": "#6b6b6b",
     "not measured": "#6b6b6b",
 }
 
 
 def claims_figure(claims: Sequence[JudgedClaim]) -> Figure:
-    """One line for each claim, and one below it for each pair of networks that was measured."""
+    """One line for each claim, and one below it for each of several pairs that was measured."""
     rows = [row for judged in claims for row in claim_rows(judged)]
     with new_figure(
         "claims",
@@ -32,7 +34,7 @@ def claims_figure(claims: Sequence[JudgedClaim]) -> Figure:
         axes = figure.drawing.subplots()
         for place, row in enumerate(rows):
             _draw_claim(figure, axes, place, row)
-            _draw_pair(figure, axes, place, row)
+            _draw_gain(figure, axes, place, row)
         axes.axvline(0, color="#999999", linewidth=0.8)
         axes.set_yticks(range(len(rows)), [_label(row) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -41,30 +43,33 @@ def claims_figure(claims: Sequence[JudgedClaim]) -> Figure:
 
 
 def _label(row: ClaimRow) -> str:
-    if row.below and row.pair:
-        return f"{row.pair.variant.removeprefix('faster_rcnn_').removesuffix('_fpn')}\n{row.pair.verdict.outcome}"
-    return f"{row.claim.id}\n{row.judged.outcome}"
+    if row.below and row.comparison:
+        variant = row.comparison.comparison.variant.removeprefix("faster_rcnn_").removesuffix("_fpn")
+        return f"{variant}\n{shown_answer(row.comparison)}"
+    return f"{row.claim.id}\n{status_of(row.judged)}"
 
 
 def _draw_claim(figure: Figure, axes: Axes, place: int, row: ClaimRow) -> None:
-    claim, judged = row.claim, row.judged
-    delta, margin = float(claim.delta), margin_of(claim)
-    band = axes.barh(place, 2 * margin, left=delta - margin, height=0.62, color="#dfe7ee", linewidth=0)[0]
-    text = f"{claim.id}: {claimed(claim)}, margin {margin:g}; {judged.source.title}, {judged.standing}"
-    figure.describe(band, f"{text}; {requirement(judged)}" if judged.outcome == "not measured" else text)
-    axes.plot([delta, delta], [place - 0.31, place + 0.31], color="#7a97b0", linewidth=1.2)
+    claim, judged, gain = row.claim, row.judged, claimed_gain(row.claim)
+    band = axes.barh(place, 2 * gain.margin, left=gain.low, height=0.62, color="#dfe7ee", linewidth=0)[0]
+    text = f"{claim.id}: {claimed(claim)}, margin {gain.margin:g}; {judged.source.title}, {judged.provenance}"
+    figure.describe(band, f"{text}; {verdict_text(judged)}")
+    axes.plot([gain.value, gain.value], [place - 0.31, place + 0.31], color="#7a97b0", linewidth=1.2)
 
 
-def _draw_pair(figure: Figure, axes: Axes, place: int, row: ClaimRow) -> None:
-    pair, metric = row.pair, row.claim.metric
-    if pair is None or pair.verdict.difference is None:
+def _draw_gain(figure: Figure, axes: Axes, place: int, row: ClaimRow) -> None:
+    interval = row.comparison.interval if row.comparison else row.judged.interval
+    if interval is None:
         return
-    difference, colour = pair.verdict.difference, OUTCOME_COLOURS[pair.verdict.outcome]
-    if not math.isnan(difference.low):
-        axes.plot([difference.low, difference.high], [place, place], color=colour, linewidth=1.6)
-    (point,) = axes.plot(difference.value, place, "o", color=colour, markersize=5)
-    runs = "; ".join(
-        f"{name}: {', '.join(f'{value:.2f}' for value in values_of(records, metric))}"
-        for name, records in ((pair.variant, pair.treated), (pair.over, pair.baseline))
-    )
-    figure.describe(point, f"{shown_gain(pair)}; {describe(pair.verdict, row.claim)}; runs {runs}")
+    colour = STATUS_COLOURS[status_of(row.judged)]
+    axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=1.6)
+    (point,) = axes.plot(interval.value, place, "o", color=colour, markersize=5)
+    text = shown_interval(interval)
+    if row.comparison:
+        one = row.comparison
+        runs = "; ".join(
+            f"{name}: {', '.join(f'{value:.2f}' for value in values_of(side, one.study.metric))}"
+            for name, side in ((one.comparison.variant, one.treated), (one.comparison.over, one.baseline))
+        )
+        text = f"{text}; {shown_answer(one)}; {shown_look(one)}; runs {runs}"
+    figure.describe(point, text)

@@ -18,16 +18,16 @@ from markupsafe import Markup
 from awbench.records import Record, Records
 from awbench.records.environment import package_version
 from awbench.reference.load import References
-from awbench.report.claims import claimed, describe, requirement, shown_gain
+from awbench.report.answers import shown_answer, shown_interval, shown_look
+from awbench.report.claims import STATUSES, aw_setting, claimed, requirement, status_of
 from awbench.report.table import Table
 from awbench.report.tables import TABLES
-from awbench.verdicts.claims import JudgedClaim
+from awbench.verdicts.study import JudgedClaim
 
 if TYPE_CHECKING:
     from awbench.report.figures import Figure
 
 _FOLDER = Path(__file__).resolve().parent
-_OUTCOMES = ("reproduced", "contradicted", "inconclusive", "not measured")
 _KINDS = ("accuracy", "detection", "complexity", "latency", "aw_speed")
 # What a reader wants of an environment, first; the rest follows by name.
 _MACHINE = ("device", "cpu", "cpu_count", "threads", "torch", "cuda", "cudnn", "torchvision", "python", "platform")
@@ -49,7 +49,7 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
     recorded = [record for kind in _KINDS for record in records.of_kind(kind)]
     tables = {kind: make(records, references) for kind, make in TABLES.items()}
     judged = list({row.claim.id: row.judged for row in tables["claims"].values}.values())
-    counts = Counter(claim.outcome for claim in judged)
+    counts = Counter(map(status_of, judged))
     titles = {source.id: source.title for source in references.sources}
     embedded = _Embedded(records)
     shown = [_table(kind, tables[kind], titles, embedded) for kind in sorted(tables, key=lambda kind: kind != "claims")]
@@ -60,7 +60,7 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
         version=package_version("awbench"),
         newest=max((record.finished for record in recorded), default=""),
         number_of_records=len(recorded),
-        outcomes=[(outcome, counts[outcome]) for outcome in _OUTCOMES],
+        outcomes=[(status, counts[status]) for status in STATUSES],
         claims=[_card(claim) for claim in judged],
         figures=[
             {
@@ -93,23 +93,24 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
 
 
 def _card(judged: JudgedClaim) -> dict[str, Any]:
-    claim = judged.claim
-    pairs = [pair for pair in judged.pairs if pair.measured]
+    claim, status = judged.claim, status_of(judged)
+    measured = [one for one in judged.comparisons if one.interval]
     return {
         "id": claim.id,
         "text": claim.text,
         "claimed": claimed(claim),
         "dataset": claim.dataset,
-        "outcome": judged.outcome,
-        "standing": judged.standing,
+        "outcome": status,
+        "standing": judged.provenance,
         "source": judged.source.title,
         "url": judged.url,
         "pairs": [
-            f"{pair.variant} over {pair.over}: {shown_gain(pair)}, {pair.runs[0]} and {pair.runs[1]} runs; "
-            f"{describe(pair.verdict, claim)}"
-            for pair in pairs
+            f"{one.comparison.variant} over {one.comparison.over}: {shown_interval(one.interval)}, {shown_look(one)}; "
+            f"{shown_answer(one)}"
+            for one in measured
         ],
-        "needs": "" if pairs else requirement(judged),
+        "setting": aw_setting() if measured else "",
+        "needs": "" if judged.size != "undecided" else requirement(judged),
     }
 
 
