@@ -63,7 +63,7 @@ def study_line(plan: StudyPlan) -> str:
 
 
 def _decided(question: QuestionPlan) -> str:
-    name = "the headline claim" if question.headline else question.name
+    name = "the headline claim" if question.headline and question.comparisons[0].claimed else question.name
     outcome = question.outcomes["true", "middle"]
     if outcome.surprising:
         return f"{name} would, if true, be decided by now"
