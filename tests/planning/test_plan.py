@@ -6,7 +6,7 @@ import pytest
 from study_records import COCO, IMAGENET, as_records, imagenet_pair, runs_of
 
 from awbench.planning.hours import Hours, RunHours
-from awbench.planning.missing import Missing, total
+from awbench.planning.missing import Missing, missing_backbones, total
 from awbench.planning.outcomes import outcome, question_of_comparison
 from awbench.planning.plan import plan
 from awbench.planning.throughput import throughputs
@@ -123,3 +123,8 @@ def test_a_sum_is_known_as_well_as_the_worst_of_what_it_has_runs_of():
     )  # fmt: skip
     assert of(part(1, 3.0, "about"), part(1, 4.0, "at least", "B"))[1] == RunHours(7.0, "at least", "GPU A and B")
     assert of(part(1, 3.0), part(1, None)) == (2, RunHours())
+
+
+def test_detectors_that_have_all_their_runs_need_no_backbone_any_more():
+    assert missing_backbones(2, [(6, 0)]) == 0
+    assert missing_backbones(2, [(6, 0), (3, 1)]) == 2
