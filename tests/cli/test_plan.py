@@ -14,7 +14,7 @@ from sample_records import training_record
 from study_records import IMAGENET, runs_of
 
 from awbench.cli.main import _parser
-from awbench.recipes.classification import load_recipe
+from awbench.recipes import load_detection_recipe, load_recipe
 from awbench.records import Records, RecordStore
 from awbench.studies import load_study
 from awbench.studies.study import STUDIES
@@ -104,6 +104,13 @@ def test_a_timing_run_is_never_evidence_and_is_what_the_next_plan_counts(awbench
     timed = next(one for one in after if one["network"] == "aw_resnet101")
     assert timed["hours_of_a_run"]["hours"] == pytest.approx(100 * 1_281_167 * 30 / 100 / 256 / 3600)
     assert timed["hours_of_a_run"]["device"] == "GPU A" and timed["timing_command"] is None
+
+
+def test_a_timing_run_is_short(awbench):
+    imagenet, coco = ([parse_command(c) for c in timings({"studies": [s]})] for s in as_json(awbench)["studies"])
+    assert {args.dataset for args in imagenet} == {"fake"}  # which needs no data and has five steps an epoch
+    assert {load_recipe(args.recipe, args.changes).epochs for args in imagenet} == {20}
+    assert {load_detection_recipe(args.recipe, args.changes).iterations for args in coco} == {300}
 
 
 def test_a_budget_is_answered_first(awbench):

@@ -71,6 +71,7 @@ def test_hours_of_several_devices_are_said_to_be():
     mixed = bought(100_000, gpu_hours={})
     assert set(mixed.devices) == {"RTX 3090", "V100"}
     assert bought(100_000).devices == ("your device",)
+    assert bought(4000, gpu_hours={}).devices == ("RTX 3090",)  # nothing of coco, on V100s, fits
 
 
 def test_runs_that_are_there_are_paid_already():
