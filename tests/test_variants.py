@@ -3,14 +3,19 @@ from __future__ import annotations
 import pytest
 
 from awbench.errors import UserError
-from awbench.variants import AWOptions, list_variants, make_options, parse_variant
+from awbench.variants import ARCHITECTURES, AWOptions, list_variants, make_options, parse_variant
 
 
-def test_the_grid_is_every_depth_with_every_attention_setting():
+def test_the_grid_is_every_architecture_with_every_attention_setting():
     names = {variant.name for variant in list_variants("classification")}
     settings = ("", "se_", "cbam_", "eca_", "aw_", "aw_se_", "aw_cbam_", "aw_eca_")
-    depths = (18, 34, 50, 101, 152, 20, 32, 56)
-    assert names >= {f"{setting}resnet{depth}" for setting in settings for depth in depths}
+    networks = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152, 20, 32, 56)]
+    assert names >= {f"{setting}{network}" for setting in settings for network in networks}
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name.startswith("resnet")])
+def test_a_resnets_name_is_its_number_of_layers(name):
+    assert ARCHITECTURES[name].depth == int(name.removeprefix("resnet"))
 
 
 def test_detectors_carry_their_backbone():

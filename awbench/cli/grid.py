@@ -7,8 +7,8 @@ from awbench.cli.latency import watching
 from awbench.records import Record, RecordStore
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 
-LATENCY_DEPTHS = (18, 34, 50, 101, 152)
-LATENCY_SECONDS = 20.0  # of timing for each depth; building and warming up add about half as much on two cores
+LATENCY_ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+LATENCY_SECONDS = 20.0  # of timing for each architecture; building and warming up add about half as much on two cores
 
 
 def count_grid(store: RecordStore, cross_check: bool = True) -> list[Record]:
@@ -51,7 +51,7 @@ def count_detectors(store: RecordStore) -> list[Record]:
 
 
 def time_grid(store: RecordStore) -> list[Record]:
-    """Latency of the ImageNet grid on the device at hand, one run a depth: as many networks as memory holds."""
+    """Latency of the ImageNet ResNets on the device at hand, a run for each depth: as many networks as memory holds."""
     from awbench.measure.latency import LatencySettings
     from awbench.measure.timing import Goal
     from awbench.recording import record_latency
@@ -61,8 +61,8 @@ def time_grid(store: RecordStore) -> list[Record]:
     if choose_device("auto").type == "cuda":
         settings = LatencySettings("cuda", batch_size=64, dtype="bfloat16", layout="channels_last")
     goal, records, measured = Goal(budget=LATENCY_SECONDS), [], 0
-    for depth in LATENCY_DEPTHS:
-        group = [variant for variant in list_variants("classification") if variant.depth == depth]
+    for network in LATENCY_ARCHITECTURES:
+        group = [variant for variant in list_variants("classification") if variant.architecture_name == network]
         with watching(group, goal) as tell:
             found, new = record_latency(store, group, ModelOptions(), settings, goal, force=False, tell=tell)
         records += found

@@ -85,16 +85,16 @@ def claimed_pairs(claim: Claim) -> list[tuple[str, str]]:
     sides = [[side] if isinstance(side, str) else side for side in (claim.variant, claim.over)]
     task = "detection" if METRICS[claim.metric].kind == "detection" else "classification"
     family = "cifar" if claim.dataset.startswith("CIFAR") else "imagenet"
-    fitting = [v for v in list_variants(task) if v.architecture.family == family]  # type: ignore[arg-type]
-    names = {(variant.setting, variant.depth): variant.name for variant in fitting}
+    fitting = [v for v in list_variants(task) if v.architecture.family == family and v.architecture.is_resnet]  # type: ignore[arg-type]
+    names = {(variant.setting, variant.architecture_name): variant.name for variant in fitting}
     pairs = []
     for variant, over in zip(*sides, strict=True):
         if variant not in SETTINGS and over not in SETTINGS:
             pairs.append((variant, over))
             continue
-        for depth in dict.fromkeys(variant.depth for variant in fitting):
-            pair = (names.get((variant, depth), variant), names.get((over, depth), over))
-            if all(side in names.values() and parse_variant(side).depth == depth for side in pair):
+        for network in dict.fromkeys(variant.architecture_name for variant in fitting):
+            pair = (names.get((variant, network), variant), names.get((over, network), over))
+            if all(side in names.values() and parse_variant(side).architecture_name == network for side in pair):
                 pairs.append(pair)
     return pairs
 
@@ -251,7 +251,7 @@ def outcome_of(claim: Claim, pairs: Iterable[Pair]) -> Outcome:
         return "contradicted"
     if "reproduced" in outcomes:
         return "reproduced"
-    unmeasured_depths = {parse_variant(pair.variant).depth for pair in pairs if not pair.measured}
-    a_whole_depth = {parse_variant(pair.variant).depth for pair in judged} - unmeasured_depths
+    unmeasured_networks = {parse_variant(pair.variant).architecture_name for pair in pairs if not pair.measured}
+    a_whole_network = {parse_variant(pair.variant).architecture_name for pair in judged} - unmeasured_networks
     all_lower = all(pair.verdict.outcome == "contradicted" for pair in judged)
-    return "contradicted" if a_whole_depth and all_lower else "inconclusive"
+    return "contradicted" if a_whole_network and all_lower else "inconclusive"

@@ -17,7 +17,7 @@ from awbench.reference.verdicts import Spread, bonferroni, runs_for_power
 from awbench.reference.ways import Way, default_way, way_of
 from awbench.variants import ARCHITECTURES, parse_variant
 
-DEPTH = 101  # what `awbench reproduce` trains
+ARCHITECTURE = "resnet101"  # what `awbench reproduce` trains
 # Of each network, where nothing says how runs scatter: the least that has a standard deviation.
 PILOT_RUNS = 2
 DECIDED = ("reproduced", "contradicted")
@@ -95,20 +95,17 @@ def planned_pairs(judged: JudgedClaim, depth: int | None) -> list[Pair]:
     claim, pairs = judged.claim, list(judged.pairs)
     if claim.relation == "equal" or not is_of_any_depth(claim):
         return pairs
-    depths = list(dict.fromkeys(parse_variant(pair.variant).depth for pair in pairs))
-    family = {ARCHITECTURES[offered].family for offered in depths}
-    if depth is not None and depth not in depths and (depth not in ARCHITECTURES or _family(depth) in family):
-        offered = ", ".join(map(str, depths))
+    networks = list(dict.fromkeys(parse_variant(pair.variant).architecture_name for pair in pairs))
+    asked = None if depth is None else f"resnet{depth}"
+    family = {ARCHITECTURES[network].family for network in networks}
+    if asked and asked not in networks and (asked not in ARCHITECTURES or ARCHITECTURES[asked].family in family):
+        offered = ", ".join(str(ARCHITECTURES[network].depth) for network in networks)
         raise UserError(f"--depth {depth} is not offered for claim {claim.id} on {claim.dataset}; use one of {offered}")
-    wanted = next((one for one in (depth, DEPTH) if one in depths), depths[0])
-    chosen = [pair for pair in pairs if parse_variant(pair.variant).depth == wanted]
+    wanted = next((one for one in (asked, ARCHITECTURE) if one in networks), networks[0])
+    chosen = [pair for pair in pairs if parse_variant(pair.variant).architecture_name == wanted]
     if all(pair.verdict.outcome in DECIDED for pair in chosen):
         return [pair for pair in pairs if pair.verdict.outcome == "inconclusive"]
     return chosen
-
-
-def _family(depth: int) -> str:
-    return ARCHITECTURES[depth].family
 
 
 def is_of_any_depth(claim: Claim) -> bool:

@@ -109,7 +109,7 @@ def measure_words(network: str, way: Way, device: str = "") -> list[str]:
         words += ["--dataset", way.dataset, "--data", f"{way.dataset.upper()}_DIR", "--set", length]
     variant = parse_variant(network)
     if variant.task == "detection":  # weights without AW do for the speed
-        weights = classification_name(variant.depth, variant.attention, aw=False)
+        weights = classification_name(variant.architecture_name, variant.attention, aw=False)
         words += ["--engine", way.engine] if way.engine else []
         words += ["--init-weights", f"BACKBONES_DIR/{weights}.pth"]
     return [*words, *(["--device", device] if device else []), *(_WORKERS if device != "cpu" else [])]

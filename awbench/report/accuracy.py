@@ -61,7 +61,7 @@ def _top1(records: list[Record], variant: str) -> dict[int, float]:
 
 
 def _without_aw(variant: Variant) -> str:
-    return classification_name(variant.depth, variant.attention, False)
+    return classification_name(variant.architecture_name, variant.attention, False)
 
 
 def shown_difference(difference: Difference | None) -> str:

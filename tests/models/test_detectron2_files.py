@@ -27,9 +27,9 @@ from awbench.models.weights import load_backbone_weights, load_weights, save_wei
 @pytest.fixture(autouse=True)
 def thin_networks(monkeypatch):
     """The networks' names and blocks, with few channels: what is tested here is names."""
-    for depth in (18, 50):
-        thin = dataclasses.replace(variants.ARCHITECTURES[depth], widths=(8, 16, 24, 32))
-        monkeypatch.setitem(variants.ARCHITECTURES, depth, thin)
+    for name in ("resnet18", "resnet50"):
+        thin = dataclasses.replace(variants.ARCHITECTURES[name], widths=(8, 16, 24, 32))
+        monkeypatch.setitem(variants.ARCHITECTURES, name, thin)
 
 
 def network(name: str, seed: int = 0, **options) -> nn.Module:

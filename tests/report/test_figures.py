@@ -100,7 +100,7 @@ def test_training_curves_are_of_recorded_runs_and_survive_a_cut_line(store):
     (other := store.results / "runs/resnet101-imagenet-cbam-seed1-00000000").mkdir()
     (other / "metrics.jsonl").write_text(text.replace("5.0", "4.0"))  # not recorded yet
     (picture,) = training_pictures(store)
-    assert re.fullmatch("training-imagenet-cbam-101-[0-9a-f]{6}", picture.name)
+    assert re.fullmatch("training-imagenet-cbam-resnet101-[0-9a-f]{6}", picture.name)
     assert list(picture.marks.values()) == [
         "resnet101, seed 0: loss 5 at step 100",
         "resnet101, seed 0: top1_percent 12.5 at step 100",

@@ -13,14 +13,16 @@ _PANELS = (("params", "added parameters (%)"), ("macs", "added multiply-accumula
 
 
 def complexity_picture(store: RecordStore) -> Picture | None:
-    """What each attention costs beyond the plain ImageNet network: parameters, MACs, in percent.
+    """What each attention costs beyond the plain ImageNet ResNet: parameters, MACs, in percent.
 
     Returns:
         None without a record; variants without one are left out.
     """
     index = ComplexityIndex(store.load("complexity"))
-    variants = [v for v in list_variants("classification") if v.architecture.family == "imagenet"]
-    depths = sorted({variant.depth for variant in variants})
+    variants = [
+        v for v in list_variants("classification") if v.architecture.family == "imagenet" and v.architecture.is_resnet
+    ]
+    depths = sorted({variant.architecture.depth for variant in variants})
     settings = list(dict.fromkeys(v.setting for v in variants if v.setting != "plain"))
     with style():
         figure = Figure(figsize=(WIDTH_INCHES, 5.2), layout="constrained")
@@ -42,7 +44,7 @@ def complexity_picture(store: RecordStore) -> Picture | None:
                         continue
                     ours, base = measured.values[metric], plain.values[metric]
                     (bar,) = panel.bar(
-                        depths.index(variant.depth) + shift,
+                        depths.index(variant.architecture.depth) + shift,
                         100 * (ours / base - 1),
                         width=0.77 / len(settings),
                         label=setting,

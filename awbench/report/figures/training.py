@@ -18,16 +18,16 @@ _PROXIES = ("digits", "shapes", "fake")
 
 
 def training_pictures(store: RecordStore) -> list[Picture]:
-    """For each task, dataset, recipe and depth: loss, and accuracy or AP, of every recorded run whose metrics exist."""
+    """For each task, dataset, recipe and architecture: loss, and accuracy or AP, of every run whose metrics exist."""
     known = {variant.name for variant in list_variants()}
-    groups: dict[tuple[str, str, str, str, int], list[tuple[Record, list[dict[str, Any]]]]] = {}
+    groups: dict[tuple[str, str, str, str, str], list[tuple[Record, list[dict[str, Any]]]]] = {}
     for kind in _EVALUATED:
         for record in store.load(kind):
             rows = _metrics(store.results, record) if record.variant in known else []
             if record.settings.get("origin") == "trained" and rows:
-                settings, depth = record.settings, parse_variant(record.variant).depth
+                settings, network = record.settings, parse_variant(record.variant).architecture_name
                 recipe = json.dumps(settings["recipe"], sort_keys=True)  # a changed one keeps its name
-                group = (kind, settings["dataset"], recipe, settings.get("engine", ""), depth)
+                group = (kind, settings["dataset"], recipe, settings.get("engine", ""), network)
                 groups.setdefault(group, []).append((record, rows))
     return [_picture(group, runs) for group, runs in sorted(groups.items())]
 
@@ -47,18 +47,18 @@ def _metrics(results: Path, record: Record) -> list[dict[str, Any]]:
     return rows
 
 
-def _picture(group: tuple[str, str, str, str, int], runs: list[tuple[Record, list[dict[str, Any]]]]) -> Picture:
-    kind, dataset, of_recipe, engine, depth = group
+def _picture(group: tuple[str, str, str, str, str], runs: list[tuple[Record, list[dict[str, Any]]]]) -> Picture:
+    kind, dataset, of_recipe, engine, network = group
     recipe = str(json.loads(of_recipe)["name"])
     digest = hashlib.sha256(of_recipe.encode()).hexdigest()[:6]
     metric, label = _EVALUATED[kind]
     proxy = "; a proxy, no evidence on ImageNet or COCO" if dataset in _PROXIES else ""
     with style():
         figure = Figure(figsize=(WIDTH_INCHES, 5.4), layout="constrained")
-        name = "-".join(part for part in ("training", dataset, recipe, engine, str(depth), digest) if part)
+        name = "-".join(part for part in ("training", dataset, recipe, engine, network, digest) if part)
         picture = Picture(
             name,
-            f"Training on {dataset}, ResNet-{depth}, recipe {recipe}{f', {engine}' if engine else ''}",
+            f"Training on {dataset}, {network}, recipe {recipe}{f', {engine}' if engine else ''}",
             f"A line a run; runs with different seeds share a colour{proxy}.",
             figure,
         )
