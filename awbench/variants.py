@@ -101,6 +101,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "resnet50": _imagenet("bottleneck", (3, 4, 6, 3)),
     "resnet101": _imagenet("bottleneck", (3, 4, 23, 3)),
     "resnet152": _imagenet("bottleneck", (3, 8, 36, 3)),
+    "resnext50_32x4d": _imagenet("bottleneck", (3, 4, 6, 3), groups=32, width_per_group=4),
+    "wide_resnet50_2": _imagenet("bottleneck", (3, 4, 6, 3), width_per_group=128),
     "resnet20": _cifar((3, 3, 3)),
     "resnet32": _cifar((5, 5, 5)),
     "resnet56": _cifar((9, 9, 9)),

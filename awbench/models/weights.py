@@ -275,10 +275,10 @@ def _check_fit(
     }
     listed = [f"{what}: {shortened(names)}" for what, names in problems.items() if names]
     if listed:
-        likely = _variant_by_names(state.keys())
+        likely = _variant_by_tensors(state)
         head = f"{path} does not fit this network, {network}"
         if variant and likely and likely not in fitting:
-            head = held_by(likely, " by its keys")
+            head = held_by(likely, " by its tensors")
         raise UserError("; ".join([head, *listed]))
 
 
@@ -286,18 +286,24 @@ def _converts(theirs: torch.dtype, ours: torch.dtype) -> bool:
     return theirs == ours or (theirs in _FLOATS and ours in _FLOATS)
 
 
-def _variant_by_names(names: Set[str]) -> str | None:
-    """The variant that has these names, as far as blocks and attention modules tell, or None."""
-    blocks = {match.groups() for name in names if (match := re.match(r"layer(\d)\.(\d+)\.", name))}
+def _variant_by_tensors(state: dict[str, Tensor]) -> str | None:
+    """The variant that has these tensors, as far as blocks, their width and attention modules tell, or None."""
+    blocks = {match.groups() for name in state if (match := re.match(r"layer(\d)\.(\d+)\.", name))}
     per_stage = tuple(count for _, count in sorted(Counter(stage for stage, _ in blocks).items()))
-    block = "bottleneck" if any(".conv3." in name for name in names) else "basic"
-    fitting = [n for n, a in ARCHITECTURES.items() if (a.blocks_per_stage, a.block) == (per_stage, block)]
+    block = "bottleneck" if any(".conv3." in name for name in state) else "basic"
+    kernel = state.get("layer1.0.conv2.weight", torch.empty(0)).shape  # (width, width/groups, 3, 3)
+    fitting = {
+        name: kernel[:2] == (of.inner_width(0), of.inner_width(0) // of.groups)
+        for name, of in ARCHITECTURES.items()
+        if (of.blocks_per_stage, of.block) == (per_stage, block)
+    }
     prefix = "layer1.0.attention."
-    tensors = {name.removeprefix(prefix) for name in names if name.startswith(prefix) and not name.endswith(_COUNTER)}
+    tensors = {name.removeprefix(prefix) for name in state if name.startswith(prefix) and not name.endswith(_COUNTER)}
     attention = next((attention for attention, expected in _attention_names().items() if expected == tensors), None)
     if not fitting or (tensors and not attention):
         return None
-    return classification_name(fitting[0], attention, aw=any(".pointconv1." in name for name in names))
+    architecture = max(fitting, key=lambda name: fitting[name])  # the first, where no width fits
+    return classification_name(architecture, attention, aw=any(".pointconv1." in name for name in state))
 
 
 def _attention_names() -> dict[str, set[str]]:
