@@ -87,7 +87,7 @@ rates: $(INSTALLED)  ## for maintainers: simulate the error rates of docs/verdic
 	$(BIN)/python tools/verdict_rates.py
 
 detectron2: $(INSTALLED)  ## install detectron2: built once, the wheel kept in the user's cache (DETECTRON2=URL-or-path)
-	$(BIN)/python -m awbench.detection.install --constraint constraints.txt --pip-args="$(PIP_ARGS)" \
+	$(BIN)/python tools/install_detectron2.py --constraint constraints.txt --pip-args="$(PIP_ARGS)" \
 	  $(if $(DETECTRON2),--source "$(DETECTRON2)")
 
 # The Nu checker is the HTML standard's own; its version is pinned as the Python packages are in constraints.txt.

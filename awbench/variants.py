@@ -1,9 +1,9 @@
 """What exists: one grammar of names, and one frozen Variant behind each.
 
-    classification   [aw_][<attention>_]resnet<depth>
-    detection        faster_rcnn_[aw_][<attention>_]resnet<depth>_fpn
+    classification   [aw_][<attention>_]<architecture>
+    detection        faster_rcnn_[aw_][<attention>_]<architecture>_fpn
 
-Every other room asks here. Nothing here imports torch, so listing is instant.
+Every other module asks here. Nothing here imports torch, so listing is instant.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ ATTENTION_MODULES: dict[str, AttentionModule] = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of one residual network (He et al., arXiv 1512.03385, table 1 and section 4.2)."""
+    """The shape of one residual network (He et al., arXiv 1512.03385, table 1 and section 4.2).
+
+    Attributes:
+        groups, width_per_group: of a bottleneck's 3x3 convolution, as torchvision counts them: the width is
+            width_per_group where a ResNet has 64. ResNeXt (arXiv 1611.05431) and Wide ResNet (arXiv 1605.07146).
+    """
 
     block: Literal["basic", "bottleneck"]
     blocks_per_stage: tuple[int, ...]
@@ -56,32 +61,54 @@ class Architecture:
     total_stride: int
     image_size: int
     num_classes: int
+    groups: int = 1
+    width_per_group: int = 64
 
     @property
     def family(self) -> str:
         return self.stem
 
+    @property
+    def depth(self) -> int:
+        """Layers with weights: the convolutions of stem and blocks, and the classifier. A name's first number."""
+        return 2 + sum(self.blocks_per_stage) * (2 if self.block == "basic" else 3)
 
-def _imagenet(block: Literal["basic", "bottleneck"], blocks_per_stage: tuple[int, ...]) -> Architecture:
-    return Architecture(block, blocks_per_stage, (64, 128, 256, 512), "imagenet", 32, 224, 1000)
+    @property
+    def is_resnet(self) -> bool:
+        """Whether it is a ResNet proper: a claim on an attention setting is about these, at every depth."""
+        return (self.groups, self.width_per_group) == (1, 64)
+
+    def inner_width(self, stage: int) -> int:
+        """Output channels of the 3x3 convolutions in stage 0, 1, ..."""
+        return self.widths[stage] * self.width_per_group // 64 * self.groups
+
+
+def _imagenet(
+    block: Literal["basic", "bottleneck"], blocks_per_stage: tuple[int, ...], groups: int = 1, width_per_group: int = 64
+) -> Architecture:
+    widths = (64, 128, 256, 512)
+    return Architecture(block, blocks_per_stage, widths, "imagenet", 32, 224, 1000, groups, width_per_group)
 
 
 def _cifar(blocks_per_stage: tuple[int, ...]) -> Architecture:
     return Architecture("basic", blocks_per_stage, (16, 32, 64), "cifar", 4, 32, 10)
 
 
-ARCHITECTURES: dict[int, Architecture] = {
-    18: _imagenet("basic", (2, 2, 2, 2)),
-    34: _imagenet("basic", (3, 4, 6, 3)),
-    50: _imagenet("bottleneck", (3, 4, 6, 3)),
-    101: _imagenet("bottleneck", (3, 4, 23, 3)),
-    152: _imagenet("bottleneck", (3, 8, 36, 3)),
-    20: _cifar((3, 3, 3)),
-    32: _cifar((5, 5, 5)),
-    56: _cifar((9, 9, 9)),
+# The registry of backbones: one line adds one, with every attention setting, to every command, table and test.
+ARCHITECTURES: dict[str, Architecture] = {
+    "resnet18": _imagenet("basic", (2, 2, 2, 2)),
+    "resnet34": _imagenet("basic", (3, 4, 6, 3)),
+    "resnet50": _imagenet("bottleneck", (3, 4, 6, 3)),
+    "resnet101": _imagenet("bottleneck", (3, 4, 23, 3)),
+    "resnet152": _imagenet("bottleneck", (3, 8, 36, 3)),
+    "resnext50_32x4d": _imagenet("bottleneck", (3, 4, 6, 3), groups=32, width_per_group=4),
+    "wide_resnet50_2": _imagenet("bottleneck", (3, 4, 6, 3), width_per_group=128),
+    "resnet20": _cifar((3, 3, 3)),
+    "resnet32": _cifar((5, 5, 5)),
+    "resnet56": _cifar((9, 9, 9)),
 }
 
-DETECTION_DEPTHS: tuple[int, ...] = (18, 50, 101)
+DETECTION_ARCHITECTURES: tuple[str, ...] = ("resnet18", "resnet50", "resnet101")
 
 
 @dataclass(frozen=True)
@@ -173,34 +200,34 @@ class Variant:
     Attributes:
         name: e.g. ``aw_se_resnet50`` or ``faster_rcnn_aw_resnet50_fpn``.
         task: "classification" or "detection".
-        depth: layers of the residual network.
+        architecture_name: key of ARCHITECTURES.
         attention: key of ATTENTION_MODULES, or None.
         aw: whether convolutions of the residual blocks are AW-convolutions.
     """
 
     name: str
     task: Task
-    depth: int
+    architecture_name: str
     attention: str | None
     aw: bool
 
     @property
     def architecture(self) -> Architecture:
-        return ARCHITECTURES[self.depth]
+        return ARCHITECTURES[self.architecture_name]
 
     @property
     def backbone(self) -> str:
         """The name of the classification network inside (the variant itself for classification)."""
-        return classification_name(self.depth, self.attention, self.aw)
+        return classification_name(self.architecture_name, self.attention, self.aw)
 
     @property
     def plain(self) -> str:
         """The name of the same network without any attention: the baseline of every ratio."""
-        return self.name.replace(self.backbone, classification_name(self.depth, None, False))
+        return self.name.replace(self.backbone, classification_name(self.architecture_name, None, False))
 
     @property
     def setting(self) -> str:
-        """The attention alone, without depth: "plain", "se", "aw", "aw_se", ..."""
+        """The attention alone, without the architecture: "plain", "se", "aw", "aw_se", ..."""
         return "_".join(_prefixes(self.attention, self.aw)) or "plain"
 
 
@@ -208,9 +235,9 @@ def _prefixes(attention: str | None, aw: bool) -> list[str]:
     return (["aw"] if aw else []) + ([attention] if attention else [])
 
 
-def classification_name(depth: int, attention: str | None, aw: bool) -> str:
+def classification_name(architecture: str, attention: str | None, aw: bool) -> str:
     """The name of a classification variant."""
-    return "_".join([*_prefixes(attention, aw), f"resnet{depth}"])
+    return "_".join([*_prefixes(attention, aw), architecture])
 
 
 def _settings() -> list[tuple[str | None, bool]]:
@@ -219,7 +246,7 @@ def _settings() -> list[tuple[str | None, bool]]:
 
 
 def list_variants(task: Task | None = None) -> list[Variant]:
-    """All variants, classification first, each depth with its attention settings side by side.
+    """All variants, classification first, each architecture with its attention settings side by side.
 
     Raises:
         UserError: the task is neither "classification" nor "detection".
@@ -227,13 +254,19 @@ def list_variants(task: Task | None = None) -> list[Variant]:
     if task not in (None, "classification", "detection"):
         raise UserError(f"task {task!r} is not known; use classification or detection")
     variants = [
-        Variant(classification_name(depth, attention, aw), "classification", depth, attention, aw)
-        for depth in ARCHITECTURES
+        Variant(classification_name(architecture, attention, aw), "classification", architecture, attention, aw)
+        for architecture in ARCHITECTURES
         for attention, aw in _settings()
     ]
     variants += [
-        Variant(f"faster_rcnn_{classification_name(depth, attention, aw)}_fpn", "detection", depth, attention, aw)
-        for depth in DETECTION_DEPTHS
+        Variant(
+            f"faster_rcnn_{classification_name(architecture, attention, aw)}_fpn",
+            "detection",
+            architecture,
+            attention,
+            aw,
+        )
+        for architecture in DETECTION_ARCHITECTURES
         for attention, aw in _settings()
     ]
     return [variant for variant in variants if task in (None, variant.task)]

@@ -3,14 +3,31 @@ from __future__ import annotations
 import pytest
 
 from awbench.errors import UserError
-from awbench.variants import AWOptions, list_variants, make_options, parse_variant
+from awbench.reference.load import load_references
+from awbench.variants import ARCHITECTURES, AWOptions, list_variants, make_options, parse_variant
+from awbench.verdicts.pairs import claimed_pairs
 
 
-def test_the_grid_is_every_depth_with_every_attention_setting():
+def test_the_grid_is_every_architecture_with_every_attention_setting():
     names = {variant.name for variant in list_variants("classification")}
     settings = ("", "se_", "cbam_", "eca_", "aw_", "aw_se_", "aw_cbam_", "aw_eca_")
-    depths = (18, 34, 50, 101, 152, 20, 32, 56)
-    assert names >= {f"{setting}resnet{depth}" for setting in settings for depth in depths}
+    networks = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152, 20, 32, 56)]
+    assert names >= {f"{setting}{network}" for setting in settings for network in networks}
+
+
+def test_other_backbones_are_in_the_grid_but_not_in_claims_on_a_setting():
+    """Else a backbone that is added would leave a claim of every depth, once answered, open again."""
+    resnext = {variant.setting: variant for variant in list_variants() if variant.architecture.groups == 32}
+    assert resnext.keys() == {variant.setting for variant in list_variants()}
+    assert (resnext["aw_se"].name, resnext["aw_se"].plain) == ("aw_se_resnext50_32x4d", "resnext50_32x4d")
+    pairs = [pair for _, claim in load_references().claims for pair in claimed_pairs(claim)]
+    assert ("aw_se_resnet50", "se_resnet50") in pairs
+    assert {parse_variant(name).architecture.is_resnet for pair in pairs for name in pair} == {True}
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name.startswith("resnet")])
+def test_a_resnets_name_is_its_number_of_layers(name):
+    assert ARCHITECTURES[name].depth == int(name.removeprefix("resnet"))
 
 
 def test_detectors_carry_their_backbone():

@@ -171,19 +171,25 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 def _read_arrays(path: Path) -> tuple[dict[str, Tensor], str | None]:
     """(state dict of a pickle of numpy arrays, what it says under "__author__" or None)."""
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
+        pickled = path.read_bytes()
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escape sequences in nonsense
-            content = read_recorded(file)
+            content = read_recorded(pickled)
     except ForbiddenPickle as found:
         raise _more_than_weights(path, printable(found)) from None
     except Exception as error:  # a damaged pickle can fail as anything
         raise _damaged(path, error) from None
-    state = {}
-    for name, value in _state_dict(path, content, lambda value: isinstance(value, Call)).items():
+    state, tensors, left = {}, dict[Call, Tensor](), len(pickled)
+    for name, call in _state_dict(path, content, lambda value: isinstance(value, Call)).items():
         if name.endswith("_momentum"):  # the optimiser's, beside the weights in Detectron's files
             continue
         try:
-            state[name] = to_tensor(value)
+            if call not in tensors:  # several names may share one
+                tensors[call] = to_tensor(call)
+                left -= tensors[call].nbytes
+                if left < 0:
+                    raise ValueError("the arrays take more bytes than the file has")
+            state[name] = tensors[call]
         except Exception as error:
             raise UserError(f"{path} has no array of numbers for {printable(name)}: {first_line(error)}") from None
     author = content.get("__author__")

@@ -145,10 +145,10 @@ def load_torchvision_weights(model: nn.Module, name: str, *, allow_missing_aw: b
     variant: Variant = model.variant  # type: ignore[assignment]
     if variant.attention or variant.architecture.stem != "imagenet":
         raise UserError(f"torchvision has no weights of {variant.name}; it has plain ImageNet ones, e.g. of resnet50")
-    published = torchvision.models.get_model_weights(f"resnet{variant.depth}").__members__
+    published = torchvision.models.get_model_weights(variant.architecture_name).__members__
     if name not in published:
         raise UserError(
-            f"torchvision has no weights {name!r} of resnet{variant.depth}{suggestion(name, published)} "
+            f"torchvision has no weights {name!r} of {variant.architecture_name}{suggestion(name, published)} "
             f"Known: {', '.join(published)}."
         )
     url = str(published[name].url)
@@ -247,7 +247,7 @@ def _check_fit(
     """Raise a UserError unless `state`, with the `kept` names, has exactly the names, shapes and types of `own`."""
     variant: Variant | None = getattr(model, "variant", None)
     network = variant.name if variant else type(model).__name__
-    twin = classification_name(variant.depth, variant.attention, False) if variant and variant.aw else None
+    twin = classification_name(variant.architecture_name, variant.attention, False) if variant and variant.aw else None
     fitting = (network, twin) if from_plain else (network,)
 
     def held_by(other: str, how: str = "") -> str:
@@ -275,10 +275,10 @@ def _check_fit(
     }
     listed = [f"{what}: {shortened(names)}" for what, names in problems.items() if names]
     if listed:
-        likely = _variant_by_names(state.keys())
+        likely = _variant_by_tensors(state)
         head = f"{path} does not fit this network, {network}"
         if variant and likely and likely not in fitting:
-            head = held_by(likely, " by its keys")
+            head = held_by(likely, " by its tensors")
         raise UserError("; ".join([head, *listed]))
 
 
@@ -286,18 +286,24 @@ def _converts(theirs: torch.dtype, ours: torch.dtype) -> bool:
     return theirs == ours or (theirs in _FLOATS and ours in _FLOATS)
 
 
-def _variant_by_names(names: Set[str]) -> str | None:
-    """The variant that has these names, as far as blocks and attention modules tell, or None."""
-    blocks = {match.groups() for name in names if (match := re.match(r"layer(\d)\.(\d+)\.", name))}
+def _variant_by_tensors(state: dict[str, Tensor]) -> str | None:
+    """The variant that has these tensors, as far as blocks, their width and attention modules tell, or None."""
+    blocks = {match.groups() for name in state if (match := re.match(r"layer(\d)\.(\d+)\.", name))}
     per_stage = tuple(count for _, count in sorted(Counter(stage for stage, _ in blocks).items()))
-    block = "bottleneck" if any(".conv3." in name for name in names) else "basic"
-    depths = [d for d, a in ARCHITECTURES.items() if (a.blocks_per_stage, a.block) == (per_stage, block)]
+    block = "bottleneck" if any(".conv3." in name for name in state) else "basic"
+    kernel = state.get("layer1.0.conv2.weight", torch.empty(0)).shape  # (width, width/groups, 3, 3)
+    fitting = {
+        name: kernel[:2] == (of.inner_width(0), of.inner_width(0) // of.groups)
+        for name, of in ARCHITECTURES.items()
+        if (of.blocks_per_stage, of.block) == (per_stage, block)
+    }
     prefix = "layer1.0.attention."
-    tensors = {name.removeprefix(prefix) for name in names if name.startswith(prefix) and not name.endswith(_COUNTER)}
+    tensors = {name.removeprefix(prefix) for name in state if name.startswith(prefix) and not name.endswith(_COUNTER)}
     attention = next((attention for attention, expected in _attention_names().items() if expected == tensors), None)
-    if not depths or (tensors and not attention):
+    if not fitting or (tensors and not attention):
         return None
-    return classification_name(depths[0], attention, aw=any(".pointconv1." in name for name in names))
+    architecture = max(fitting, key=lambda name: fitting[name])  # the first, where no width fits
+    return classification_name(architecture, attention, aw=any(".pointconv1." in name for name in state))
 
 
 def _attention_names() -> dict[str, set[str]]:

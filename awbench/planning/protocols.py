@@ -106,7 +106,7 @@ def measure_argv(network: str, protocol: TrainingProtocol, device: str = "") -> 
         argv += ["--dataset", protocol.dataset, "--data", _data_folder(protocol), "--set", length]
     variant = parse_variant(network)
     if variant.task == "detection":  # weights without AW do for the speed
-        weights = classification_name(variant.depth, variant.attention, aw=False)
+        weights = classification_name(variant.architecture_name, variant.attention, aw=False)
         argv += ["--engine", protocol.engine] if protocol.engine else []
         argv += ["--init-weights", f"BACKBONES_DIR/{weights}.pth"]
     return [*argv, *(["--device", device] if device else []), *(_WORKERS if device != "cpu" else [])]

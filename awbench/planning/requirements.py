@@ -18,10 +18,10 @@ from awbench.verdicts.claims import JudgedClaim, Pair, Runs, margin_of, trained_
 from awbench.verdicts.deviation import RunToRunDeviation, published_deviation
 from awbench.verdicts.gain import bonferroni
 from awbench.verdicts.index import records_of
-from awbench.verdicts.pairs import depth_of
+from awbench.verdicts.pairs import architecture_of
 from awbench.verdicts.runs import by_seed, values_of
 
-DEPTH = 101  # what `awbench reproduce` trains
+ARCHITECTURE = "resnet101"  # what `awbench reproduce` trains
 # Of each network, where nothing says how far runs lie apart: the least that has a standard deviation.
 PILOT_RUNS = 2
 DECIDED = ("reproduced", "contradicted")
@@ -106,13 +106,14 @@ def planned_pairs(judged: JudgedClaim, depth: int | None) -> list[Pair]:
     claim, pairs = judged.claim, list(judged.pairs)
     if claim.relation == "equal" or not claim.names_settings:
         return pairs
-    depths = list(dict.fromkeys(depth_of(pair.variant) for pair in pairs))
-    concerned = depth is not None and (depth not in ARCHITECTURES or ARCHITECTURES[depth].family == claim.family)
-    if concerned and depth not in depths:
-        offered = ", ".join(map(str, depths))
+    networks = list(dict.fromkeys(architecture_of(pair.variant) for pair in pairs))
+    asked = None if depth is None else f"resnet{depth}"
+    concerned = asked and (asked not in ARCHITECTURES or ARCHITECTURES[asked].family == claim.family)
+    if concerned and asked not in networks:
+        offered = ", ".join(str(ARCHITECTURES[network].depth) for network in networks)
         raise UserError(f"--depth {depth} is not offered for claim {claim.id} on {claim.dataset}; use one of {offered}")
-    wanted = next((preferred for preferred in (depth, DEPTH) if preferred in depths), depths[0])
-    chosen = [pair for pair in pairs if depth_of(pair.variant) == wanted]
+    wanted = next((preferred for preferred in (asked, ARCHITECTURE) if preferred in networks), networks[0])
+    chosen = [pair for pair in pairs if architecture_of(pair.variant) == wanted]
     if all(pair.verdict.outcome in DECIDED for pair in chosen):
         return [pair for pair in pairs if pair.verdict.outcome == "inconclusive"]
     return chosen

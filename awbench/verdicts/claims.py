@@ -17,7 +17,7 @@ from awbench.verdicts.deviation import RunToRunDeviation, published_deviation
 from awbench.verdicts.gain import NOT_MEASURED, Outcome, Verdict, bonferroni, judge_gain
 from awbench.verdicts.given_runs import measure_gain as measure_gain
 from awbench.verdicts.index import records_of
-from awbench.verdicts.pairs import claimed_pairs, depth_of
+from awbench.verdicts.pairs import architecture_of, claimed_pairs
 from awbench.verdicts.protocol import (
     differing,
     has_default_options,
@@ -167,7 +167,7 @@ def outcome_of(claim: Claim, pairs: Iterable[Pair]) -> Outcome:
         return "contradicted"
     if "reproduced" in outcomes:
         return "reproduced"
-    incomplete_depths = {depth_of(pair.variant) for pair in pairs if not pair.measured}
-    complete_depths = {depth_of(pair.variant) for pair in judged} - incomplete_depths
+    incomplete = {architecture_of(pair.variant) for pair in pairs if not pair.measured}
+    complete = {architecture_of(pair.variant) for pair in judged} - incomplete
     all_lower = all(pair.verdict.outcome == "contradicted" for pair in judged)
-    return "contradicted" if complete_depths and all_lower else "inconclusive"
+    return "contradicted" if complete and all_lower else "inconclusive"

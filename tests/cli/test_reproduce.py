@@ -30,7 +30,7 @@ def small_grid(monkeypatch):
     names = ("resnet20", "aw_resnet20", "faster_rcnn_resnet18_fpn")
     small = [variant for variant in list_variants() if variant.name in names]
     monkeypatch.setattr(grid, "list_variants", lambda task: [v for v in small if v.task == task])
-    monkeypatch.setattr(grid, "LATENCY_DEPTHS", (20,))
+    monkeypatch.setattr(grid, "LATENCY_ARCHITECTURES", ("resnet20",))
     monkeypatch.setattr(grid, "LATENCY_SECONDS", 0.5)
     monkeypatch.setattr(reproduce, "STUDIES", ())
 
