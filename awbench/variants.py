@@ -1,14 +1,15 @@
-"""What exists: one grammar of names, and one frozen Variant behind each.
+"""The variants: one grammar of names, and a frozen Variant behind each.
 
     classification   [aw_][<attention>_]<architecture>
     detection        faster_rcnn_[aw_][<attention>_]<architecture>_fpn
 
-Every other module asks here. Nothing here imports torch, so listing is instant.
+The only place that knows this grammar. Nothing here imports torch, so listing is instant.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -36,8 +37,13 @@ class AttentionModule:
     paper: str
     path: str
 
+    def load(self) -> Any:
+        """The class; this imports torch."""
+        module, _, name = self.path.partition(":")
+        return getattr(importlib.import_module(module), name)
 
-# The registry: one line here and one file in attention/ add a module to every command, table and test.
+
+# The registry of attention modules: one line here and one file in attention/ add one to every command, table and test.
 ATTENTION_MODULES: dict[str, AttentionModule] = {
     "se": AttentionModule("SE", "arXiv 1709.01507", "awbench.attention.squeeze_excitation:SqueezeExcitation"),
     "cbam": AttentionModule("CBAM", "arXiv 1807.06521", "awbench.attention.cbam:CBAM"),
@@ -113,45 +119,45 @@ DETECTION_ARCHITECTURES: tuple[str, ...] = ("resnet18", "resnet50", "resnet101")
 
 @dataclass(frozen=True)
 class AWOptions:
-    """Every choice of an AW-convolution; `standing` says how well each default is known.
+    """Every choice of an AW-convolution; `provenance` says how well each default is known.
 
     secondary: transcribed from the paper by somebody else. recalled: remembered,
     unverified. chosen: stated nowhere we can read, our decision.
     """
 
     reduction: int = field(
-        default=16, metadata={"standing": "chosen", "help": "r: Pointconv1 has max(1, C1 // r) output channels"}
+        default=16, metadata={"provenance": "chosen", "help": "r: Pointconv1 has max(1, C1 // r) output channels"}
     )
     expansion: int | None = field(
         default=None,
-        metadata={"standing": "chosen", "help": "e: repeats of the map along C1; a divisor of C1, or none for C1"},
+        metadata={"provenance": "chosen", "help": "e: repeats of the map along C1; a divisor of C1, or none for C1"},
     )
     residual: bool = field(
-        default=True, metadata={"standing": "secondary", "help": "true: AK = K + A*K; false: AK = A*K"}
+        default=True, metadata={"provenance": "secondary", "help": "true: AK = K + A*K; false: AK = A*K"}
     )
-    gate: str = field(default="sigmoid", metadata={"standing": "recalled", "help": "sigmoid, hardsigmoid or tanh"})
+    gate: str = field(default="sigmoid", metadata={"provenance": "recalled", "help": "sigmoid, hardsigmoid or tanh"})
     norm: bool = field(
         default=True,
         metadata={
-            "standing": "recalled",
+            "provenance": "recalled",
             "help": "batch normalisation after each pointwise convolution, instead of a bias",
         },
     )
-    pooling: str = field(default="average", metadata={"standing": "secondary", "help": "average or max"})
+    pooling: str = field(default="average", metadata={"provenance": "secondary", "help": "average or max"})
     pool_size: str = field(
         default="kernel",
-        metadata={"standing": "recalled", "help": "kernel: A0 is h x w; global: A0 is 1 x 1, every tap alike"},
+        metadata={"provenance": "recalled", "help": "kernel: A0 is h x w; global: A0 is 1 x 1, every tap alike"},
     )
     activation: str = field(
-        default="relu", metadata={"standing": "secondary", "help": "between the pointwise convolutions: relu or none"}
+        default="relu", metadata={"provenance": "secondary", "help": "between the pointwise convolutions: relu or none"}
     )
-    pointwise_groups: int = field(default=1, metadata={"standing": "chosen", "help": "groups of Pointconv2"})
+    pointwise_groups: int = field(default=1, metadata={"provenance": "chosen", "help": "groups of Pointconv2"})
     convolutions: str = field(
         default="3x3",
-        metadata={"standing": "chosen", "help": "which convolutions of the residual blocks are AW: 3x3, 1x1 or all"},
+        metadata={"provenance": "chosen", "help": "which convolutions of the residual blocks are AW: 3x3, 1x1 or all"},
     )
     stages: tuple[int, ...] = field(
-        default=(1, 2, 3, 4), metadata={"standing": "chosen", "help": "stages that have AW-convolutions, e.g. 3,4"}
+        default=(1, 2, 3, 4), metadata={"provenance": "chosen", "help": "stages that have AW-convolutions, e.g. 3,4"}
     )
 
     def __post_init__(self) -> None:
@@ -161,7 +167,7 @@ class AWOptions:
             raise UserError(f"AW option stages={self.stages!r} is not known; use some of 1,2,3,4")
 
     def layer_arguments(self) -> dict[str, Any]:
-        """The options that one AWConv2d takes: all but the two that choose the layers."""
+        """The arguments of one AWConv2d: all options but the two that choose the layers."""
         arguments = dataclasses.asdict(self)
         del arguments["convolutions"], arguments["stages"]
         return arguments

@@ -95,11 +95,11 @@ def test_a_wrong_aw_option_says_what_would_be_right(options, message):
         make_options(aw_options=options)
 
 
-def test_every_aw_option_has_a_standing():
+def test_every_aw_option_has_a_provenance():
     import dataclasses
 
-    standings = {field.metadata["standing"] for field in dataclasses.fields(AWOptions)}
-    assert standings <= {"secondary", "recalled", "chosen"}
+    provenances = {field.metadata["provenance"] for field in dataclasses.fields(AWOptions)}
+    assert provenances <= {"secondary", "recalled", "chosen"}
 
 
 def test_unknown_stride_placement_and_class_count():

@@ -1,7 +1,7 @@
 """Checkpoint files as data: safetensors, what torch.save writes, and Detectron2's pickles of numpy arrays.
 
-Which of them a file is, its content says and not its name. No code of a file is ever run: torch's
-pickles go through its weights-only reader, Detectron2's through one here that can call nothing.
+A file is recognised by its content, not by its name. No code in a file is ever run: torch's pickles are read by its
+weights-only reader, Detectron2's by `pickled_arrays`, which calls nothing that a file names.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class CheckpointFile:
         published_sha256: True where the file's name carries a hash, which matched; None where none is known.
         state: the tensors, as the file names them.
         metadata: "variant", "options" and, of a detector, "pixels" where `save_weights` wrote the file; else empty.
-        author: what a file of Detectron2's says under "__author__", or None.
+        author: what a Detectron2 file has under "__author__", or None.
     """
 
     path: Path
@@ -79,12 +79,12 @@ def read_checkpoint(path: Path) -> CheckpointFile:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, short and on one line."""
+    """An error's message, short and on one line; its type where it has none."""
     return printable(str(error).strip().partition("\n")[0].rstrip(". ")) or type(error).__name__
 
 
 def printable(value: Any) -> str:
-    """A value of a file's making, short and on one line."""
+    """A value that a file contains, short and on one line."""
     try:
         text = str(value)[:200]
     except (ValueError, RecursionError):  # an int of thousands of digits, or deep nesting
@@ -169,7 +169,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    """(state dict of a pickle of numpy arrays, what it says under "__author__" or None)."""
+    """(state dict of a pickle of numpy arrays, what it has under "__author__", or None)."""
     try:
         pickled = path.read_bytes()
         with warnings.catch_warnings():

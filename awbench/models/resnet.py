@@ -7,7 +7,6 @@ are torchvision's, so its weights load strictly, and a plain checkpoint initiali
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 
@@ -197,8 +196,7 @@ class ResNet(nn.Module):
     def _attention(self) -> AttentionFactory | None:
         if self.variant.attention is None:
             return None
-        module, _, class_name = ATTENTION_MODULES[self.variant.attention].path.partition(":")
-        attention = getattr(importlib.import_module(module), class_name)
+        attention = ATTENTION_MODULES[self.variant.attention].load()
         options = dict(self.options.attention_options)
         known = [name for name in inspect.signature(attention).parameters if name != "channels"]
         for name in options:
@@ -221,7 +219,7 @@ class ResNet(nn.Module):
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
-        for module in self.modules():  # after the rest: what a module's own paper or code says of it
+        for module in self.modules():  # last: what a module's own paper or code prescribes
             initialise = getattr(module, "initialise", None)
             if initialise:
                 initialise()

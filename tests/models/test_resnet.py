@@ -110,5 +110,5 @@ def test_attention_options_reach_the_module_and_unknown_ones_are_named():
 def test_build_refuses_what_it_does_not_know():
     with pytest.raises(UserError, match="build\\(\\) has no option 'pretrained'"):
         awbench.build("resnet18", pretrained=True)
-    with pytest.raises(UserError, match="cannot be built yet"):
+    with pytest.raises(UserError, match="is a detector, and build.. makes .* e.g. its backbone resnet50;"):
         awbench.build("faster_rcnn_resnet50_fpn")
