@@ -64,7 +64,7 @@ def verdict_text(judged: JudgedClaim) -> str:
 @functools.cache
 def aw_setting() -> str:
     """How well the choices of the AW-convolution that is built here are known, for beside every verdict."""
-    counts = Counter(field.metadata["standing"] for field in dataclasses.fields(AWOptions))
+    counts = Counter(field.metadata["provenance"] for field in dataclasses.fields(AWOptions))
     return f"AW as built here: {counts['chosen']} choices ours, {counts['recalled']} recalled"
 
 
