@@ -3,9 +3,7 @@ from __future__ import annotations
 import pytest
 
 from awbench.errors import UserError
-from awbench.reference.load import load_references
 from awbench.variants import ARCHITECTURES, AWOptions, list_variants, make_options, parse_variant
-from awbench.verdicts.pairs import claimed_pairs
 
 
 def test_the_grid_is_every_architecture_with_every_attention_setting():
@@ -15,14 +13,10 @@ def test_the_grid_is_every_architecture_with_every_attention_setting():
     assert names >= {f"{setting}{network}" for setting in settings for network in networks}
 
 
-def test_other_backbones_are_in_the_grid_but_not_in_claims_on_a_setting():
-    """Else a backbone that is added would leave a claim of every depth, once answered, open again."""
+def test_other_backbones_have_every_attention_setting():
     resnext = {variant.setting: variant for variant in list_variants() if variant.architecture.groups == 32}
     assert resnext.keys() == {variant.setting for variant in list_variants()}
     assert (resnext["aw_se"].name, resnext["aw_se"].plain) == ("aw_se_resnext50_32x4d", "resnext50_32x4d")
-    pairs = [pair for _, claim in load_references().claims for pair in claimed_pairs(claim)]
-    assert ("aw_se_resnet50", "se_resnet50") in pairs
-    assert {parse_variant(name).architecture.is_resnet for pair in pairs for name in pair} == {True}
 
 
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name.startswith("resnet")])

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from awbench.cli.common import add_json, add_references, add_results, print_json
@@ -21,32 +19,33 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "plan",
         help="runs, GPU-hours and commands that answer the open claims",
-        description="For each claim that is neither reproduced nor contradicted: how many runs of each network, what\n"
-        "they cost, in which order, and the commands. Nothing is trained or measured.\n\n"
-        "  awbench plan                                all open claims, with power 0.8\n"
-        "  awbench plan --power 0.9 --depth 50         claims on any depth at ResNet-50\n"
-        "  awbench plan --budget 500h                  the claims that 500 hours of one GPU answer, most first\n"
-        "  awbench plan --deviation box_ap=0.2         assume how far runs lie apart, where unknown\n"
+        description="For each study that answers an open claim: which runs come next, how many are to be expected and\n"
+        "how many it is at most, what they cost, and how probable an answer is by then. Nothing is trained.\n\n"
+        "  awbench plan                                every study that is about an open claim\n"
+        "  awbench plan --study imagenet --budget 60d  how far 60 days of one GPU take it\n"
+        "  awbench plan --study my/study.yaml          a study of your own\n"
+        "  awbench plan --deviation top1=0.15          assume how far runs lie apart\n"
+        "  awbench plan --gpu-hours aw_resnet101=70 --images-per-second resnet101=1100\n"
+        "                                              what your GPU needs for a run, or trains in a second\n"
         "  awbench plan --device V100                  count hours of that device\n\n"
-        "Hours come from trainings that were timed: records here, else the model zoo's seconds an iteration.\n"
-        "Where there are none they are unknown, and the command that measures them is printed. Where nothing\n"
-        "says how far runs of a metric lie apart, a pilot is planned: train it, then plan again.",
+        "A study is looked at after every added seed and ends as soon as it is answered, so few runs are expected\n"
+        "of a large effect. How far runs lie apart comes from the study's own runs, else from published ones,\n"
+        "low / middle / high. Hours come from trainings that were timed here, else published; of a network that\n"
+        "nobody timed they are those of a cheaper one, 'at least', and the command that times it is printed.",
     )
-    parser.add_argument("--power", default="0.8", metavar="P", help="chance that a true claim is reproduced (0.8)")
     parser.add_argument(
-        "--depth", type=int, metavar="N", help="of networks, for claims on an attention setting (default: 101)"
+        "--study", action="append", default=[], metavar="NAME", help="a study, or its YAML file (repeatable)"
     )
     parser.add_argument(
         "--device", default="", metavar="NAME", help="part of a GPU's name, or cpu (default: the GPU measured last)"
     )
     parser.add_argument("--budget", metavar="HOURS", help="hours of one device, e.g. 500h or 2d")
-    parser.add_argument(
-        "--deviation",
-        action="append",
-        default=[],
-        metavar="METRIC=VALUE",
-        help="assumed standard deviation between runs, in the metric's unit, where none is known",
-    )
+    for option, metavar, text in (
+        ("--deviation", "METRIC=VALUE", "standard deviation between runs, in the metric's unit"),
+        ("--images-per-second", "NAME=N", "how fast a network trains on your device"),
+        ("--gpu-hours", "NAME=H", "what a run of a network costs on your device"),
+    ):
+        parser.add_argument(option, action="append", default=[], metavar=metavar, help=f"{text} (repeatable)")
     add_results(parser)
     add_references(parser)
     add_json(parser)
@@ -55,36 +54,61 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from awbench.planning.budget import buy
+    from awbench.planning.hours import Hours
     from awbench.planning.plan import plan
+    from awbench.planning.throughput import throughputs
     from awbench.reference.load import load_references
     from awbench.report.plan import to_object, to_text
+    from awbench.studies import load_studies, load_study
 
-    power, assumed = _power(args.power), _deviations(args.deviation)
-    hours = None if args.budget is None else _hours(args.budget)
+    asked = [load_study(name) for name in dict.fromkeys(args.study)]
+    own = tuple(name for name in dict.fromkeys(args.study) if name.endswith((".yaml", ".yml")))
+    studies = load_studies(own)
+    budget_hours = None if args.budget is None else _hours(args.budget)
+    deviations = _values("--deviation", args.deviation, _metrics(), "metric", "box_ap=0.2")
+    names = _networks(studies)
+    images_per_s = _values("--images-per-second", args.images_per_second, names, "network", "resnet101=1100")
+    gpu_hours = _values("--gpu-hours", args.gpu_hours, names, "network", "resnet101=48")
     records, references = Records.read(args.results), load_references(args.references)
-    made = plan(records, references, power, args.depth, args.device, assumed, _given_backbones())
-    budget = None if hours is None else buy(made, hours)
-    if args.json:
-        print_json(to_object(made, budget, args.results))
-    else:
-        print(to_text(made, budget, args.results))
+    hours = Hours(throughputs(records, references), records, args.device, images_per_s, gpu_hours)
+    hours.require_device()
+    made = plan(records, references, studies, asked, deviations, hours)
+    budget = None if budget_hours is None else buy(made, budget_hours)
+    print_json(to_object(made, budget, args.results)) if args.json else print(to_text(made, budget, args.results))
     return 0
 
 
-def _given_backbones() -> list[str]:
-    """Networks whose ImageNet weights lie in AWBENCH_BACKBONES, as `awbench reproduce` takes them."""
-    from awbench.cli.sweep import backbones_in
+def _metrics() -> list[str]:
+    """Those that studies measure: not an error rate but the accuracy."""
+    from awbench.reference.metrics import METRICS
+
+    kinds = ("accuracy", "detection")
+    return [name for name, metric in METRICS.items() if metric.kind in kinds and not name.endswith("_error")]
+
+
+def _networks(studies: Sequence[Any]) -> list[str]:
+    """Every variant, and what studies call theirs."""
     from awbench.variants import list_variants
 
-    folder = os.environ.get("AWBENCH_BACKBONES")
-    return list(backbones_in(Path(folder), [v.name for v in list_variants("classification")])) if folder else []
+    labels = [label for study in studies for label in study.labels]
+    return list(dict.fromkeys([*(variant.name for variant in list_variants()), *labels]))
 
 
-def _power(text: str) -> float:
-    value = _finite(text)
-    if value is None or not 0 < value < 1:
-        raise UserError(f"--power {text} is not a probability between 0 and 1, e.g. 0.8")
-    return value
+def _values(option: str, given: Sequence[str], names: Sequence[str], noun: str, example: str) -> dict[str, float]:
+    """Of NAME=VALUE, repeated."""
+    found = {}
+    for text in given:
+        name, separator, number = text.partition("=")
+        if not separator:
+            raise UserError(f"{option} {text!r} is not of the form NAME=VALUE, e.g. {example}")
+        if name not in names:
+            known = f" Known: {', '.join(names)}." if len(names) < 20 else " See 'awbench list'."
+            raise UserError(f"{option} {name}: no such {noun}{suggestion(name, names)}{known}")
+        value = _finite(number)
+        if value is None or value <= 0:
+            raise UserError(f"{option} {text}: {number!r} is not a number above 0")
+        found[name] = value
+    return found
 
 
 def _hours(text: str) -> float:
@@ -93,27 +117,6 @@ def _hours(text: str) -> float:
     if parts is None or value is None or value <= 0:
         raise UserError(f"--budget {text} is not a number of hours above 0, e.g. 500h or 2d")
     return value * _HOURS[parts[2]]
-
-
-def _deviations(options: Sequence[str]) -> dict[str, float]:
-    from awbench.reference.metrics import METRICS
-
-    # A claim is not about an error rate but about the accuracy.
-    kinds = ("accuracy", "detection")
-    metrics = [name for name, metric in METRICS.items() if metric.kind in kinds and not name.endswith("_error")]
-    found = {}
-    for option in options:
-        metric, separator, text = option.partition("=")
-        if not separator:
-            raise UserError(f"--deviation {option!r} is not of the form METRIC=VALUE, e.g. box_ap=0.2")
-        if metric not in metrics:
-            known = ", ".join(metrics)
-            raise UserError(f"--deviation {metric}: no such metric{suggestion(metric, metrics)} Known: {known}.")
-        value = _finite(text)
-        if value is None or value <= 0:
-            raise UserError(f"--deviation {option}: {text!r} is not a standard deviation above 0")
-        found[metric] = value
-    return found
 
 
 def _finite(text: str) -> float | None:

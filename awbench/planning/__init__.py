@@ -1,1 +1,1 @@
-"""What to train so that open claims are answered, and what it costs."""
+"""What to run until studies are answered, and what it costs."""

@@ -1,92 +1,90 @@
-"""Which claims a number of hours answers."""
+"""How far a number of hours takes the studies of a plan."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
-from awbench.planning.plan import Plan, Step, cost_of, order, step_after
-from awbench.planning.requirements import PlannedRun
+from awbench.planning.missing import Missing, missing_backbones
+from awbench.planning.outcomes import Outcome
+from awbench.planning.plan import Plan, StudyPlan
 
-# So many claims are tried in every combination; of more, the cheapest is bought again and again.
-_EXACT = 12
+
+@dataclass(frozen=True)
+class Bought:
+    """What hours buy of one study.
+
+    Attributes:
+        runs: of each network, at the last look that is reached whatever the results are; 0 for none.
+        hours: until there, with the backbones that are missing.
+        at_least: whether some networks are known to cost more than is counted.
+        answered: question -> probability that a true claim is answered by then, at the middle deviation.
+        next_hours: that the look after it needs beyond what is left; None where there is none.
+        unknown: networks of which no hours are known.
+    """
+
+    plan: StudyPlan
+    runs: int
+    hours: float
+    at_least: bool
+    answered: Mapping[str, float]
+    next_hours: float | None
+    unknown: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What hours of the plan's device buy.
-
-    Attributes:
-        bought: claims that are answered, in the order of execution, each with what it adds to the earlier ones.
-        pilots: those that are begun with what is left.
-        left: hours.
-        not_bought: all others, each with what it adds to what is bought.
-    """
+    """Attributes: left, hours that no further look fits into; devices, whose hours are counted alike."""
 
     hours: float
-    bought: tuple[Step, ...]
-    pilots: tuple[Step, ...]
+    bought: tuple[Bought, ...]
     left: float
-    not_bought: tuple[Step, ...]
-
-    @property
-    def refused(self) -> tuple[Step, ...]:  # for report, until it is renamed there
-        return self.not_bought
+    devices: tuple[str, ...]
 
 
 def buy(plan: Plan, hours: float) -> Budget:
-    """The most claims that can be answered within the hours, and among those choices the cheapest.
+    """As many looks of each study as fit, one study after the other.
 
-    Runs that several claims share are paid once. Only what is known to fit is bought: not where a cost is unknown
-    or a lower bound.
+    Counted are the most runs that a look may need: networks whose question is answered earlier stop, and leave some.
     """
-    priced = [step for step in plan.steps if cost_of(step.claim.runs, plan.costs).known]
-    answering = [step for step in priced if not step.claim.pilot]
-    choices = _all(answering) if len(answering) <= _EXACT else _growing(plan, answering)
-    best: tuple[Step, ...] = ()
-    for chosen in choices:
-        spent = _spent(plan, chosen)
-        if spent <= hours and (len(chosen), -spent) > (len(best), -_spent(plan, best)):
-            best = chosen
-    bought = _in_order(plan, best)
-    pilots: list[Step] = []
-    done = _runs(bought)
-    for step in priced:
-        pilot = step_after(done, step.claim, plan.costs)
-        if step.claim.pilot and pilot.cost.hours <= hours - cost_of(done, plan.costs).hours:
-            pilots.append(pilot)
-            done |= pilot.runs
-    taken = {id(step.claim) for step in (*bought, *pilots)}
-    others = [step.claim for step in plan.steps if id(step.claim) not in taken]
-    return Budget(
-        hours=hours,
-        bought=tuple(bought),
-        pilots=tuple(pilots),
-        left=hours - cost_of(done, plan.costs).hours,
-        not_bought=tuple(step_after(done, claim, plan.costs) for claim in others),
-    )
+    left, bought = hours, list[Bought]()
+    trained: dict[tuple[str, str], int] = {}  # (study, variant) -> runs that are there after what was bought
+    devices: dict[str, None] = {}
+    for study in plan.studies:
+        one = _buy_study(study, left, trained)
+        bought.append(one)
+        left -= one.hours
+        for network in study.networks:
+            variant = study.study.variant_of(network.network).name
+            trained[study.study.name, variant] = network.have + network.until(one.runs)
+        devices |= {part.one.device: None for part in (*study.networks, *study.backbones) if one.runs}
+    return Budget(hours, tuple(bought), left, tuple(devices))
 
 
-def _all(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
-    for count in range(1, len(steps) + 1):
-        yield from combinations(steps, count)
+def _buy_study(plan: StudyPlan, hours: float, trained: Mapping[tuple[str, str], int]) -> Bought:
+    parts: tuple[Missing, ...] = (*plan.networks, *plan.backbones)
+    unknown = tuple(part.network for part in parts if part.largest and part.one.hours is None)
+    reached, spent, after = 0, 0.0, None
+    for runs in () if unknown else sorted({runs for one in plan.judged.open for runs in one.looks[one.look :]}):
+        cost = _cost(plan, runs, trained)
+        if cost > hours:
+            after = cost - hours
+            break
+        reached, spent = runs, cost
+    ends: dict[str, Outcome] = {one.name: one.outcomes["true", "middle"] for one in plan.questions if one.outcomes}
+    answered = {name: end.answered_by(reached) for name, end in ends.items()}
+    at_least = any(part.one.known == "at least" for part in parts)
+    return Bought(plan, reached, spent, at_least, answered, after, unknown)
 
 
-def _growing(plan: Plan, steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
-    """Every beginning of the steps in the order in which each adds the least."""
-    for count in range(1, len(steps) + 1):
-        yield tuple(_in_order(plan, steps)[:count])
-
-
-def _spent(plan: Plan, steps: Iterable[Step]) -> float:
-    return cost_of(_runs(steps), plan.costs).hours
-
-
-def _runs(steps: Iterable[Step]) -> frozenset[PlannedRun]:
-    return frozenset().union(*(step.claim.runs for step in steps))
-
-
-def _in_order(plan: Plan, steps: Iterable[Step]) -> list[Step]:
-    """In the order of execution, each with what it adds to the earlier ones."""
-    return list(order([step.claim for step in steps], plan.costs))
+def _cost(plan: StudyPlan, runs: int, trained: Mapping[tuple[str, str], int]) -> float:
+    """Of so many runs of each network, with the backbones that neither are there nor were bought before."""
+    costs = [network.until(runs) * (network.one.hours or 0.0) for network in plan.networks]
+    for backbone in plan.backbones:
+        variant = backbone.network
+        started = [one for one in plan.networks if plan.study.variant_of(one.network).backbone == variant]
+        have = max(backbone.have, trained.get((plan.study.backbones, variant), 0))
+        lacking = missing_backbones(have, [(one.have, one.until(runs)) for one in started])
+        costs.append(lacking * (backbone.one.hours or 0.0))
+    return math.fsum(costs)

@@ -1,152 +1,170 @@
-"""What to train so that open claims are answered: runs, their cost, and in which order. Nothing is measured here."""
+"""What studies still need, when their questions are answered, and what that costs."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from awbench.planning.protocols import TrainingProtocol
-from awbench.planning.requirements import DECIDED, ClaimPlan, PlannedRun, Planner, planned_pairs
-from awbench.planning.throughput import RunCost, choose_device, cost_of_run, throughputs
+from awbench.planning.deviations import Deviations, deviations_of
+from awbench.planning.hours import Hours
+from awbench.planning.missing import Missing, missing_of_backbone, missing_of_network
+from awbench.planning.outcomes import (
+    TRUTHS,
+    Outcome,
+    Question,
+    Scenario,
+    fixed_runs,
+    outcome,
+    question_of_claim,
+    question_of_comparison,
+)
 from awbench.records import Records
 from awbench.reference.load import References
-from awbench.verdicts.claims import judge_claims
-from awbench.verdicts.deviation import RunToRunDeviation, published_deviation
-from awbench.verdicts.gain import bonferroni
-from awbench.verdicts.statistics import LEVEL
-
-# (network, protocol) -> what a run of it costs
-Costs = Mapping[tuple[str, TrainingProtocol], RunCost]
+from awbench.studies import Study, load_study
+from awbench.verdicts.claims import JudgedClaim, judge_claims
+from awbench.verdicts.evidence import GIVEN, gather_evidence
+from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study
 
 
 @dataclass(frozen=True)
-class Hours:
-    """Of several runs, on one device.
+class QuestionPlan:
+    """When a claim, or a comparison without one, is answered.
 
     Attributes:
-        hours: of those that are known.
-        at_least: whether some are known by the plain network's alone.
-        unknown: networks of which nothing is known.
+        name: the claim's id, or "a over b".
+        comparisons: that it speaks of.
+        open: whether it is not answered yet, and has a look to come.
+        outcomes: empty where nothing is known of deviations or of the gain.
+        fixed: runs of each network in a fixed design, by the level of the deviation; inf for too many.
     """
 
-    hours: float
-    at_least: bool
-    unknown: tuple[str, ...]
+    name: str
+    comparisons: tuple[JudgedComparison, ...]
+    open: bool
+    outcomes: Mapping[Scenario, Outcome]
+    fixed: Mapping[str, float]
 
     @property
-    def known(self) -> bool:
-        return not self.at_least and not self.unknown
+    def headline(self) -> bool:
+        return any(one.comparison.role == "primary" for one in self.comparisons)
+
+    def concerns(self, label: str) -> bool:
+        return any(label in (one.comparison.variant, one.comparison.over) for one in self.comparisons)
 
 
 @dataclass(frozen=True)
-class Step:
-    """A claim in the order of execution. Attributes: runs, those that no earlier step makes; cost, theirs."""
+class StudyPlan:
+    """What one study needs. Attributes: backbones, runs of another study that its detectors start from."""
 
-    claim: ClaimPlan
-    runs: frozenset[PlannedRun]
-    cost: Hours
+    judged: JudgedStudy
+    deviations: Deviations | None
+    questions: tuple[QuestionPlan, ...]
+    networks: tuple[Missing, ...]
+    backbones: tuple[Missing, ...]
+
+    @property
+    def study(self) -> Study:
+        return self.judged.study
+
+    @property
+    def open(self) -> bool:
+        """Whether runs are missing."""
+        return any(network.largest for network in self.networks)
+
+    @property
+    def first_open(self) -> QuestionPlan | None:
+        """The question of the headline, or the next one where that is answered."""
+        waiting = [question for question in self.questions if question.open]
+        return min(waiting, key=lambda question: not question.headline, default=None)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What open claims require.
+    """Of several studies. Attributes: unstudied, claims that no study answers."""
 
-    Attributes:
-        device: on which hours are counted; "" where nothing was timed. others: those that could be asked for.
-        costs: of every kind of run, in the order of names.
-        steps: open claims in the order of execution. impossible: those that a thousand runs do not answer.
-        unused: assumed deviations that were not needed, with the known one.
-    """
-
-    power: float
-    device: str
-    others: tuple[str, ...]
-    claims_judged: int
-    costs: Costs
-    steps: tuple[Step, ...]
-    impossible: tuple[ClaimPlan, ...]
-    unused: Mapping[str, RunToRunDeviation]
+    studies: tuple[StudyPlan, ...]
+    unstudied: tuple[JudgedClaim, ...]
 
 
 def plan(
     records: Records,
     references: References,
-    power: float = 0.8,
-    depth: int | None = None,
-    device: str = "",
-    assumed: Mapping[str, float] | None = None,
-    backbones: Iterable[str] = (),
+    studies: Sequence[Study],
+    asked: Sequence[Study],
+    deviations: Mapping[str, float],
+    hours: Hours,
 ) -> Plan:
-    """Plan the runs that open claims require.
+    """Plan what studies need.
 
     Args:
-        power: probability that a claim that is exactly true is reproduced.
-        depth: for claims on an attention setting; None for 101, or the first that fits the dataset.
-        device: a part of a name, see `choose_device`.
-        assumed: metric -> standard deviation between runs, in its unit, used where none is known.
-        backbones: networks whose ImageNet weights are given.
-
-    Raises:
-        UserError: the depth does not fit a claim, or nothing was timed on the device.
+        studies: all that may answer claims.
+        asked: those to plan; none for every one that answers a claim and has a look to come.
+        deviations: given ones, by metric.
     """
-    assumed = assumed or {}
-    known = throughputs(records, references)
-    chosen = choose_device(known, device)
-    judged = judge_claims(records, references)
-    open_claims = [claim for claim in judged if claim.outcome not in DECIDED]
-    count = sum(claim.outcome not in DECIDED or any(pair.measured for pair in claim.pairs) for claim in judged)
-    planner = Planner(records, references, power, bonferroni(LEVEL, count), assumed, frozenset(backbones))
-    plans = [planner.plan(claim, planned_pairs(claim, depth)) for claim in open_claims]
-    kinds = sorted({(run.network, run.protocol) for claim in plans for run in claim.runs})
-    costs = {(network, protocol): cost_of_run(network, protocol, known, chosen) for network, protocol in kinds}
-    return Plan(
-        power=power,
-        device=chosen,
-        others=tuple(dict.fromkeys(timed.device for timed in known if timed.device != chosen)),
-        claims_judged=count,
-        costs=costs,
-        steps=order([claim for claim in plans if claim.possible], costs),
-        impossible=tuple(claim for claim in plans if not claim.possible),
-        unused={
-            metric: published
-            for metric in assumed
-            if (published := published_deviation(metric, None, references.run_to_run))
-        },
-    )
+    claims = judge_claims(records, references, studies)
+    judged = {one.study.study.reference: one.study for one in claims if one.study}
+    # Backbones come before the detectors that start from them.
+    open_ = sorted((one.study for one in judged.values() if one.open), key=lambda study: bool(study.backbones))
+    plans = []
+    for study in asked or open_:
+        of_study = judged.get(study.reference) or judge_study(study, records, [claim for _, claim in references.claims])
+        found = deviations_of(of_study.evidence, references, deviations)
+        answering = [one for one in claims if one.study is of_study]
+        plans.append(_plan_study(of_study, answering, found, records, hours))
+    return Plan(tuple(plans), tuple(one for one in claims if one.study is None))
 
 
-def cost_of(runs: Iterable[PlannedRun], costs: Costs) -> Hours:
-    """Of runs together; what is unknown is named, never taken for nothing."""
-    each = [(run, costs[run.network, run.protocol]) for run in runs]
-    return Hours(
-        math.fsum(cost.hours for _, cost in each if cost.hours is not None),
-        any(cost.at_least for _, cost in each),
-        tuple(sorted({run.network for run, cost in each if cost.hours is None})),
-    )
+def _plan_study(
+    judged: JudgedStudy, claims: Sequence[JudgedClaim], deviations: Deviations | None, records: Records, hours: Hours
+) -> StudyPlan:
+    study, values = judged.study, deviations.values if deviations else {}
+    questions = [
+        *(
+            _plan_question(c.claim.id, question_of_claim(c), c.comparisons, c.size == "undecided", values)
+            for c in claims
+        ),
+        *(
+            _plan_question(_name(one), question_of_comparison(one), (one,), not one.decided, values)
+            for one in judged.comparisons
+            if one.claimed is None
+        ),
+    ]
+    scenarios = {(truth, level): value for truth in TRUTHS for level, value in values.items()}
+    networks = []
+    for label, one in hours.of_study(study).items():
+        concerned = [question.fixed for question in questions if question.concerns(label)]
+        fixed = {level: max((one.get(level, 0) for one in concerned), default=0) for level in values}
+        networks.append(missing_of_network(judged, label, one, scenarios, fixed))
+    backbones = _plan_backbones(study, networks, records, hours)
+    return StudyPlan(judged, deviations, tuple(questions), tuple(networks), tuple(backbones))
 
 
-def order(plans: Iterable[ClaimPlan], costs: Costs) -> tuple[Step, ...]:
-    """Claims that can be answered before pilots; of each, the cheapest first, runs of earlier steps not counted again.
-
-    Those whose hours are not known come after those whose are, in their own order.
-    """
-    left, done, steps = list(plans), frozenset[PlannedRun](), []
-    while left:
-        candidates = [step_after(done, claim, costs) for claim in left]
-        step = min(candidates, key=_rank)
-        steps.append(step)
-        done |= step.runs
-        left.remove(step.claim)
-    return tuple(steps)
+def _name(one: JudgedComparison) -> str:
+    return f"{one.comparison.variant} over {one.comparison.over}"
 
 
-def step_after(done: frozenset[PlannedRun], claim: ClaimPlan, costs: Costs) -> Step:
-    """What a claim adds to runs that are made anyway."""
-    runs = claim.runs - done
-    return Step(claim, runs, cost_of(runs, costs))
+def _plan_question(
+    name: str,
+    question: Question | None,
+    comparisons: tuple[JudgedComparison, ...],
+    undecided: bool,
+    values: Mapping[str, float],
+) -> QuestionPlan:
+    look, open_ = max(one.look for one in comparisons), undecided and any(one.next_look for one in comparisons)
+    if question is None or not open_:
+        return QuestionPlan(name, comparisons, open_, {}, {})
+    outcomes = {(t, level): outcome(question, t, value, look) for t in TRUTHS for level, value in values.items()}
+    fixed = {level: fixed_runs(question, value) for level, value in values.items()}
+    return QuestionPlan(name, comparisons, open_, outcomes, fixed)
 
 
-def _rank(step: Step) -> tuple[bool, bool, float]:
-    known = step.cost.known
-    return step.claim.pilot, not known, step.cost.hours if known else 0.0
+def _plan_backbones(study: Study, networks: Sequence[Missing], records: Records, hours: Hours) -> Iterable[Missing]:
+    if study.backbones in ("", GIVEN):
+        return
+    of = load_study(study.backbones)
+    evidence, costs = gather_evidence(of, records), hours.of_study(of)
+    for label in of.labels:
+        variant = of.variant_of(label).name
+        detectors = [one for one in networks if study.variant_of(one.network).backbone == variant]
+        if detectors:
+            yield missing_of_backbone(variant, len(evidence.runs[label]), detectors, costs[label])

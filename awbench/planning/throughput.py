@@ -1,28 +1,29 @@
-"""What a training run costs: hours of one device, from trainings that were timed here or by a source."""
+"""How fast networks train: trainings that were timed here, or by a source."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from awbench.errors import UserError
-from awbench.planning.protocols import TrainingProtocol
 from awbench.recipes.common import list_recipes
-from awbench.recipes.datasets import DATASET_FACTS
 from awbench.recipes.defaults import ENGINES
 from awbench.recipes.detection import RECIPES as DETECTION_RECIPES
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
 from awbench.reference.load import References
-from awbench.variants import list_variants, parse_variant
-from awbench.verdicts.protocol import has_default_options, recipe_identity
+from awbench.variants import ModelOptions, list_variants
+from awbench.verdicts.protocol import default_options, recipe_identity
 
-# Datasets on whose images a step costs the same.
-_ALIKE = {"fake": "imagenet", "cifar100": "cifar10"}
-# What of a recipe decides the cost of an image, beside the network.
-_COSTS = ("size", "input", "sampling", "norm", "freeze_at", "precision", "channels_last")
+# Until references hold them: images/s in training, AMP, channels last, 224 pixels, one RTX 3090
+# (github.com/huggingface/pytorch-image-models, results/benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv; SE: legacy_*).
+_TIMM = {
+    "resnet18": 3481.78, "resnet34": 2036.51, "resnet50": 1218.01, "resnet101": 747.89, "resnet152": 501.44,
+    "se_resnet50": 1003.5, "se_resnet101": 601.55,
+}  # fmt: skip
+_TIMM_RECIPE = {"augmentation": {"size": 224}, "precision": "bfloat16", "channels_last": True}
+_PRECISIONS = {"amp": "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,10 @@ class Throughput:
     """How fast a network was trained, without evaluations and checkpoints.
 
     Attributes:
-        recipe: as records hold it.
+        options: of the network, without its number of classes.
+        dataset: whose images it read, or noise of their size.
+        recipe: as records hold it; of a published one what is known.
         device: one of those that trained it; "cpu: " and the model of it where there was no GPU.
-        devices: how many there were.
         engine: of a detector.
         seconds_per_image: of one device.
         measured: when, UTC; "" for a published one.
@@ -40,10 +42,10 @@ class Throughput:
     """
 
     variant: str
+    options: dict[str, Any]
     dataset: str
     recipe: dict[str, Any]
     device: str
-    devices: int
     engine: str
     seconds_per_image: float
     measured: str
@@ -54,35 +56,18 @@ class Throughput:
         return self.device.startswith("cpu: ")
 
 
-@dataclass(frozen=True)
-class RunCost:
-    """Of one training run.
-
-    Attributes:
-        hours: of one device; None where unknown.
-        at_least: whether they are those of the plain network, which is cheaper.
-        origin: of the number, in words; "" where unknown.
-        devices: that it was measured on, at once.
-    """
-
-    hours: float | None = None
-    at_least: bool = False
-    origin: str = ""
-    devices: int = 1
-
-    @property
-    def known(self) -> bool:
-        """As it is, not as a bound."""
-        return self.hours is not None and not self.at_least
-
-
 def throughputs(records: Records, references: References) -> list[Throughput]:
-    """Every timed training of the records and of the references, of networks with default options."""
+    """Every timed training of the records and of the references."""
     names = {variant.name for variant in list_variants()}
     trainings = [
         record for kind in ("accuracy", "detection") for record in records.of_kind(kind) if record.variant in names
     ]
     return [*filter(None, map(_recorded, trainings)), *_published(references)]
+
+
+def without_classes(options: dict[str, Any]) -> dict[str, Any]:
+    """They cost nothing that is seen."""
+    return {name: value for name, value in options.items() if name != "num_classes"}
 
 
 def _recorded(record: Record) -> Throughput | None:
@@ -91,7 +76,7 @@ def _recorded(record: Record) -> Throughput | None:
     if not isinstance(settings, Training) or not steps or steps.value < 1 or "train_time" not in record.values:
         return None
     device, processes = environment.get("training_device"), environment.get("world_size", 1)
-    if device not in ("cuda", "cpu") or type(processes) is not int or processes < 1 or not has_default_options(record):
+    if device not in ("cuda", "cpu") or type(processes) is not int or processes < 1:
         return None
     seconds = record.value("train_time") * processes / (steps.value * settings.recipe.batch_size)
     if seconds <= 0:
@@ -100,10 +85,10 @@ def _recorded(record: Record) -> Throughput | None:
     origin = f"record: {steps.value:,} {steps.unit} of {settings.recipe.batch_size} images on {settings.dataset}"
     return Throughput(
         variant=record.variant,
+        options=without_classes(record.options),
         dataset=settings.dataset,
         recipe=settings.recipe.json_object,
         device=str(environment.get("device")) if device == "cuda" else f"cpu: {environment.get('cpu', 'unknown')}",
-        devices=processes,
         engine=engine,
         seconds_per_image=seconds,
         measured=record.finished,
@@ -111,93 +96,41 @@ def _recorded(record: Record) -> Throughput | None:
     )
 
 
-def _published(references: References) -> list[Throughput]:
-    """Seconds an iteration of the model zoo, for the schedules that are recipes here."""
-    found, recipes = [], list_recipes(DETECTION_RECIPES)
+def _published(references: References) -> Iterator[Throughput]:
+    """Images a second in training, and seconds an iteration of detectors by schedules that are recipes here."""
+    recipes, found = list_recipes(DETECTION_RECIPES), False
     for number in references.numbers:
-        name = f"detectron2-{number.schedule}"
-        if number.metric != "train_time" or number.network or name not in recipes:
+        if number.kind != "latency" or number.network or number.convention.device == "unknown":
             continue
         count, device = _devices(number.convention.device)
-        if device == "unknown":
-            continue
-        recipe = recipe_identity("detection", name)
-        found.append(
-            Throughput(
-                variant=number.variant,
-                dataset="coco",
-                recipe=recipe,
-                device=device,
-                devices=count,
-                engine=next((engine for engine in ENGINES if engine in number.source), ""),
-                seconds_per_image=float(number.value) * number.base_units * count / recipe["batch_size"],
-                measured="",
-                origin=f"{number.source}, {number.value} {number.unit} on {number.convention.device}",
-            )
-        )
-    return found
+        schedule = f"detectron2-{number.schedule}"
+        origin = f"{number.source}, {number.value} {number.unit} on {number.convention.device}"
+        if number.metric == "train_time" and schedule in recipes:
+            recipe = recipe_identity("detection", schedule)
+            seconds = float(number.value) * number.base_units * count / recipe["batch_size"]
+            engine = next((engine for engine in ENGINES if engine in number.source), "")
+            yield _of_source(number.variant, "coco", recipe, device, seconds, origin, engine)
+        elif number.metric.startswith("train") and number.unit == "images/s":
+            found = True
+            recipe = {
+                "augmentation": {"size": number.convention.image_size},
+                "precision": _PRECISIONS.get(number.convention.dtype, number.convention.dtype),
+                "channels_last": number.convention.layout in ("NHWC", "channels_last"),
+            }
+            yield _of_source(number.variant, "imagenet", recipe, device, count / float(number.value), origin)
+    for variant, value in () if found else _TIMM.items():
+        origin = f"timm's benchmark of training, {value:g} images/s on one RTX 3090 with AMP"
+        yield _of_source(variant, "imagenet", _TIMM_RECIPE, "RTX 3090", 1 / value, origin)
+
+
+def _of_source(
+    variant: str, dataset: str, recipe: dict[str, Any], device: str, seconds: float, origin: str, engine: str = ""
+) -> Throughput:
+    options = without_classes(default_options(variant, ModelOptions()))
+    return Throughput(variant, options, dataset, recipe, device, engine, seconds, "", origin)
 
 
 def _devices(words: str) -> tuple[int, str]:
     """E.g. (8, "V100") of "8 V100s"."""
-    several = re.fullmatch(r"(\d+) (.+)s", words)
+    several = re.fullmatch(r"(\d+) (.+?)s?", words)
     return (int(several[1]), several[2]) if several else (1, words)
-
-
-def choose_device(known: Iterable[Throughput], asked: str = "") -> str:
-    """The device whose hours are counted: hours of different ones are never added.
-
-    Args:
-        asked: a part of its name; "" for the GPU that was measured last, or else the one that a source names.
-
-    Returns:
-        Its name; "" where nothing was measured.
-
-    Raises:
-        UserError: nothing was measured on what is asked for.
-    """
-    newest = sorted(known, key=lambda timed: timed.measured, reverse=True)
-    fitting = [timed for timed in newest if (asked.lower() in timed.device.lower() if asked else not timed.on_cpu)]
-    if asked and not fitting:
-        have = ", ".join(dict.fromkeys(timed.device for timed in newest)) or "none"
-        raise UserError(f"--device {asked}: no training was timed on it; those that have measurements: {have}")
-    return fitting[0].device if fitting else ""
-
-
-def cost_of_run(network: str, protocol: TrainingProtocol, known: Sequence[Throughput], device: str) -> RunCost:
-    """Of a run of that network by that protocol on that device; of the plain network where only that was measured."""
-    for name in dict.fromkeys((network, parse_variant(network).plain)):
-        of_network = [timed for timed in known if timed.variant == name and timed.device == device]
-        fitting = [timed for timed in of_network if _costs_alike(timed, protocol)]
-        if fitting:
-            best = max(fitting, key=lambda timed: (bool(timed.measured), _nearness(timed, protocol), timed.measured))
-            hours = best.seconds_per_image * images_of_run(protocol) / 3600
-            return RunCost(hours, name != network, best.origin, best.devices)
-    return RunCost()
-
-
-def images_of_run(protocol: TrainingProtocol) -> int:
-    """Training images that a run computes, each as often as it does."""
-    recipe = protocol.identity
-    if protocol.dataset == "coco":
-        return int(recipe["iterations"] * recipe["batch_size"])
-    return int(recipe["epochs"]) * DATASET_FACTS[protocol.dataset].train_images
-
-
-def _costs_alike(timed: Throughput, protocol: TrainingProtocol) -> bool:
-    datasets = [_ALIKE.get(name, name) for name in (timed.dataset, protocol.dataset)]
-    if timed.engine and protocol.engine and timed.engine != protocol.engine:
-        return False
-    return datasets[0] == datasets[1] and _cost_settings(timed.recipe) == _cost_settings(protocol.identity)
-
-
-def _cost_settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    flat = {**recipe, **recipe.get("augmentation", {})}
-    return {name: flat.get(name) for name in _COSTS}
-
-
-def _nearness(timed: Throughput, protocol: TrainingProtocol) -> int:
-    """2 for runs by that very protocol; 1 where the dataset and the batch are the same; else 0."""
-    if timed.dataset != protocol.dataset:
-        return 0
-    return 2 if timed.recipe == protocol.identity else int(timed.recipe["batch_size"] == protocol.batch_size)

@@ -1,268 +1,239 @@
-"""A plan for open claims, as text and for programs."""
+"""A plan in words and as an object, each number with where it comes from."""
 
 from __future__ import annotations
 
-import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from awbench.planning.budget import Budget
-from awbench.planning.plan import Hours, Plan, Step
-from awbench.planning.protocols import Way, measure_words, sweep_words
-from awbench.planning.requirements import PILOT_RUNS, ClaimPlan, Run
-from awbench.planning.throughput import RunCost
+from awbench.planning.budget import Bought, Budget
+from awbench.planning.hours import RunHours
+from awbench.planning.missing import Missing, total
+from awbench.planning.plan import Plan, QuestionPlan, StudyPlan
+from awbench.planning.timing import data_argv, timing_argv
 from awbench.report.formats import render
-from awbench.report.plan_table import describe_deviation, pair_objects, plan_table
-from awbench.variants import list_variants
-from awbench.verdicts.claims import LEVEL, margin_of
-from awbench.verdicts.gain import Spread
+from awbench.report.plan_table import plan_table
 
 _DEFAULT_RESULTS = Path("results")
 
 
 def to_text(plan: Plan, budget: Budget | None, results: Path) -> str:
-    """Table, steps with their commands, the cost of a run, what the budget buys, and notes."""
-    if not plan.steps and not plan.impossible:
-        return "every claim is settled: nothing to run" if plan.claims_judged else "there are no open claims to plan"
-    parts = [render(plan_table(plan), "github").rstrip(), *_steps(plan, results), _costs(plan, results)]
-    if budget is not None:
-        parts.append("\n".join(_budget(plan, budget)))
-    parts.append("\n".join(f"- {note}" for note in notes(plan)))
+    """What the hours buy, if they are given; each study in a line; then the details."""
+    first = [*(_budget_lines(budget) if budget else []), *map(study_line, plan.studies)]
+    if not plan.studies:
+        first.append("every claim that a study is about is answered, or has no look left: nothing to run")
+    parts = ["\n".join(first), *("\n".join(_details(study, results)) for study in plan.studies if study.open)]
+    if plan.unstudied:
+        names = ", ".join(judged.claim.id for judged in plan.unstudied)
+        parts.append(
+            f"{names}: no study answers {'it' if len(plan.unstudied) == 1 else 'them'}: write one (docs/verdicts.md)"
+        )
+    if any(study.open for study in plan.studies):
+        parts.append("\n".join(f"* {note}" for note in NOTES))
     return "\n\n".join(parts)
 
 
-def deviation_interval(deviation: Spread) -> tuple[float, float]:
-    """Of an estimated standard deviation, from the chi-squared law of normal runs' variance, at 95 %."""
-    from scipy.stats import chi2
-
-    low, high = (deviation.freedom / chi2.ppf((1 + side * LEVEL) / 2, deviation.freedom) for side in (1, -1))
-    return deviation.deviation * math.sqrt(low), deviation.deviation * math.sqrt(high)
-
-
-def describe_hours(cost: Hours, plan: Plan) -> str:
-    """E.g. "at least 171.6 GPU-hours on V100, and unknown ones of resnet101"."""
-    unit = hours_unit(plan)
-    if cost.unknown and not cost.hours:
-        return f"{unit} unknown (of {', '.join(cost.unknown)})"
-    hours = f"{'at least ' if cost.at_least else ''}{cost.hours:,.1f} {unit} on {plan.device}"
-    return f"{hours}, and unknown ones of {', '.join(cost.unknown)}" if cost.unknown else hours
+NOTES = (
+    "Runs: every question ends at the first look that answers it; simulated with the rules that judge. 'True': each "
+    "pair gains what is claimed; half of it lies at the edge of what still counts as the claim, so that often no look "
+    "answers; power: a true claim is answered 'as claimed' by the last look. Fixed: a single look, with 80 % power.",
+    "Hours are of training steps alone, without evaluations. 'At least': attention is not free, and this network's "
+    "was not timed. A timing command is short and its record never counts as evidence.",
+)
 
 
-def hours_unit(plan: Plan) -> str:
-    return "process-hours" if plan.device.startswith("cpu: ") else "GPU-hours"
+def study_line(plan: StudyPlan) -> str:
+    """The answer, e.g. "imagenet: 6 networks, about 22 runs (at most 60), about 1,100 GPU-hours on RTX 3090; ..."."""
+    if not plan.open:
+        done = "answered" if all(one.decided for one in plan.judged.comparisons) else "no look is left: a new study"
+        return f"{plan.study.name}: nothing to run ({done})"
+    networks = [network for network in plan.networks if network.largest]
+    parts = [f"{plan.study.name}: {_count(len(networks), 'network')}, {_runs_and_hours(networks)}"]
+    missing = [backbone for backbone in plan.backbones if backbone.largest]
+    if missing:
+        runs = f"the runs of study {plan.study.backbones} with the same seeds"
+        parts.append(f"its backbones are {runs}, {_runs_and_hours(missing)} to be made")
+    elif plan.backbones:
+        parts.append(f"its backbones are there already, runs of study {plan.study.backbones}")
+    question = plan.first_open
+    if question and question.outcomes:
+        parts.append(_decided(question))
+    return "; ".join(parts)
 
 
-def _steps(plan: Plan, results: Path) -> list[str]:
-    parts = []
-    for order, step in enumerate(plan.steps, 1):
-        pilot = f", a pilot: then run 'awbench plan' again{_assume(step.claim)}" if step.claim.pilot else ""
-        title = f"{order}. {step.claim.id}: {len(step.runs)} runs, {describe_hours(step.cost, plan)}{pilot}"
-        lines = [*_backbones_first(step), *commands(step.runs, plan, results)]
-        parts.append("\n".join([title, *(f"   {line}" for line in lines)]))
-    for claim_plan in plan.impossible:
-        parts.append(
-            f"-. {claim_plan.id}: no 1000 runs of each answer it with so small a margin against this deviation"
-        )
-    return parts
+def _decided(question: QuestionPlan) -> str:
+    name = "the headline claim" if question.headline else question.name
+    outcome = question.outcomes["true", "middle"]
+    if outcome.surprising:
+        return f"{name} would, if true, be decided by now"
+    probability = f"{outcome.answered[-1]:.0%} probability"
+    return f"{name}, if true, is decided with {probability} after about {outcome.runs:.1f} runs of each network"
 
 
-def _backbones_first(step: Step) -> list[str]:
-    """Where the ImageNet weights come from that detectors of a step start from."""
-    backbones = {run for run in step.claim.runs if run.way.dataset == "imagenet"}
-    if not backbones or all(run.way.dataset == "imagenet" for run in step.claim.runs):
-        return []
-    names = ", ".join(sorted((run.network for run in backbones), key=_rank))
-    where = "the first command" if backbones & step.runs else "an earlier step"
-    return [f"first an ImageNet run of each of {names}, made by {where}, or their weights in AWBENCH_BACKBONES"]
+def _runs_and_hours(parts: Sequence[Missing]) -> str:
+    """E.g. "about 22 runs (18 to 25; at most 60), about 1,100 GPU-hours on RTX 3090 (3,000 for all)"."""
+    largest, most = total(parts, lambda part: part.largest)
+    runs, hours = total(parts, Missing.expect)
+    if not all(part.expected for part in parts):
+        return f"at most {largest:.0f} runs, {shown_hours(most)}"
+    if round(runs) == largest:
+        return f"{largest:.0f} runs, {shown_hours(most)}"
+    between = ""
+    if all(("true", "low") in part.expected for part in parts):
+        low, high = (sum(part.expected["true", level] for part in parts) for level in ("low", "high"))
+        between = f"{low:.0f} to {high:.0f}; "
+    at_most = "" if most.hours is None else f" ({most.hours:,.0f} for all)"
+    return f"about {runs:.0f} runs ({between}at most {largest:.0f}), {shown_hours(hours, about=True)}{at_most}"
 
 
-def _assume(claim_plan: ClaimPlan) -> str:
-    return f", or assume a standard deviation with --deviation {claim_plan.judged.claim.metric}=VALUE"
+def shown_hours(one: RunHours, about: bool = False) -> str:
+    """E.g. "at least 48 GPU-hours on RTX 3090"."""
+    if one.hours is None:
+        return "hours unknown: nothing was measured or published"
+    known = one.known or ("about" if about else "")
+    unit = "process-hours" if one.device.startswith("cpu: ") else "GPU-hours"
+    digits = ",.0f" if one.hours >= 100 else ".3g"
+    return f"{f'{known} ' if known else ''}{one.hours:{digits}} {unit} on {one.device}"
 
 
-def commands(runs: Iterable[Run], plan: Plan, results: Path) -> list[str]:
-    """Commands that make the runs: backbones before detectors, one command for networks with the same seeds."""
-    seeds: dict[tuple[Way, str], list[int]] = {}
-    for run in sorted(runs, key=lambda run: (run.way.dataset == "coco", run.seed, _place(run.network, run.way))):
-        seeds.setdefault((run.way, run.network), []).append(run.seed)
-    together: dict[tuple[Way, tuple[int, ...]], list[str]] = {}
-    for (way, network), of_network in seeds.items():
-        together.setdefault((way, tuple(of_network)), []).append(network)
-    lines = []
-    for (way, of_each), networks in together.items():
-        at_once = max(plan.costs[network, way].devices for network in networks)
-        argv = sweep_words(sorted(networks, key=_rank), of_each, way, at_once)
-        lines.append(shlex.join([*argv, *_results_option(results)]))
-    return lines
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _rank(network: str) -> int:
-    """As 'awbench list' has them, networks without AW first."""
-    return [variant.name for variant in list_variants()].index(network)
+def _details(plan: StudyPlan, results: Path) -> Iterable[str]:
+    study, networks = plan.study, [network for network in plan.networks if network.next]
+    yield f"{study.name}: {study.title}"
+    runs, hours = total(networks, lambda part: part.next)
+    each = ", ".join(f"{network.network} {network.next}" for network in networks)
+    yield f"  next look: {_count(int(runs), 'run')}, {shown_hours(hours)}: {each}"
+    backbones = [backbone for backbone in plan.backbones if backbone.next]
+    if backbones:
+        runs, hours = total(backbones, lambda part: part.next)
+        yield f"    first {_count(int(runs), 'run')} of its backbones, {shown_hours(hours)}:"
+        yield f"    {shlex.join(run_argv(plan.study.backbones, results))}"
+    yield f"    {run_command(plan, results)}"
+    if plan.deviations:
+        shown = " / ".join(f"{value:.2f}" for value in plan.deviations.values.values())
+        yield f"  deviation between runs of a network ({study.metric}): {shown}, from {plan.deviations.origin}"
+    else:
+        assume = f"assume it with --deviation {study.metric}=VALUE"
+        yield f"  nothing says how far runs lie apart in {study.metric}; {assume}"
+    if (table := plan_table(plan)).values:
+        yield from (f"  {line}" for line in render(table, "github").splitlines())
+    yield "  one run:"
+    for network in plan.networks:
+        yield f"    {network.network}: {shown_hours(network.one)}, {network.one.origin}"
+        if timing := timing_command(plan, network, results):
+            yield f"      timed by: {timing}"
+    for backbone in plan.backbones:
+        yield f"    backbone {backbone.network}: {_count(backbone.have, 'run')} there; {shown_hours(backbone.one)} each"
 
 
-def _place(network: str, way: Way) -> tuple[int, str, tuple[str, ...], str]:
-    """To sort by: the same plan has the same order, whatever Python's hashes are."""
-    return _rank(network), way.recipe, way.changes, way.engine
+def run_argv(name: str, results: Path) -> list[str]:
+    from awbench.studies import load_study
+
+    data = data_argv(load_study(name))
+    return ["awbench", "study", "run", name, *data, *_results_argv(results)]
 
 
-def _results_option(results: Path) -> list[str]:
+def run_command(plan: StudyPlan, results: Path) -> str:
+    """What makes the runs that come next; folders are in capitals, for the reader to replace."""
+    name = plan.study.reference.partition("@")[0]
+    given = ["--backbones", "BACKBONES_DIR"] if plan.study.backbones == "given" else []
+    return shlex.join([*run_argv(name, results), *given])
+
+
+def timing_command(plan: StudyPlan, network: Missing, results: Path) -> str:
+    """What times a network whose own hours are not known; "" where they are."""
+    if network.one.hours is not None and not network.one.known:
+        return ""
+    device = "cpu" if network.one.device.startswith("cpu: ") else ""
+    return shlex.join([*timing_argv(plan.study, network.network, device), *_results_argv(results)])
+
+
+def _results_argv(results: Path) -> list[str]:
     return [] if results == _DEFAULT_RESULTS else ["--results", str(results)]
 
 
-def _sorted_costs(plan: Plan) -> list[tuple[tuple[str, Way], RunCost]]:
-    return sorted(plan.costs.items(), key=lambda item: _place(*item[0]))
+def _budget_lines(budget: Budget) -> Iterable[str]:
+    for bought in budget.bought:
+        yield f"{budget.hours:g} hours: {_bought(bought)}"
+    yield f"  left: {budget.left:,.0f} hours"
+    if len(budget.devices) > 1:
+        yield f"  hours of {' and '.join(budget.devices)} are counted alike"
 
 
-def measure_command(network: str, way: Way, plan: Plan, results: Path) -> str:
-    """What measures the cost of a run on the plan's device."""
-    device = "cpu" if plan.device.startswith("cpu: ") else "cuda"
-    return shlex.join([*measure_words(network, way, device), *_results_option(results)])
-
-
-def _costs(plan: Plan, results: Path) -> str:
-    lines = [f"One run, on {plan.device or 'no device'}:"]
-    for (network, way), cost in _sorted_costs(plan):
-        lines.append(f"  {network}, {way.dataset}: {describe_cost(cost, plan)}")
-        if not cost.known:
-            lines.append(f"    measured by: {measure_command(network, way, plan, results)}")
-    return "\n".join(lines)
-
-
-def describe_cost(cost: RunCost, plan: Plan) -> str:
-    """E.g. ">= 171.6 GPU-hours (plain network's; attention is not free), from detectron2_model_zoo, ..."."""
-    if cost.hours is None:
-        return "unknown"
-    bound = (">= ", " (plain network's; attention is not free)") if cost.at_least else ("", "")
-    return f"{bound[0]}{cost.hours:,.1f} {hours_unit(plan)}{bound[1]}, from {cost.origin}"
-
-
-def _budget(plan: Plan, budget: Budget) -> list[str]:
-    unit = hours_unit(plan)
-    lines = [f"{budget.hours:g} {unit} on {plan.device or 'no device'}:"]
-    lines += [f"  answers {step.claim.id}: {describe_hours(step.cost, plan)}" for step in budget.bought]
-    if not budget.bought:
-        lines.append("  answer no claim")
-    lines += [
-        f"  begins {step.claim.id} with a pilot, which does not answer it: {describe_hours(step.cost, plan)}"
-        for step in budget.pilots
-    ]
-    lines.append(f"  left: {budget.left:,.1f} {unit}")
-    for step in budget.refused:
-        name = f"{step.claim.id}{' (pilot)' if step.claim.pilot else ''}"
-        lines.append(f"  not bought: {name}: {_why(step, plan, budget)}")
-    return lines
-
-
-def _why(step: Step, plan: Plan, budget: Budget) -> str:
-    required = describe_hours(step.cost, plan)
-    if step.cost.known or step.cost.hours > budget.left:
-        return f"does not fit, it needs {required}"
-    return f"cannot be budgeted until its cost is measured: {required}"
-
-
-def notes(plan: Plan) -> list[str]:
-    """What the table's terms mean, and what the reader must know before trusting them."""
-    pairs = [pair for step in plan.steps for pair in step.claim.pairs]
-    found = [
-        f"Runs of each network, with which a claim that is exactly true is reproduced with probability {plan.power:g}; "
-        "for 'up to' the pair that shows the gain, for several pairs that must all show it, all of them.",
-        f"Intervals hold together at {LEVEL:.0%} when all {plan.claims_judged} claims that are measured or planned "
-        "here, and their pairs, are measured (Bonferroni); with fewer, fewer runs do.",
-        "The level is of one look, at the planned number of runs: adding runs until a verdict falls looks more often.",
-    ]
-    estimated = dict.fromkeys(pair.deviation for pair in pairs if pair.deviation and pair.deviation.freedom)
-    for deviation in estimated:
-        low, high = deviation_interval(deviation)
-        found.append(
-            f"The standard deviation {describe_deviation(deviation)} is itself an estimate with {deviation.freedom} "
-            f"degrees of freedom, {LEVEL:.0%} interval {low:.2g} to {high:.2g}. The power holds if it is right: plan "
-            "again when the first runs are there."
-        )
-    if any(pair.deviation is None for pair in pairs):
-        found.append(f"Pilot: {PILOT_RUNS} runs of each, the fewest that say how far runs scatter. It answers nothing.")
-    if any(pair.deviation and not pair.deviation.freedom for pair in pairs):
-        found.append("Assumed: the standard deviation was given with --deviation; no runs and no reference support it.")
-    for metric, known in plan.unused.items():
-        found.append(f"--deviation {metric} is not used: {known.deviation:.3g} is known from {known.origin}.")
-    for claim_plan in (*(step.claim for step in plan.steps), *plan.impossible):
-        if claim_plan.restarted:
-            found.append(
-                f"{claim_plan.id}: recorded runs of {' and '.join(claim_plan.restarted)} cannot be gone on with "
-                "(trained or evaluated apart, or by a recipe or options that are not the project's); new ones are "
-                "planned."
-            )
-    found.append(
-        "Hours are of training steps alone, without evaluations. --processes N shares a run among N GPUs, with the "
-        "same result; where it is printed, the run was timed so. Words in capitals are folders of yours."
-    )
-    if any(run.way.dataset == "coco" for step in plan.steps for run in step.runs):
-        found.append(
-            "Detectors start from ImageNet weights of their backbones: BACKBONES_DIR holds them by name, e.g. "
-            "aw_resnet101.safetensors, a copy of weights.safetensors of that run below results/runs. Those of a "
-            "folder that AWBENCH_BACKBONES names are not planned, and 'awbench reproduce' finds both by itself."
-        )
-    if plan.others:
-        found.append(f"Hours of different devices are never added. Others, for --device: {', '.join(plan.others)}.")
-    return found
+def _bought(bought: Bought) -> str:
+    name = bought.plan.study.name
+    if not bought.plan.open:
+        return f"{name}: nothing to run"
+    if bought.unknown:
+        return f"{name} cannot be budgeted: nothing is known of the hours of {', '.join(bought.unknown)}"
+    bound = "at least " if bought.at_least else ""
+    more = "" if bought.next_hours is None else f"the next look needs {bound}{bought.next_hours:,.0f} hours more"
+    if not bought.runs:
+        return f"{name}: no look; {more}"
+    reached = f"{name} up to {bought.runs} runs of each network, {bound}{bought.hours:,.0f} hours if none ends earlier"
+    shown = [f"{question}, if true, is decided by then with {p:.0%}" for question, p in bought.answered.items()]
+    return "; ".join([reached, *shown, *([more] if more else [])])
 
 
 def to_object(plan: Plan, budget: Budget | None, results: Path) -> dict[str, Any]:
     """The plan for programs; null is unknown."""
     return {
-        "power": plan.power,
-        "device": plan.device or None,
-        "other_devices": list(plan.others),
-        "claims": [_claim_object(step.claim) | _step_object(step, plan, results) for step in plan.steps],
-        "impossible": [_claim_object(claim_plan) for claim_plan in plan.impossible],
-        "costs": [
-            {
-                "network": network, "dataset": way.dataset, "recipe": way.recipe, "changes": list(way.changes),
-                "hours": cost.hours if cost.known else None,
-                "at_least_hours": cost.hours if cost.at_least else None, "origin": cost.origin or None,
-                "measure": None if cost.known else measure_command(network, way, plan, results),
-            }
-            for (network, way), cost in _sorted_costs(plan)
-        ],
+        "studies": [_study_object(study, results) for study in plan.studies],
+        "without_study": [judged.claim.id for judged in plan.unstudied],
         "budget": _budget_object(budget) if budget else None,
-        "notes": notes(plan) if plan.steps or plan.impossible else [],
+        "notes": list(NOTES),
+    }
+
+
+def _study_object(plan: StudyPlan, results: Path) -> dict[str, Any]:
+    found = plan.deviations
+    return {
+        "study": plan.study.name,
+        "answer": study_line(plan),
+        "deviation": {**found.values, "metric": plan.study.metric, "origin": found.origin} if found else None,
+        "next": _sum(plan.networks, lambda part: part.next),
+        "expected": _sum(plan.networks, Missing.expect),
+        "largest": _sum(plan.networks, lambda part: part.largest),
+        "by_deviation": plan_table(plan).objects,
+        "networks": [
+            {**_part_object(one), "network": one.network, "timing_command": timing_command(plan, one, results) or None}
+            for one in plan.networks
+        ],
+        "backbones": [{**_part_object(one), "network": one.network} for one in plan.backbones],
+        "command": run_command(plan, results) if plan.open else None,
+    }
+
+
+def _sum(parts: Sequence[Missing], count: Callable[[Missing], float]) -> dict[str, Any]:
+    runs, hours = total(parts, count)
+    return {"runs": runs, **_hours_object(hours)}
+
+
+def _hours_object(one: RunHours) -> dict[str, Any]:
+    return {"hours": one.hours, "known": one.known or None, "device": one.device or None}
+
+
+def _part_object(one: Missing) -> dict[str, Any]:
+    return {
+        "have": one.have, "next": one.next, "expected": one.expect(), "largest": one.largest,
+        "hours_of_a_run": {**_hours_object(one.one), "origin": one.one.origin},
     }  # fmt: skip
 
 
-def _claim_object(claim_plan: ClaimPlan) -> dict[str, Any]:
-    claim = claim_plan.judged.claim
-    return {
-        "id": claim_plan.id,
-        "source": claim_plan.judged.source.id,
-        "metric": claim.metric,
-        "outcome": claim_plan.judged.outcome,
-        "claimed_difference": float(claim.delta),
-        "relation": claim.relation,
-        "margin": margin_of(claim),
-        "pilot": claim_plan.pilot,
-        "pairs": pair_objects(claim_plan),
-    }
-
-
-def _step_object(step: Step, plan: Plan, results: Path) -> dict[str, Any]:
-    return {**_cost_object(step.cost), "runs": len(step.runs), "commands": commands(step.runs, plan, results)}
-
-
-def _cost_object(cost: Hours) -> dict[str, Any]:
-    bound = None if cost.known or not cost.hours else cost.hours
-    return {"hours": cost.hours if cost.known else None, "at_least_hours": bound, "unknown": list(cost.unknown)}
-
-
 def _budget_object(budget: Budget) -> dict[str, Any]:
-    def rows(steps: Iterable[Step]) -> list[dict[str, Any]]:
-        return [{"id": step.claim.id, **_cost_object(step.cost)} for step in steps]
-
     return {
         "hours": budget.hours,
         "left": budget.left,
-        "answers": rows(budget.bought),
-        "pilots": rows(budget.pilots),
-        "not_bought": rows(budget.refused),
-    }
+        "devices": list(budget.devices),
+        "studies": [
+            {
+                "study": one.plan.study.name, "runs_of_each": one.runs, "hours": one.hours, "at_least": one.at_least,
+                "answered": dict(one.answered), "hours_to_the_next_look": one.next_hours, "unknown": list(one.unknown),
+            }
+            for one in budget.bought
+        ],
+    }  # fmt: skip

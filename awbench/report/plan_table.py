@@ -1,79 +1,83 @@
-"""The table of a plan: a row for each pair of networks."""
+"""The table of a plan: when questions are answered and what a study comes to, for each deviation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from awbench.planning.plan import Plan
-from awbench.planning.requirements import ClaimPlan, PairPlan
-from awbench.report.claims import claimed
+from awbench.planning.missing import total
+from awbench.planning.outcomes import POWER, TRUTHS
+from awbench.planning.plan import StudyPlan
 from awbench.report.table import Column, Table
-from awbench.verdicts.claims import margin_of
-from awbench.verdicts.gain import Spread
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One pair of a claim; `order` is empty below the claim's first."""
+    """Of a question, or of the whole study, at one deviation.
 
-    order: str
-    claim_plan: ClaimPlan
-    pair: PairPlan
+    Attributes:
+        values: by truth.
+        fixed: of a design of one look with 80 % power; inf for too many.
+        answered: by truth, at each look.
+    """
 
-
-def plan_table(plan: Plan) -> Table:
-    """A row for each pair of networks that is planned, claims in the order of their steps."""
-    ordered = [(str(order), step.claim) for order, step in enumerate(plan.steps, 1)]
-    ordered += [("-", claim_plan) for claim_plan in plan.impossible]
-    rows = [row for order, claim_plan in ordered for row in _rows(order, claim_plan)]
-    return Table("Runs that answer the open claims", _COLUMNS, rows)
-
-
-def pair_objects(claim_plan: ClaimPlan) -> list[dict[str, Any]]:
-    """The pairs of one claim, for programs."""
-    return Table("", _COLUMNS, _rows("", claim_plan)).objects
+    what: str
+    level: str
+    deviation: float
+    values: Mapping[str, float | None]
+    power: float | None
+    fixed: float | None
+    answered: Mapping[str, list[float]] = field(default_factory=dict)
 
 
-def describe_deviation(deviation: Spread | None) -> str:
-    """E.g. "0.261 (torchvision ResNet-50 V1 recipe, retrained)"."""
-    return "unknown" if deviation is None else f"{deviation.deviation:.3g} ({deviation.origin})"
+def plan_table(plan: StudyPlan) -> Table:
+    """Rows for each deviation: open questions, runs of the study, and their hours."""
+    return Table("When it is answered, and what it takes", _COLUMNS, list(_rows(plan)))
 
 
-def _rows(order: str, claim_plan: ClaimPlan) -> list[PlanRow]:
-    return [PlanRow("" if number else order, claim_plan, pair) for number, pair in enumerate(claim_plan.pairs)]
+def _rows(plan: StudyPlan) -> Iterator[PlanRow]:
+    levels = plan.deviations.values.items() if plan.deviations else ()
+    for question in plan.questions if plan.open else ():
+        for level, value in levels if question.outcomes else ():
+            found = {truth: question.outcomes[truth, level] for truth in TRUTHS}
+            runs_of_each = {truth: outcome.runs for truth, outcome in found.items()}
+            answered = {truth: list(outcome.answered) for truth, outcome in found.items()}
+            power, fixed = found["true"].as_claimed, question.fixed[level]
+            yield PlanRow(f"{question.name}: runs of each", level, value, runs_of_each, power, fixed, answered)
+    for level, value in levels if all(network.expected for network in plan.networks) and plan.open else ():
+        sums = {truth: total(plan.networks, lambda one: one.expect((truth, level))) for truth in TRUTHS}  # noqa: B023
+        fixed_runs, fixed_hours = total(plan.networks, lambda one: one.until_fixed(level))  # noqa: B023
+        runs = {truth: runs for truth, (runs, _) in sums.items()}
+        yield PlanRow("runs to make", level, value, runs, None, fixed_runs)
+        hours = {truth: hours.hours for truth, (_, hours) in sums.items()}
+        yield PlanRow("their hours", level, value, hours, None, fixed_hours.hours)
 
 
-def _of_claim(heading: str, text: Callable[[ClaimPlan], str], right: bool = False) -> Column[PlanRow]:
-    """A column about the claim, filled in its first row alone."""
-    return Column.shown(heading, lambda row: text(row.claim_plan) if row.order else "", right)
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 15 else f"{value:.1f}".removesuffix(".0")
 
 
-def _both(runs: list[int]) -> str:
-    return f"{runs[0]} and {runs[1]}"
+def _finite(value: float | None) -> float | None:
+    return None if value == math.inf else value
 
 
-def _wanted(row: PlanRow) -> str:
-    if row.pair.runs is None:
-        return "more than 1000"
-    return f"{row.pair.runs} (pilot)" if row.pair.deviation is None else str(row.pair.runs)
+def _if(truth: str, name: str) -> Column[PlanRow]:
+    return Column(name, lambda row: row.values[truth], _shown, key=f"if_{truth}", right=True, missing="unknown")
+
+
+def _answered(truth: str) -> Column[PlanRow]:
+    return Column.exact(f"answered_if_{truth}", lambda row: row.answered.get(truth))
 
 
 _COLUMNS: tuple[Column[PlanRow], ...] = (
-    Column.shown("order", lambda row: row.order),
-    _of_claim("claim", lambda claim_plan: claim_plan.id),
-    _of_claim("claimed", lambda claim_plan: claimed(claim_plan.judged.claim)),
-    _of_claim("margin", lambda claim_plan: f"{margin_of(claim_plan.judged.claim):g}", right=True),
-    _of_claim("now", lambda claim_plan: claim_plan.judged.outcome),
-    Column("variant", lambda row: row.pair.variant),
-    Column("over", lambda row: row.pair.over),
-    Column("level", lambda row: row.pair.level, ".3%"),
-    Column.exact("power", lambda row: row.pair.power),
-    Column.exact("deviation", lambda row: row.pair.deviation.deviation if row.pair.deviation else None),
-    Column.shown("standard deviation", lambda row: describe_deviation(row.pair.deviation)),
-    Column.exact("deviation_of", lambda row: row.pair.deviation.origin if row.pair.deviation else None),
-    Column("runs of each", lambda row: row.pair.runs, show=_wanted, key="runs", right=True),
-    Column("recorded", lambda row: list(row.pair.have), _both),
-    Column("to add", lambda row: list(row.pair.add) if row.pair.runs else None, _both, key="add"),
+    Column("what", lambda row: row.what),
+    Column("deviation", lambda row: row.deviation, ".2f"),
+    Column.exact("level", lambda row: row.level),
+    _if("true", "if claims are true"),
+    _if("half", "if half of them is"),
+    _if("nothing", "if nothing is"),
+    Column("power", lambda row: row.power, ".0%"),
+    Column(f"fixed, {POWER:.0%}", lambda row: _finite(row.fixed), _shown, key="fixed", right=True, missing="too many"),
+    *map(_answered, TRUTHS),
 )

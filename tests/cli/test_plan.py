@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 from claim_files import claim, write_claims
 from sample_records import training_record
+from study_records import IMAGENET, runs_of
 
 from awbench.cli.main import _parser
-from awbench.planning.protocols import default_protocol
 from awbench.recipes.classification import load_recipe
-from awbench.records import RecordStore
-from awbench.variants import parse_variant
-
-
-@pytest.fixture(autouse=True)
-def no_folders(monkeypatch):
-    monkeypatch.delenv("AWBENCH_BACKBONES", raising=False)
+from awbench.records import Records, RecordStore
+from awbench.studies import load_study
+from awbench.studies.study import STUDIES
+from awbench.verdicts.evidence import gather_evidence
 
 
 def as_json(awbench, *words):
@@ -28,161 +27,142 @@ def as_json(awbench, *words):
     return json.loads(out)
 
 
-def every_command(found):
-    for step in found["claims"]:
-        yield from step["commands"]
-    yield from (cost["measure"] for cost in found["costs"] if cost["measure"])
+def first_line(awbench, *words):
+    code, out, err = awbench("plan", *words)
+    assert (code, err) == (0, "")
+    return out.splitlines()[0]
 
 
 def parse_command(command):
     words = shlex.split(command)
     assert words[0] == "awbench"
-    args = _parser().parse_args(words[1:])
-    for name in args.variant if isinstance(args.variant, list) else [args.variant]:
-        parse_variant(name)
-    return args
+    return _parser().parse_args(words[1:])
 
 
-def test_on_a_fresh_machine_it_says_what_is_unknown_and_how_to_find_out(awbench):
-    code, out, err = awbench("plan")
-    assert (code, err) == (0, "")
-    for id in ("imagenet-r101", "imagenet-combined", "coco-r101-fpn", "coco-combined"):
-        assert f"{id}: " in out
-    assert "reproduced with probability 0.8" in out
-    assert "1. imagenet-r101: 20 runs, GPU-hours unknown (of aw_resnet101, resnet101)" in out
-    assert "3. coco-r101-fpn: 4 runs, at least 686.4 GPU-hours on V100, a pilot: then run 'awbench plan' again" in out
-    assert ">= 171.6 GPU-hours (plain network's; attention is not free)" in out
-    assert "first an ImageNet run of each of resnet101, aw_resnet101, made by an earlier step" in out
-    assert "is itself an estimate with 2 degrees of freedom" in out
-    assert "assumed" not in out.lower().replace("assume a standard", "")
+def timings(found):
+    networks = [one for study in found["studies"] for one in study["networks"]]
+    return [one["timing_command"] for one in networks if one["timing_command"]]
 
 
-def test_json_is_alone_on_stdout_and_unknown_is_null(awbench):
-    found = as_json(awbench)
-    assert [step["id"] for step in found["claims"]][:2] == ["imagenet-r101", "imagenet-combined"]
-    first, _, detector, _ = found["claims"]
-    assert first["unknown"] == ["aw_resnet101", "resnet101"]
-    assert (first["hours"], first["at_least_hours"]) == (None, None)
-    assert detector["hours"] is None and detector["at_least_hours"] == pytest.approx(686.4)
-    assert found["claims"][2]["pairs"][0]["deviation"] is None and found["claims"][2]["pilot"]
-    assert {cost["hours"] for cost in found["costs"] if cost["dataset"] == "imagenet"} == {None}
-    assert all(cost["hours"] is None or cost["origin"] for cost in found["costs"])
-    assert found["budget"] is None
+def add_all(store, *groups):
+    for record in (record for group in groups for record in group):
+        store.add(record)
 
 
-@pytest.mark.parametrize("words", [(), ("--depth", "50"), ("--power", "0.99", "--deviation", "box_ap=0.3")], ids=str)
-def test_every_command_is_one_that_the_command_line_takes(awbench, words):
-    commands = list(every_command(as_json(awbench, *words)))
-    text = awbench("plan", *words)[1]
-    assert len(commands) > 10 and all(command in text for command in commands)
+def test_the_answer_is_the_first_line(awbench):
+    line = first_line(awbench, "--study", "imagenet", "--deviation", "top1=0.1")
+    assert line.startswith("imagenet: 6 networks, about 3")
+    for part in (
+        "(at most 60), at least 1,6",
+        "GPU-hours on RTX 3090",
+        "the headline claim, if true, is decided with 100% probability after about 3.7 runs of each network",
+    ):
+        assert part in line
+
+
+def test_low_middle_and_high_deviations_are_shown(awbench):
+    out = awbench("plan")[1]
+    assert "deviation between runs of a network (top1): 0.06 / 0.10 / 0.12, from five runs each" in out
+    found = as_json(awbench)["studies"][0]
+    levels = [row["level"] for row in found["by_deviation"] if row["what"] == "runs to make"]
+    assert levels == ["low", "middle", "high"]
+    runs = [row["if_true"] for row in found["by_deviation"] if row["what"] == "runs to make"]
+    assert runs == sorted(runs) and runs[1] == pytest.approx(found["expected"]["runs"])
+
+
+def test_coco_says_what_its_backbones_cost(awbench, tmp_path):
+    line = first_line(awbench, "--study", "coco")
+    assert "its backbones are the runs of study imagenet with the same seeds" in line
+    assert "on V100" in line and "on RTX 3090" in line
+    commands = "awbench study run imagenet --data IMAGENET_DIR\n    awbench study run coco --data COCO_DIR"
+    assert commands in awbench("plan")[1]
+    noise = [0.1 * (seed % 3) for seed in range(10)]
+    store = RecordStore(tmp_path / "all")
+    add_all(store, *(runs_of(IMAGENET, label, [77.0 + n for n in noise]) for label in IMAGENET.labels))
+    assert "its backbones are there already" in first_line(awbench, "--study", "coco", "--results", store.results)
+
+
+def test_every_command_is_one_that_the_command_line_takes(awbench):
+    found = as_json(awbench, "--results", "my results")
+    commands = [study["command"] for study in found["studies"]] + timings(found)
+    assert len(commands) > 8
     for command in commands:
-        parse_command(command)
+        assert parse_command(command).results == Path("my results")
+    out = awbench("plan", "--results", "my results")[1]
+    assert all(command in out for command in commands)
 
 
-def test_the_commands_train_as_awbench_reproduce_does(awbench):
-    found = as_json(awbench)
-    sweep = parse_command(found["claims"][0]["commands"][0])
-    protocol = default_protocol("imagenet")
-    (recipe,) = sweep.recipes
-    assert (sweep.variant, sweep.dataset) == (["resnet101", "aw_resnet101"], "imagenet")
-    assert load_recipe(recipe, sweep.changes).identity() == protocol.identity
-    measure = parse_command(next(cost["measure"] for cost in found["costs"] if cost["network"] == "aw_resnet101"))
-    measured = load_recipe(measure.recipe, measure.changes)
-    assert (measure.dataset, measured.precision, measured.batch_size) == ("fake", "bfloat16", 256)
-
-
-def test_what_the_printed_measurement_records_is_what_the_next_plan_counts(awbench):
-    found = as_json(awbench)
+def test_a_timing_run_is_never_evidence_and_is_what_the_next_plan_counts(awbench):
+    found = as_json(awbench, "--study", "imagenet")
     store = RecordStore(Path("results"))
-    for cost in found["costs"]:
-        if cost["dataset"] == "imagenet":
-            args = parse_command(cost["measure"])
-            recipe = load_recipe(args.recipe, args.changes)
-            store.add(training_record(args.variant, 0.1, dataset=args.dataset, recipe=recipe, seconds=30, steps=100))
-    found = as_json(awbench, "--budget", "100000000h")
-    assert found["device"] == "GPU A"
-    assert [row["id"] for row in found["budget"]["answers"]] == ["imagenet-r101", "imagenet-combined"]
-    assert found["claims"][0]["hours"] == pytest.approx(20 * 100 * 1_281_167 * 30 / 100 / 256 / 3600)
-
-
-def test_runs_that_are_there_and_other_folders_are_in_the_commands(awbench, tmp_path):
-    store = RecordStore(tmp_path / "my results")
-    changed = load_recipe("cbam", ["schedule.gamma=0.2", "epochs=90"])
-    for seed, value in enumerate((77.0, 77.5)):
-        store.add(training_record("resnet101", value, seed, recipe=changed))
-        store.add(training_record("aw_resnet101", value + 1, seed, recipe=changed))
-    name = "faster_rcnn_resnet101_fpn"
-    store.add(training_record(name, 42.0, engine="torchvision", world=4, seconds=500))
-    found = as_json(awbench, "--results", store.results)
-    first = next(step for step in found["claims"] if step["id"] == "imagenet-r101")
-    for command in first["commands"]:
+    for command in timings(found):
         args = parse_command(command)
-        assert args.results == store.results and min(args.seeds) == 2
-        assert load_recipe(args.recipes[0], args.changes).identity() == changed.identity()
-    detector = next(step for step in found["claims"] if step["id"] == "coco-r101-fpn")
-    parsed = [parse_command(command) for command in detector["commands"]]
-    of_plain = next(args for args in parsed if args.variant == [name])
-    assert (of_plain.engine, of_plain.processes, of_plain.seeds) == ("torchvision", 4, [1])
+        recipe = load_recipe(args.recipe, args.changes)
+        store.add(training_record(args.variant, 0.1, dataset=args.dataset, recipe=recipe, seconds=30, steps=100))
+    assert not any(gather_evidence(IMAGENET, Records.read(Path("results"))).runs.values())
+    after = as_json(awbench, "--study", "imagenet")["studies"][0]["networks"]
+    timed = next(one for one in after if one["network"] == "aw_resnet101")
+    assert timed["hours_of_a_run"]["hours"] == pytest.approx(100 * 1_281_167 * 30 / 100 / 256 / 3600)
+    assert timed["hours_of_a_run"]["device"] == "GPU A" and timed["timing_command"] is None
 
 
-def test_a_claim_on_cifar_has_commands_too(awbench, tmp_path):
-    folder = write_claims(tmp_path / "refs", claim("eca", "eca", "plain", 0.5, dataset="CIFAR-10 test"))
-    parsed = [parse_command(command) for command in every_command(as_json(awbench, "--references", folder))]
-    assert {args.dataset for args in parsed} == {"cifar10"}
-    assert {getattr(args, "recipe", None) or args.recipes[0] for args in parsed} == {"cifar"}
+def test_a_budget_is_answered_first(awbench):
+    given = [word for label in IMAGENET.labels for word in ("--gpu-hours", f"{label}=10")]
+    out = awbench("plan", "--study", "imagenet", "--budget", "12.5d", *given)[1].splitlines()
+    assert out[0].startswith("300 hours: imagenet up to 5 runs of each network, 300 hours if none ends earlier")
+    assert "imagenet-r101, if true, is decided by then with 9" in out[0] and "60 hours more" in out[0]
+    assert out[1].strip() == "left: 0 hours"
+    budget = as_json(awbench, "--study", "imagenet", "--budget", "300h", *given)["budget"]
+    assert (budget["left"], budget["studies"][0]["runs_of_each"]) == (0, 5)
+    assert "no look; the next look needs" in first_line(awbench, "--study", "imagenet", "--budget", "5")
 
 
-def test_weights_that_are_given_need_no_imagenet_run(awbench, tmp_path, monkeypatch):
-    of_ap = {"metric": "box_ap", "unit": "AP points", "dataset": "COCO val2017"}
-    names = ("faster_rcnn_aw_resnet50_fpn", "faster_rcnn_resnet50_fpn")
-    folder = write_claims(tmp_path / "refs", claim("ap", *names, **of_ap))
-    (step,) = as_json(awbench, "--references", folder)["claims"]
-    assert "resnet50 aw_resnet50" in step["commands"][0] and step["runs"] == 6
-    assert parse_command(step["commands"][0]).dataset == "imagenet"  # before what needs it
-    (tmp_path / "resnet50.pth").touch()
-    (tmp_path / "aw_resnet50.safetensors").touch()
-    monkeypatch.setenv("AWBENCH_BACKBONES", str(tmp_path))
-    (step,) = as_json(awbench, "--references", folder)["claims"]
-    assert step["runs"] == 4 and step["unknown"] == []
+def test_given_speeds_are_said_to_be_given(awbench):
+    out = awbench("plan", "--images-per-second", "resnet101=2000", "--gpu-hours", "aw_resnet101=20.5")[1]
+    assert "aw_resnet101: 20.5 GPU-hours on your device, given with --gpu-hours aw_resnet101" in out
+    assert "resnet101: 17.8 GPU-hours on your device, given with --images-per-second resnet101=2000" in out
 
 
-def test_a_budget_says_what_it_buys_and_what_it_does_not(awbench):
-    code, out, _ = awbench("plan", "--deviation", "box_ap=0.2", "--budget", "5000h")
-    assert code == 0 and "5000 GPU-hours on V100:" in out and "answer no claim" in out
-    assert "not bought: coco-combined: does not fit, it needs at least 19,219.2 GPU-hours on V100" in out
-    assert "not bought: imagenet-r101: cannot be budgeted until its cost is measured: GPU-hours unknown" in out
-    assert "0.2 (assumed)" in out and "no runs and no reference support it" in out
-    store = RecordStore(Path("results"))
-    for name in ("resnet101", "aw_resnet101"):
-        store.add(training_record(name, 0.1, dataset="fake", seconds=30, steps=100))
-    enough = 20 * 100 * 1_281_167 * 30 / 100 / 256 / 3600
-    for hours, bought in ((enough + 1, ["imagenet-r101"]), (enough - 1, [])):
-        budget = as_json(awbench, "--budget", str(hours))["budget"]
-        assert [row["id"] for row in budget["answers"]] == bought
-        assert budget["left"] == pytest.approx(1 if bought else enough - 1)
-    text = awbench("plan", "--budget", f"{(enough + 1) / 24}d")[1]
-    assert "answers imagenet-r101" in text and "left: 1.0 GPU-hours" in text
+def test_an_answered_study_has_nothing_to_run(awbench, tmp_path):
+    design = yaml.safe_load((STUDIES / "imagenet.yaml").read_text())
+    design |= {"name": "one", "comparisons": design["comparisons"][:1]}
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(design))
+    path = str(tmp_path / "one.yaml")
+    fresh = as_json(awbench, "--study", path)["studies"][0]
+    assert fresh["command"] == f"awbench study run {path} --data IMAGENET_DIR" and fresh["largest"]["runs"] == 20
+    study = load_study(path)
+    plain, treated = [77.0, 77.1, 77.05], [80.0, 80.1, 80.05]
+    add_all(RecordStore(Path("results")), runs_of(study, "resnet101", plain), runs_of(study, "aw_resnet101", treated))
+    assert first_line(awbench, "--study", path) == "one: nothing to run (answered)"
 
 
-def test_a_pilot_is_called_a_pilot(awbench):
-    store = RecordStore(Path("results"))
-    for prefix in ("", "aw_"):
-        store.add(training_record(f"{prefix}resnet101", 0.1, dataset="fake"))
-        store.add(training_record(f"faster_rcnn_{prefix}resnet101_fpn", 42.0, dataset="shapes", complete=False))
-        store.add(training_record(f"faster_rcnn_{prefix}resnet101_fpn", 42.0, complete=False))
-    out = awbench("plan", "--budget", "100000000")[1]
-    assert "begins coco-r101-fpn with a pilot, which does not answer it" in out
-    assert "answers coco" not in out
+def test_claims_without_a_study_are_listed(awbench, tmp_path):
+    folder = write_claims(tmp_path / "refs", claim("lonely", "aw_resnet50", "resnet50"))
+    out = awbench("plan", "--references", folder)[1]
+    assert "lonely: no study answers it: write one (docs/verdicts.md)" in out
+    assert out.startswith("every claim that a study is about is answered")
+    assert as_json(awbench, "--references", folder)["without_study"] == ["lonely"]
 
 
-def test_when_every_claim_is_settled_there_is_nothing_to_plan(awbench, tmp_path):
-    folder = write_claims(tmp_path / "refs", claim("one", "aw_resnet50", "resnet50"))
-    store = RecordStore(Path("results"))
-    for seed, noise in enumerate((-0.05, 0.0, 0.05)):
-        store.add(training_record("resnet50", 76 + noise, seed))
-        store.add(training_record("aw_resnet50", 77 + noise, seed))
-    assert awbench("plan", "--references", folder) == (0, "every claim is settled: nothing to run\n", "")
-    assert as_json(awbench, "--references", folder, "--budget", "5")["claims"] == []
+def test_of_an_unknown_deviation_the_largest_number_is_planned(awbench, tmp_path):
+    design = yaml.safe_load((STUDIES / "imagenet.yaml").read_text())
+    (tmp_path / "five.yaml").write_text(yaml.safe_dump(design | {"name": "five", "metric": "top5"}))
+    path = str(tmp_path / "five.yaml")
+    out = awbench("plan", "--study", path)[1]
+    assert "at most 60 runs" in out and "assume it with --deviation top5=VALUE" in out
+
+
+@pytest.mark.slow
+def test_five_thousand_records_are_planned_about_as_fast_as_they_are_read(awbench, tmp_path):
+    store = RecordStore(tmp_path / "many")
+    for seed in range(2500):
+        store.add(training_record("resnet101", 77.0, seed))
+        store.add(training_record("faster_rcnn_resnet101_fpn", 42.0, seed))
+    start = time.process_time()
+    Records.read(store.results)
+    bare, start = time.process_time() - start, time.process_time()
+    awbench("plan", "--results", store.results)
+    assert time.process_time() - start < 10 * bare + 4
 
 
 @pytest.mark.parametrize(
@@ -193,24 +173,17 @@ def test_when_every_claim_is_settled_there_is_nothing_to_plan(awbench, tmp_path)
         (("--budget", "0"), "is not a number of hours above 0"),
         (("--budget", "nan"), "--budget nan is not"),
         (("--budget", "infh"), "--budget infh is not"),
-        (("--power", "1"), "--power 1 is not a probability between 0 and 1"),
-        (("--power", "0"), "--power 0 is not"),
-        (("--power", "nan"), "--power nan is not"),
-        (("--power", "high"), "--power high is not"),
         (("--deviation", "boxap=0.2"), "--deviation boxap: no such metric; did you mean box_ap?"),
         (("--deviation", "top1_error=0.2"), "no such metric; did you mean top1?"),
-        (("--deviation", "box_ap"), "is not of the form METRIC=VALUE"),
-        (("--deviation", "box_ap=0"), "'0' is not a standard deviation above 0"),
-        (("--deviation", "box_ap=-1"), "'-1' is not a standard deviation above 0"),
-        (("--deviation", "box_ap=nan"), "'nan' is not a standard deviation above 0"),
-        (("--device", "H100"), "--device H100: no training was timed on it; those that have measurements: V100"),
-        (
-            ("--depth", "34"),
-            "--depth 34 is not offered for claim coco-combined on COCO val2017; use one of 18, 50, 101",
-        ),
-        (("--depth", "51"), "--depth 51 is not offered"),
-        (("--depth", "deep"), "invalid int value"),
+        (("--deviation", "box_ap"), "is not of the form NAME=VALUE"),
+        (("--deviation", "box_ap=0"), "'0' is not a number above 0"),
+        (("--deviation", "box_ap=nan"), "'nan' is not a number above 0"),
+        (("--gpu-hours", "resnet11=5"), "--gpu-hours resnet11: no such network; did you mean resnet1"),
+        (("--images-per-second", "resnet101=-1"), "'-1' is not a number above 0"),
+        (("--study", "imagnet"), "study 'imagnet' does not exist; did you mean imagenet?"),
+        (("--device", "H100"), "--device H100: no training was timed on it; those that have numbers: V100, RTX 3090"),
         (("--references", "nowhere"), "no reference files in nowhere"),
+        (("--power", "0.8"), "unrecognized arguments"),
     ],
     ids=str,
 )
@@ -225,6 +198,6 @@ def test_the_help_teaches_by_example(awbench):
     code, out, _ = awbench("plan", "--help")
     assert code == 0
     examples = [line.split("  ")[1] for line in out.splitlines() if line.startswith("  awbench plan")]
-    assert len(examples) >= 4
+    assert len(examples) >= 6
     for example in examples:
         _parser().parse_args(shlex.split(example)[1:])

@@ -24,4 +24,4 @@ def test_the_same_records_give_the_same_plan_in_every_process(tmp_path):
         command = [sys.executable, "-m", "awbench", "plan", "--results", str(tmp_path)]
         run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": seed})
         plans.add(run.stdout + run.stderr)
-    assert len(plans) == 1 and "One run, on" in plans.pop()
+    assert len(plans) == 1 and "one run:" in plans.pop()
