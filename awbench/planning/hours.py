@@ -31,13 +31,13 @@ class RunHours:
         known: "" for a number of this very network, "about" for one that was scaled, "at least" for the number of a
             network that costs less.
         device: that trained it.
-        origin: of the number, in words.
+        origin: of the number, in words; "" where it is a sum, or there is none.
     """
 
     hours: float | None = None
     known: str = ""
     device: str = ""
-    origin: str = "nothing was measured or published"
+    origin: str = ""
 
 
 @dataclass(frozen=True)

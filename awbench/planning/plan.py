@@ -22,7 +22,7 @@ from awbench.records import Records
 from awbench.reference.load import References
 from awbench.studies import Study, load_study
 from awbench.verdicts.claims import JudgedClaim, judge_claims
-from awbench.verdicts.evidence import GIVEN, gather_evidence
+from awbench.verdicts.evidence import GIVEN, Evidence, gather_evidence
 from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study
 
 
@@ -110,12 +110,17 @@ def plan(
         of_study = judged.get(study.reference) or judge_study(study, records, [claim for _, claim in references.claims])
         found = deviations_of(of_study.evidence, references, deviations)
         answering = [one for one in claims if one.study is of_study]
-        plans.append(_plan_study(of_study, answering, found, records, hours))
+        backbones = _backbones(study, judged, records)
+        plans.append(_plan_study(of_study, answering, found, backbones, hours))
     return Plan(tuple(plans), tuple(one for one in claims if one.study is None))
 
 
 def _plan_study(
-    judged: JudgedStudy, claims: Sequence[JudgedClaim], deviations: Deviations | None, records: Records, hours: Hours
+    judged: JudgedStudy,
+    claims: Sequence[JudgedClaim],
+    deviations: Deviations | None,
+    backbones: Evidence | None,
+    hours: Hours,
 ) -> StudyPlan:
     study, values = judged.study, deviations.values if deviations else {}
     questions = [
@@ -135,8 +140,8 @@ def _plan_study(
         concerned = [question.fixed for question in questions if question.concerns(label)]
         fixed = {level: max((one.get(level, 0) for one in concerned), default=0) for level in values}
         networks.append(missing_of_network(judged, label, one, scenarios, fixed))
-    backbones = _plan_backbones(study, networks, records, hours)
-    return StudyPlan(judged, deviations, tuple(questions), tuple(networks), tuple(backbones))
+    started_from = _plan_backbones(backbones, study, networks, hours) if backbones else ()
+    return StudyPlan(judged, deviations, tuple(questions), tuple(networks), tuple(started_from))
 
 
 def _name(one: JudgedComparison) -> str:
@@ -158,13 +163,19 @@ def _plan_question(
     return QuestionPlan(name, comparisons, open_, outcomes, fixed)
 
 
-def _plan_backbones(study: Study, networks: Sequence[Missing], records: Records, hours: Hours) -> Iterable[Missing]:
+def _backbones(study: Study, judged: Mapping[str, JudgedStudy], records: Records) -> Evidence | None:
+    """The runs that detectors start from; None where they start from others, or there are no detectors."""
     if study.backbones in ("", GIVEN):
-        return
+        return None
     of = load_study(study.backbones)
-    evidence, costs = gather_evidence(of, records), hours.of_study(of)
-    for label in of.labels:
-        variant = of.variant_of(label).name
+    known = judged.get(of.reference)
+    return known.evidence if known else gather_evidence(of, records)
+
+
+def _plan_backbones(backbones: Evidence, study: Study, networks: Sequence[Missing], hours: Hours) -> Iterable[Missing]:
+    costs = hours.of_study(backbones.study)
+    for label, runs in backbones.runs.items():
+        variant = backbones.study.variant_of(label).name
         detectors = [one for one in networks if study.variant_of(one.network).backbone == variant]
         if detectors:
-            yield missing_of_backbone(variant, len(evidence.runs[label]), detectors, costs[label])
+            yield missing_of_backbone(variant, len(runs), detectors, costs[label])

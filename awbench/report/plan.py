@@ -63,7 +63,7 @@ def study_line(plan: StudyPlan) -> str:
 
 
 def _decided(question: QuestionPlan) -> str:
-    name = "the headline claim" if question.headline else question.name
+    name = "the headline claim" if question.headline and question.comparisons[0].claimed else question.name
     outcome = question.outcomes["true", "middle"]
     if outcome.surprising:
         return f"{name} would, if true, be decided by now"
@@ -116,14 +116,15 @@ def _details(plan: StudyPlan, results: Path) -> Iterable[str]:
     if plan.deviations:
         shown = " / ".join(f"{value:.2f}" for value in plan.deviations.values.values())
         yield f"  deviation between runs of a network ({study.metric}): {shown}, from {plan.deviations.origin}"
-    else:
+    elif study.purpose != "smoke test":
         assume = f"assume it with --deviation {study.metric}=VALUE"
         yield f"  nothing says how far runs lie apart in {study.metric}; {assume}"
     if (table := plan_table(plan)).values:
         yield from (f"  {line}" for line in render(table, "github").splitlines())
     yield "  one run:"
     for network in plan.networks:
-        yield f"    {network.network}: {shown_hours(network.one)}, {network.one.origin}"
+        origin = f", {network.one.origin}" if network.one.origin else ""
+        yield f"    {network.network}: {shown_hours(network.one)}{origin}"
         if timing := timing_command(plan, network, results):
             yield f"      timed by: {timing}"
     for backbone in plan.backbones:

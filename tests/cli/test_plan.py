@@ -152,6 +152,12 @@ def test_of_an_unknown_deviation_the_largest_number_is_planned(awbench, tmp_path
     assert "at most 60 runs" in out and "assume it with --deviation top5=VALUE" in out
 
 
+def test_a_smoke_test_is_planned_whole(awbench):
+    out = awbench("plan", "--study", "digits")[1]
+    assert out.startswith("digits: 6 networks, at most 18 runs, hours unknown: nothing was measured or published\n")
+    assert "--deviation" not in out and "timed by: awbench train resnet20 --recipe digits-quick" in out
+
+
 @pytest.mark.slow
 def test_five_thousand_records_are_planned_about_as_fast_as_they_are_read(awbench, tmp_path):
     store = RecordStore(tmp_path / "many")

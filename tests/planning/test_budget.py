@@ -71,3 +71,9 @@ def test_hours_of_several_devices_are_said_to_be():
     mixed = bought(100_000, gpu_hours={})
     assert set(mixed.devices) == {"RTX 3090", "V100"}
     assert bought(100_000).devices == ("your device",)
+
+
+def test_runs_that_are_there_are_paid_already():
+    half = as_records(runs_of(IMAGENET, "resnet101", [77.0, 77.1]))
+    found = bought(160, half, asked=[IMAGENET])
+    assert (found.bought[0].runs, found.bought[0].hours, found.left) == (3, 160, 0)

@@ -59,7 +59,9 @@ def test_throughput_of_the_references_takes_the_place_of_our_own_table(store, mo
     folder = store.results / "refs"
     folder.mkdir()
     (folder / "fast.yaml").write_text(yaml.safe_dump(source))
-    found = cost(store, "resnet101", references=load_references(folder))
+    hours = hours_of(store, references=load_references(folder))
+    assert {timed.device for timed in hours.timed} == {"A100"}
+    found = hours.of_study(IMAGENET)["resnet101"]
     assert (found.hours, found.device) == (pytest.approx(2 * IMAGES / 1000 / 3600), "A100")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from study_records import COCO, IMAGENET, as_records, imagenet_pair, runs_of
 
-from awbench.planning.hours import Hours
-from awbench.planning.missing import total
+from awbench.planning.hours import Hours, RunHours
+from awbench.planning.missing import Missing, missing_backbones, total
 from awbench.planning.outcomes import outcome, question_of_comparison
 from awbench.planning.plan import plan
 from awbench.planning.throughput import throughputs
@@ -109,3 +109,22 @@ def test_a_fixed_design_is_the_larger_of_a_networks_questions():
     networks = by_name(imagenet.networks)
     assert networks["resnet101"].fixed == {"middle": headline}
     assert networks["aw_cbam_resnet101"].until_fixed("middle") == combined > headline
+
+
+def test_a_sum_is_known_as_well_as_the_worst_of_what_it_has_runs_of():
+    def part(runs, hours, known="", device="GPU A"):
+        return Missing("resnet101", 0, runs, runs, {}, RunHours(hours, known, device))
+
+    def of(*parts):
+        return total(parts, lambda one: one.next)
+
+    assert of(part(2, 3.0), part(1, 4.0, "about"), part(0, 9.0, "at least", "B"), part(0, None)) == (
+        3, RunHours(10.0, "about", "GPU A"),
+    )  # fmt: skip
+    assert of(part(1, 3.0, "about"), part(1, 4.0, "at least", "B"))[1] == RunHours(7.0, "at least", "GPU A and B")
+    assert of(part(1, 3.0), part(1, None)) == (2, RunHours())
+
+
+def test_detectors_that_have_all_their_runs_need_no_backbone_any_more():
+    assert missing_backbones(2, [(6, 0)]) == 0
+    assert missing_backbones(2, [(6, 0), (3, 1)]) == 2
