@@ -13,7 +13,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables report check test test-slow sanitize gpu bench lint format lock readme detectron2 page-tools clean
+.PHONY: help install reproduce tables report check test test-slow sanitize gpu bench lint format lock readme rates detectron2 page-tools clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -83,8 +83,11 @@ lock: $(INSTALLED)  ## for maintainers: write the locked counts again
 readme: $(INSTALLED)  ## for maintainers: write the README's table and picture again
 	$(BIN)/python -m awbench.cli.readme
 
+rates: $(INSTALLED)  ## for maintainers: simulate the error rates of docs/verdicts.md again
+	$(BIN)/python tools/verdict_rates.py
+
 detectron2: $(INSTALLED)  ## install detectron2: built once, the wheel kept in the user's cache (DETECTRON2=URL-or-path)
-	$(BIN)/python -m awbench.detection.install --constraint constraints.txt --pip-args="$(PIP_ARGS)" \
+	$(BIN)/python tools/install_detectron2.py --constraint constraints.txt --pip-args="$(PIP_ARGS)" \
 	  $(if $(DETECTRON2),--source "$(DETECTRON2)")
 
 # The Nu checker is the HTML standard's own; its version is pinned as the Python packages are in constraints.txt.

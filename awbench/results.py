@@ -16,7 +16,7 @@ from awbench.records import Record, RecordStore
 from awbench.reference.load import References, load_references
 from awbench.report.table import Table, import_pandas
 from awbench.report.tables import TABLES
-from awbench.verdicts.study import JudgedClaim, judge_claims
+from awbench.verdicts.claims import JudgedClaim, judge_claims
 
 KINDS = ("complexity", "accuracy", "detection", "latency", "aw_speed")
 

@@ -1,14 +1,15 @@
-"""What exists: one grammar of names, and one frozen Variant behind each.
+"""The variants: one grammar of names, and a frozen Variant behind each.
 
-    classification   [aw_][<attention>_]resnet<depth>
-    detection        faster_rcnn_[aw_][<attention>_]resnet<depth>_fpn
+    classification   [aw_][<attention>_]<architecture>
+    detection        faster_rcnn_[aw_][<attention>_]<architecture>_fpn
 
-Every other room asks here. Nothing here imports torch, so listing is instant.
+The only place that knows this grammar. Nothing here imports torch, so listing is instant.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -36,8 +37,13 @@ class AttentionModule:
     paper: str
     path: str
 
+    def load(self) -> Any:
+        """The class; this imports torch."""
+        module, _, name = self.path.partition(":")
+        return getattr(importlib.import_module(module), name)
 
-# The registry: one line here and one file in attention/ add a module to every command, table and test.
+
+# The registry of attention modules: one line here and one file in attention/ add one to every command, table and test.
 ATTENTION_MODULES: dict[str, AttentionModule] = {
     "se": AttentionModule("SE", "arXiv 1709.01507", "awbench.attention.squeeze_excitation:SqueezeExcitation"),
     "cbam": AttentionModule("CBAM", "arXiv 1807.06521", "awbench.attention.cbam:CBAM"),
@@ -47,7 +53,12 @@ ATTENTION_MODULES: dict[str, AttentionModule] = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of one residual network (He et al., arXiv 1512.03385, table 1 and section 4.2)."""
+    """The shape of one residual network (He et al., arXiv 1512.03385, table 1 and section 4.2).
+
+    Attributes:
+        groups, width_per_group: of a bottleneck's 3x3 convolution, as torchvision counts them: the width is
+            width_per_group where a ResNet has 64. ResNeXt (arXiv 1611.05431) and Wide ResNet (arXiv 1605.07146).
+    """
 
     block: Literal["basic", "bottleneck"]
     blocks_per_stage: tuple[int, ...]
@@ -56,75 +67,97 @@ class Architecture:
     total_stride: int
     image_size: int
     num_classes: int
+    groups: int = 1
+    width_per_group: int = 64
 
     @property
     def family(self) -> str:
         return self.stem
 
+    @property
+    def depth(self) -> int:
+        """Layers with weights: the convolutions of stem and blocks, and the classifier. A name's first number."""
+        return 2 + sum(self.blocks_per_stage) * (2 if self.block == "basic" else 3)
 
-def _imagenet(block: Literal["basic", "bottleneck"], blocks_per_stage: tuple[int, ...]) -> Architecture:
-    return Architecture(block, blocks_per_stage, (64, 128, 256, 512), "imagenet", 32, 224, 1000)
+    @property
+    def is_resnet(self) -> bool:
+        """Whether it is a ResNet proper: a claim on an attention setting is about these, at every depth."""
+        return (self.groups, self.width_per_group) == (1, 64)
+
+    def inner_width(self, stage: int) -> int:
+        """Output channels of the 3x3 convolutions in stage 0, 1, ..."""
+        return self.widths[stage] * self.width_per_group // 64 * self.groups
+
+
+def _imagenet(
+    block: Literal["basic", "bottleneck"], blocks_per_stage: tuple[int, ...], groups: int = 1, width_per_group: int = 64
+) -> Architecture:
+    widths = (64, 128, 256, 512)
+    return Architecture(block, blocks_per_stage, widths, "imagenet", 32, 224, 1000, groups, width_per_group)
 
 
 def _cifar(blocks_per_stage: tuple[int, ...]) -> Architecture:
     return Architecture("basic", blocks_per_stage, (16, 32, 64), "cifar", 4, 32, 10)
 
 
-ARCHITECTURES: dict[int, Architecture] = {
-    18: _imagenet("basic", (2, 2, 2, 2)),
-    34: _imagenet("basic", (3, 4, 6, 3)),
-    50: _imagenet("bottleneck", (3, 4, 6, 3)),
-    101: _imagenet("bottleneck", (3, 4, 23, 3)),
-    152: _imagenet("bottleneck", (3, 8, 36, 3)),
-    20: _cifar((3, 3, 3)),
-    32: _cifar((5, 5, 5)),
-    56: _cifar((9, 9, 9)),
+# The registry of backbones: one line adds one, with every attention setting, to every command, table and test.
+ARCHITECTURES: dict[str, Architecture] = {
+    "resnet18": _imagenet("basic", (2, 2, 2, 2)),
+    "resnet34": _imagenet("basic", (3, 4, 6, 3)),
+    "resnet50": _imagenet("bottleneck", (3, 4, 6, 3)),
+    "resnet101": _imagenet("bottleneck", (3, 4, 23, 3)),
+    "resnet152": _imagenet("bottleneck", (3, 8, 36, 3)),
+    "resnext50_32x4d": _imagenet("bottleneck", (3, 4, 6, 3), groups=32, width_per_group=4),
+    "wide_resnet50_2": _imagenet("bottleneck", (3, 4, 6, 3), width_per_group=128),
+    "resnet20": _cifar((3, 3, 3)),
+    "resnet32": _cifar((5, 5, 5)),
+    "resnet56": _cifar((9, 9, 9)),
 }
 
-DETECTION_DEPTHS: tuple[int, ...] = (18, 50, 101)
+DETECTION_ARCHITECTURES: tuple[str, ...] = ("resnet18", "resnet50", "resnet101")
 
 
 @dataclass(frozen=True)
 class AWOptions:
-    """Every choice of an AW-convolution; `standing` says how well each default is known.
+    """Every choice of an AW-convolution; `provenance` says how well each default is known.
 
     secondary: transcribed from the paper by somebody else. recalled: remembered,
     unverified. chosen: stated nowhere we can read, our decision.
     """
 
     reduction: int = field(
-        default=16, metadata={"standing": "chosen", "help": "r: Pointconv1 has max(1, C1 // r) output channels"}
+        default=16, metadata={"provenance": "chosen", "help": "r: Pointconv1 has max(1, C1 // r) output channels"}
     )
     expansion: int | None = field(
         default=None,
-        metadata={"standing": "chosen", "help": "e: repeats of the map along C1; a divisor of C1, or none for C1"},
+        metadata={"provenance": "chosen", "help": "e: repeats of the map along C1; a divisor of C1, or none for C1"},
     )
     residual: bool = field(
-        default=True, metadata={"standing": "secondary", "help": "true: AK = K + A*K; false: AK = A*K"}
+        default=True, metadata={"provenance": "secondary", "help": "true: AK = K + A*K; false: AK = A*K"}
     )
-    gate: str = field(default="sigmoid", metadata={"standing": "recalled", "help": "sigmoid, hardsigmoid or tanh"})
+    gate: str = field(default="sigmoid", metadata={"provenance": "recalled", "help": "sigmoid, hardsigmoid or tanh"})
     norm: bool = field(
         default=True,
         metadata={
-            "standing": "recalled",
+            "provenance": "recalled",
             "help": "batch normalisation after each pointwise convolution, instead of a bias",
         },
     )
-    pooling: str = field(default="average", metadata={"standing": "secondary", "help": "average or max"})
+    pooling: str = field(default="average", metadata={"provenance": "secondary", "help": "average or max"})
     pool_size: str = field(
         default="kernel",
-        metadata={"standing": "recalled", "help": "kernel: A0 is h x w; global: A0 is 1 x 1, every tap alike"},
+        metadata={"provenance": "recalled", "help": "kernel: A0 is h x w; global: A0 is 1 x 1, every tap alike"},
     )
     activation: str = field(
-        default="relu", metadata={"standing": "secondary", "help": "between the pointwise convolutions: relu or none"}
+        default="relu", metadata={"provenance": "secondary", "help": "between the pointwise convolutions: relu or none"}
     )
-    pointwise_groups: int = field(default=1, metadata={"standing": "chosen", "help": "groups of Pointconv2"})
+    pointwise_groups: int = field(default=1, metadata={"provenance": "chosen", "help": "groups of Pointconv2"})
     convolutions: str = field(
         default="3x3",
-        metadata={"standing": "chosen", "help": "which convolutions of the residual blocks are AW: 3x3, 1x1 or all"},
+        metadata={"provenance": "chosen", "help": "which convolutions of the residual blocks are AW: 3x3, 1x1 or all"},
     )
     stages: tuple[int, ...] = field(
-        default=(1, 2, 3, 4), metadata={"standing": "chosen", "help": "stages that have AW-convolutions, e.g. 3,4"}
+        default=(1, 2, 3, 4), metadata={"provenance": "chosen", "help": "stages that have AW-convolutions, e.g. 3,4"}
     )
 
     def __post_init__(self) -> None:
@@ -134,7 +167,7 @@ class AWOptions:
             raise UserError(f"AW option stages={self.stages!r} is not known; use some of 1,2,3,4")
 
     def layer_arguments(self) -> dict[str, Any]:
-        """The options that one AWConv2d takes: all but the two that choose the layers."""
+        """The arguments of one AWConv2d: all options but the two that choose the layers."""
         arguments = dataclasses.asdict(self)
         del arguments["convolutions"], arguments["stages"]
         return arguments
@@ -173,34 +206,34 @@ class Variant:
     Attributes:
         name: e.g. ``aw_se_resnet50`` or ``faster_rcnn_aw_resnet50_fpn``.
         task: "classification" or "detection".
-        depth: layers of the residual network.
+        architecture_name: key of ARCHITECTURES.
         attention: key of ATTENTION_MODULES, or None.
         aw: whether convolutions of the residual blocks are AW-convolutions.
     """
 
     name: str
     task: Task
-    depth: int
+    architecture_name: str
     attention: str | None
     aw: bool
 
     @property
     def architecture(self) -> Architecture:
-        return ARCHITECTURES[self.depth]
+        return ARCHITECTURES[self.architecture_name]
 
     @property
     def backbone(self) -> str:
         """The name of the classification network inside (the variant itself for classification)."""
-        return classification_name(self.depth, self.attention, self.aw)
+        return classification_name(self.architecture_name, self.attention, self.aw)
 
     @property
     def plain(self) -> str:
         """The name of the same network without any attention: the baseline of every ratio."""
-        return self.name.replace(self.backbone, classification_name(self.depth, None, False))
+        return self.name.replace(self.backbone, classification_name(self.architecture_name, None, False))
 
     @property
     def setting(self) -> str:
-        """The attention alone, without depth: "plain", "se", "aw", "aw_se", ..."""
+        """The attention alone, without the architecture: "plain", "se", "aw", "aw_se", ..."""
         return "_".join(_prefixes(self.attention, self.aw)) or "plain"
 
 
@@ -208,9 +241,9 @@ def _prefixes(attention: str | None, aw: bool) -> list[str]:
     return (["aw"] if aw else []) + ([attention] if attention else [])
 
 
-def classification_name(depth: int, attention: str | None, aw: bool) -> str:
+def classification_name(architecture: str, attention: str | None, aw: bool) -> str:
     """The name of a classification variant."""
-    return "_".join([*_prefixes(attention, aw), f"resnet{depth}"])
+    return "_".join([*_prefixes(attention, aw), architecture])
 
 
 def _settings() -> list[tuple[str | None, bool]]:
@@ -219,7 +252,7 @@ def _settings() -> list[tuple[str | None, bool]]:
 
 
 def list_variants(task: Task | None = None) -> list[Variant]:
-    """All variants, classification first, each depth with its attention settings side by side.
+    """All variants, classification first, each architecture with its attention settings side by side.
 
     Raises:
         UserError: the task is neither "classification" nor "detection".
@@ -227,13 +260,19 @@ def list_variants(task: Task | None = None) -> list[Variant]:
     if task not in (None, "classification", "detection"):
         raise UserError(f"task {task!r} is not known; use classification or detection")
     variants = [
-        Variant(classification_name(depth, attention, aw), "classification", depth, attention, aw)
-        for depth in ARCHITECTURES
+        Variant(classification_name(architecture, attention, aw), "classification", architecture, attention, aw)
+        for architecture in ARCHITECTURES
         for attention, aw in _settings()
     ]
     variants += [
-        Variant(f"faster_rcnn_{classification_name(depth, attention, aw)}_fpn", "detection", depth, attention, aw)
-        for depth in DETECTION_DEPTHS
+        Variant(
+            f"faster_rcnn_{classification_name(architecture, attention, aw)}_fpn",
+            "detection",
+            architecture,
+            attention,
+            aw,
+        )
+        for architecture in DETECTION_ARCHITECTURES
         for attention, aw in _settings()
     ]
     return [variant for variant in variants if task in (None, variant.task)]

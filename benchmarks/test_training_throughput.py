@@ -25,7 +25,7 @@ from awbench.data.views import View
 from awbench.kernels.strategies import AUTO
 from awbench.measure.accuracy import Accuracy
 from awbench.recipes.classification import load_recipe
-from awbench.tasks.classification import Classification, ClassifierTraining
+from awbench.tasks.classification import Classification, TrainableClassifier
 from awbench.tasks.job import Job
 from awbench.tasks.task import Built
 from awbench.tasks.transforms import training_transform
@@ -63,8 +63,8 @@ def test_loop_overhead(benchmark, name, device, noise, sgd_steps, tmp_path, monk
     recipe = load_recipe("cbam", [f"batch_size={count}", f"norm_batch_size={count}", "epochs=1", "optimizer.lr=1e-6"])
     images = ArrayImages(np.zeros((count * STEPS, 8, 8, 3), np.uint8), np.zeros(count * STEPS, np.int64))
     split = Split(images, 1000, "", "")
-    monkeypatch.setattr(ClassifierTraining, "batches", lambda self, first_step: itertools.repeat(batch))
-    monkeypatch.setattr(ClassifierTraining, "evaluate", lambda self: Accuracy(1, 1, 1, 0.0))
+    monkeypatch.setattr(TrainableClassifier, "batches", lambda self, first_step: itertools.repeat(batch))
+    monkeypatch.setattr(TrainableClassifier, "evaluate", lambda self: Accuracy(1, 1, 1, 0.0))
     monkeypatch.setattr(Loop, "_save", lambda self: None)
     model = awbench.build(name).to(device)
     set_strategy(model, AUTO)  # as `awbench train` does

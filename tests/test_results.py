@@ -65,7 +65,8 @@ def runs(store, variant, **wanted):
     return [
         record
         for record in store.load("accuracy")
-        if record.variant == variant and all(record.settings[name] == value for name, value in wanted.items())
+        if record.variant == variant
+        and all(record.settings.json_object[name] == value for name, value in wanted.items())
     ]
 
 

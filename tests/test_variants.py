@@ -3,14 +3,25 @@ from __future__ import annotations
 import pytest
 
 from awbench.errors import UserError
-from awbench.variants import AWOptions, list_variants, make_options, parse_variant
+from awbench.variants import ARCHITECTURES, AWOptions, list_variants, make_options, parse_variant
 
 
-def test_the_grid_is_every_depth_with_every_attention_setting():
+def test_the_grid_is_every_architecture_with_every_attention_setting():
     names = {variant.name for variant in list_variants("classification")}
     settings = ("", "se_", "cbam_", "eca_", "aw_", "aw_se_", "aw_cbam_", "aw_eca_")
-    depths = (18, 34, 50, 101, 152, 20, 32, 56)
-    assert names >= {f"{setting}resnet{depth}" for setting in settings for depth in depths}
+    networks = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152, 20, 32, 56)]
+    assert names >= {f"{setting}{network}" for setting in settings for network in networks}
+
+
+def test_other_backbones_have_every_attention_setting():
+    resnext = {variant.setting: variant for variant in list_variants() if variant.architecture.groups == 32}
+    assert resnext.keys() == {variant.setting for variant in list_variants()}
+    assert (resnext["aw_se"].name, resnext["aw_se"].plain) == ("aw_se_resnext50_32x4d", "resnext50_32x4d")
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name.startswith("resnet")])
+def test_a_resnets_name_is_its_number_of_layers(name):
+    assert ARCHITECTURES[name].depth == int(name.removeprefix("resnet"))
 
 
 def test_detectors_carry_their_backbone():
@@ -78,11 +89,11 @@ def test_a_wrong_aw_option_says_what_would_be_right(options, message):
         make_options(aw_options=options)
 
 
-def test_every_aw_option_has_a_standing():
+def test_every_aw_option_has_a_provenance():
     import dataclasses
 
-    standings = {field.metadata["standing"] for field in dataclasses.fields(AWOptions)}
-    assert standings <= {"secondary", "recalled", "chosen"}
+    provenances = {field.metadata["provenance"] for field in dataclasses.fields(AWOptions)}
+    assert provenances <= {"secondary", "recalled", "chosen"}
 
 
 def test_unknown_stride_placement_and_class_count():

@@ -45,7 +45,7 @@ def add_references(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `ModelOptions`, with the standing of each default in the help."""
+    """The options of `ModelOptions`, with the provenance of each default in the help."""
     parser.add_argument(
         "--stride-placement", default="v1.5", metavar="{v1,v1.5}", help="stride of bottlenecks (default: v1.5)"
     )
@@ -62,11 +62,11 @@ def aw_options_help() -> str:
     """The AW options, one a line."""
     import dataclasses
 
-    lines = ["AW options (default, standing of the default):"]
+    lines = ["AW options (default, provenance of the default):"]
     for field in dataclasses.fields(AWOptions):
         default = str(field.default).lower() if field.type == "bool" else field.default
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        lines.append(f"  {field.name:17} {field.metadata['help']} ({shown}, {field.metadata['standing']})")
+        lines.append(f"  {field.name:17} {field.metadata['help']} ({shown}, {field.metadata['provenance']})")
     return "\n".join(lines)
 
 

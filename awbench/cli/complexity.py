@@ -113,21 +113,20 @@ def _pixels(text: str, given: str) -> int:
 
 def complexity_object(record: Record) -> dict[str, Any]:
     """The JSON object of one complexity record."""
+    settings = record.settings.json_object
     counters = {
         name.partition(".")[2]: quantity.value
         for name, quantity in record.values.items()
         if name.startswith("macs_by_counter.")
     }
-    of_detectors: dict[str, Any] = {
-        name: record.settings[name] for name in ("engine", "proposals") if name in record.settings
-    }
+    of_detectors: dict[str, Any] = {name: settings[name] for name in ("engine", "proposals") if name in settings}
     if "trainable_params" in record.values:
         of_detectors["trainable_params"] = record.value("trainable_params")
     return {
         "variant": record.variant,
         **of_detectors,
         "stride_placement": record.options["stride_placement"],
-        "image_size": record.settings["image_size"],
+        "image_size": settings["image_size"],
         "params": record.value("params"),
         "macs": record.value("macs"),
         "macs_by_counter": counters,
@@ -139,10 +138,11 @@ def complexity_object(record: Record) -> dict[str, Any]:
 
 def _shown_size(record: Record) -> str:
     """E.g. "224", or "800x1088, 1000 proposals, detectron2"."""
-    size = record.settings["image_size"]
+    settings = record.settings.json_object
+    size = settings["image_size"]
     if not isinstance(size, list):
         return str(size)
-    return f"{size[0]}x{size[1]}, {record.settings['proposals']} proposals, {record.settings['engine']}"
+    return f"{size[0]}x{size[1]}, {settings['proposals']} proposals, {settings['engine']}"
 
 
 def _table(records: list[Record]) -> str:

@@ -7,7 +7,7 @@ from awbench.cli.latency import show_progress
 from awbench.records import Record, RecordStore
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 
-LATENCY_DEPTHS = (18, 34, 50, 101, 152)
+LATENCY_ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 LATENCY_SECONDS = 20.0  # of timing for each depth; building and warming up add about half as much on two cores
 
 
@@ -51,7 +51,7 @@ def count_detectors(store: RecordStore) -> list[Record]:
 
 
 def time_grid(store: RecordStore) -> list[Record]:
-    """Latency of the ImageNet grid on the device at hand, one run a depth: as many networks as memory holds."""
+    """Latency of the ImageNet ResNets on the device at hand, a run each depth: as many networks as memory holds."""
     from awbench.experiments.measurements import record_latency
     from awbench.measure.latency import LatencySettings
     from awbench.measure.timing import TimingGoal
@@ -61,8 +61,8 @@ def time_grid(store: RecordStore) -> list[Record]:
     if choose_device("auto").type == "cuda":
         settings = LatencySettings("cuda", batch_size=64, dtype="bfloat16", layout="channels_last")
     goal, records, measured = TimingGoal(budget=LATENCY_SECONDS), [], 0
-    for depth in LATENCY_DEPTHS:
-        group = [variant for variant in list_variants("classification") if variant.depth == depth]
+    for network in LATENCY_ARCHITECTURES:
+        group = [variant for variant in list_variants("classification") if variant.architecture_name == network]
         with show_progress(group, goal) as on_progress:
             found, new = record_latency(store, group, ModelOptions(), settings, goal, None, False, on_progress)
         records += found

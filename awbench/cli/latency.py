@@ -27,7 +27,7 @@ from awbench.variants import Variant, list_variants, parse_variant
 if TYPE_CHECKING:
     from awbench.measure.timing import TimingGoal
 
-DEFAULT_DEPTH = 50
+DEFAULT_ARCHITECTURE = "resnet50"
 
 
 def add_parser(commands: Any) -> None:
@@ -76,7 +76,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     variants = [parse_variant(name) for name in args.variant] or [
-        variant for variant in list_variants("classification") if variant.depth == DEFAULT_DEPTH
+        variant for variant in list_variants("classification") if variant.architecture_name == DEFAULT_ARCHITECTURE
     ]
     options = model_options(args, variants)
     if not (args.width > 0 and args.budget > 0):  # nan is neither

@@ -13,7 +13,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "list",
         help="list the variants",
-        description="List every variant, a line each. Names are [aw_][attention_]resnet<depth>, and\n"
+        description="List every variant, a line each. Names are [aw_][attention_]<architecture>, and\n"
         "faster_rcnn_<backbone>_fpn for detectors.",
     )
     parser.add_argument("--task", choices=("classification", "detection"), help="of one task only")
@@ -34,7 +34,8 @@ def _describe(variant: Variant) -> dict[str, Any]:
     return {
         "variant": variant.name,
         "task": variant.task,
-        "depth": variant.depth,
+        "architecture": variant.architecture_name,
+        "depth": variant.architecture.depth,
         "family": variant.architecture.family,
         "attention": variant.attention,
         "attention_paper": ATTENTION_MODULES[variant.attention].paper if variant.attention else None,

@@ -67,7 +67,7 @@ def readme_records(root: Path, folder: Path) -> Records:
     store = RecordStore(folder)
     for placement in STRIDE_PLACEMENTS:
         for variant in list_variants("classification"):
-            if variant.architecture.family == "imagenet" or variant.depth == 20:
+            if variant.architecture.family == "imagenet" or variant.architecture_name == "resnet20":
                 record_complexity(store, variant, ModelOptions(stride_placement=placement))
     return store.read()
 

@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from awbench.reference.load import load_references
     from awbench.report.claims import status_of
-    from awbench.verdicts.study import judge_claims
+    from awbench.verdicts.claims import judge_claims
 
     records, references = Records.read(args.results), load_references(args.references)
     output = args.output or args.results / "report.html"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
+import shlex
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import Parser, add_json, add_references, add_results, print_json, say
+from awbench.cli.common import Parser, add_json, add_references, add_results, print_json
+from awbench.cli.study_runs import HowToRun, judge, next_runs, plan, run_study
+from awbench.cli.sweep import cluster_parameters
 from awbench.errors import UserError
-from awbench.records import Records, RecordStore
-
-_DATA = {"imagenet": "AWBENCH_IMAGENET", "coco": "AWBENCH_COCO"}
-_MOST_WORKERS = 8
+from awbench.records import RecordStore
+from awbench.studies import load_studies, load_study
 
 
 def add_parser(commands: Any) -> None:
@@ -62,8 +62,6 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_list(args: argparse.Namespace) -> int:
-    from awbench.studies import load_studies
-
     studies = load_studies()
     if args.json:
         print_json([{"name": study.name, "title": study.title, "purpose": study.purpose} for study in studies])
@@ -74,8 +72,6 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_show(args: argparse.Namespace) -> int:
-    from awbench.studies import load_study
-
     study = load_study(args.study)
     if args.json:
         design = study.model_dump(mode="json", exclude_defaults=True)
@@ -96,18 +92,9 @@ def run_show(args: argparse.Namespace) -> int:
 def run_status(args: argparse.Namespace) -> int:
     from awbench.report.answers import study_object, study_text
 
-    judged = _judged(args, Records.read(args.results))
+    judged = judge(load_study(args.study), RecordStore(args.results), _references(args))
     print_json(study_object(judged)) if args.json else print(study_text(judged))
     return 0
-
-
-def _judged(args: argparse.Namespace, records: Records) -> Any:
-    from awbench.reference.load import load_references
-    from awbench.studies import load_study
-    from awbench.verdicts.study import judge_study
-
-    claims = [claim for _, claim in load_references(args.references).claims]
-    return judge_study(load_study(args.study), records, claims)
 
 
 def run_run(args: argparse.Namespace) -> int:
@@ -116,100 +103,34 @@ def run_run(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise UserError(f"--{name} {value} must be at least 1")
     from awbench.report.answers import study_object, study_text
-    from awbench.studies import load_study
 
-    study, store = load_study(args.study), RecordStore(args.results)
-    made, failed = 0, dict[str, str]()
-    while True:
-        judged = _judged(args, store.read())
-        wanted = next_runs(judged)[: None if args.runs is None else args.runs - made]
-        if not wanted or failed:
-            break
-        runs, parallel, processes = _plan(args, study, wanted, store)
-        if args.dry_run:
-            for run in runs:
-                print("awbench " + " ".join(run.argv))
-            return 0
-        result = _carry_out(args, runs, store, parallel, processes)
-        made += len(result.trained)
-        failed = result.failed
-        if not result.trained and not result.found and not failed:
-            break
+    study, store, references = load_study(args.study), RecordStore(args.results), _references(args)
+    how = HowToRun(
+        args.data,
+        args.backbones,
+        args.parallel,
+        args.processes,
+        args.workers,
+        args.runs,
+        args.cluster,
+        cluster_parameters(args.cluster_set),
+    )
+    if args.dry_run:
+        runs, _, _ = plan(study, next_runs(judge(study, store, references)), store, how)
+        for run in runs:
+            print(shlex.join(["awbench", *run.argv]))
+        return 0
+    done = run_study(study, store, references, how)
     if args.json:
-        print_json({**study_object(judged), "made": made, "failed": failed})
+        print_json({**study_object(done.judged), "made": done.made, "failed": done.failed})
     else:
-        print(study_text(judged))
-        for name, why in failed.items():
+        print(study_text(done.judged))
+        for name, why in done.failed.items():
             print(f"failed: {name}: {why}")
-    return 2 if failed else 0
+    return 2 if done.failed else 0
 
 
-def next_runs(judged: Any) -> list[tuple[str, int]]:
-    """(label, seed) of the runs that the next looks need, seeds outermost; none where all is answered."""
-    needed: dict[str, int] = {}
-    for one in judged.open:
-        for label in (one.comparison.over, one.comparison.variant):
-            needed[label] = max(needed.get(label, 0), one.next_look)
-    have = {label: len(runs) for label, runs in judged.evidence.runs.items()}
-    most = max(needed.values(), default=0)
-    return [
-        (label, seed)
-        for seed in range(most)
-        for label in judged.study.labels
-        if have[label] <= seed < needed.get(label, 0)
-    ]
+def _references(args: argparse.Namespace) -> Any:
+    from awbench.reference.load import load_references
 
-
-def _plan(args: argparse.Namespace, study: Any, wanted: list[tuple[str, int]], store: RecordStore) -> Any:
-    """(runs, at a time, processes of each)."""
-    from awbench.experiments.study import study_jobs
-    from awbench.experiments.sweep import plan_runs
-
-    given = os.environ.get(_DATA.get(study.dataset, ""))
-    data = args.data or (Path(given) if given else None)
-    jobs = study_jobs(study, wanted, data.resolve() if data else None, _backbones(args, study, wanted, store))
-    cores, parallel, processes = os.cpu_count() or 1, args.parallel or 1, args.processes or 1
-    workers = args.workers or 0
-    if study.facts.proxy:
-        parallel = args.parallel or min(cores, 8)
-    elif args.processes is None and not args.cluster:
-        import torch
-
-        processes = max(1, min(torch.cuda.device_count(), study.resolved_recipe.micro_batches))
-        workers = args.workers if args.workers is not None else max(1, min(_MOST_WORKERS, cores // processes - 1))
-    argv = ["--workers", str(workers)]
-    return plan_runs(jobs, store.results.resolve(), argv), parallel, processes
-
-
-def _backbones(
-    args: argparse.Namespace, study: Any, wanted: list[tuple[str, int]], store: RecordStore
-) -> dict[tuple[str, int], Path]:
-    """(backbone, seed) -> weights: of the runs of the study of backbones, or of the given folder."""
-    from awbench.cli.sweep import backbones_in
-    from awbench.studies import load_study
-    from awbench.verdicts.evidence import GIVEN, gather_evidence
-
-    if not study.backbones:
-        return {}
-    names = [study.variant_of(label).backbone for label, _ in wanted]
-    if study.backbones == GIVEN:
-        if args.backbones is None:
-            raise UserError(f"study {study.name} starts from given backbones; give their folder with --backbones DIR")
-        files = backbones_in(args.backbones, names)
-        return {(name, seed): files[name] for (_, seed), name in zip(wanted, names, strict=True) if name in files}
-    evidence, found = gather_evidence(load_study(study.backbones), store.read()), dict[tuple[str, int], Path]()
-    for runs in evidence.runs.values():
-        for seed, run in enumerate(runs):
-            pattern = f"{run.variant}-*-{evidence.study.digest[:8]}-{run.key[:8]}/weights.safetensors"
-            for path in (store.results / "runs").glob(pattern):
-                found[run.variant, seed] = path.resolve()
-    return found
-
-
-def _carry_out(args: argparse.Namespace, runs: Any, store: RecordStore, parallel: int, processes: int) -> Any:
-    from awbench.cli.sweep import cluster_parameters
-    from awbench.experiments.sweep import run_sweep, submit_sweep
-
-    if args.cluster:
-        return submit_sweep(runs, store, args.cluster, cluster_parameters(args.cluster_set), say)
-    return run_sweep(runs, store, parallel, processes, say)
+    return load_references(args.references)

@@ -130,7 +130,7 @@ def _progress(name: str) -> Iterator[Callable[[Any], None]]:
 
 def result_object(record: Record) -> dict[str, Any]:
     """The JSON object of an accuracy or detection record."""
-    settings = record.settings
+    settings = record.settings.json_object
     return {
         "variant": record.variant,
         "options": record.options,
@@ -145,13 +145,13 @@ def result_object(record: Record) -> dict[str, Any]:
 
 def describe(record: Record) -> str:
     """E.g. "aw_resnet20 on digits: top-1 98.33 % (standard error 0.68), top-5 100.00 %, 359 images"."""
-    where = f"{record.variant} on {record.settings['dataset']}"
+    where = f"{record.variant} on {record.settings.json_object['dataset']}"
     if record.kind == "detection":
         from awbench.reference.source import METRICS
 
         names = [name for name, metric in METRICS.items() if metric.kind == "detection" and name in record.values]
         shown = [f"{name} {record.value(name):.2f}" for name in names]
-        line = f"{where} ({record.settings['engine']}): {', '.join(shown)} AP points"
+        line = f"{where} ({record.settings.json_object['engine']}): {', '.join(shown)} AP points"
     else:
         line = (
             f"{where}: top-1 {record.value('top1'):.2f} % "

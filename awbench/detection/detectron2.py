@@ -131,7 +131,7 @@ def configuration(detector: Detector) -> Any:
         values = {**aw.layer_arguments(), "convolutions": aw.convolutions, "stages": list(aw.stages)}
         cfg.MODEL.AWBENCH.AW_OPTIONS = CfgNode({**values, "expansion": aw.expansion or "none"}, new_allowed=True)
     cfg.MODEL.AWBENCH.ATTENTION_OPTIONS = CfgNode(dict(options.attention_options), new_allowed=True)
-    cfg.MODEL.RESNETS.DEPTH = detector.variant.depth
+    cfg.MODEL.RESNETS.DEPTH = detector.variant.architecture.depth
     cfg.MODEL.RESNETS.OUT_FEATURES = list(_FEATURES)
     cfg.MODEL.RESNETS.NORM = _NORMS[detector.norm]
     cfg.MODEL.RESNETS.STRIDE_IN_1X1 = options.stride_placement == "v1"

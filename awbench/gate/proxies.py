@@ -18,7 +18,7 @@ from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
 from awbench.reference.yaml_files import load_validated
 from awbench.validation import Strict
-from awbench.verdicts.gain import bonferroni
+from awbench.verdicts.interval import simultaneous
 from awbench.verdicts.measured import digits_runs, shapes_runs
 from awbench.verdicts.runs import by_seed, values_of
 from awbench.verdicts.statistics import LEVEL, welch_difference
@@ -102,7 +102,7 @@ def _training_digest(record: Record) -> str:
 def check_proxies(records: Records, locked: Sequence[LockedRuns]) -> list[Check]:
     """Proxy runs must not lie apart from the locked ones, in either direction: Welch's t, Bonferroni-corrected."""
     present = {(runs.variant, runs.engine, runs.metric): runs for runs in proxy_runs(records)}
-    level = bonferroni(LEVEL, len(locked))
+    level = simultaneous(LEVEL, len(locked))
     checks = []
     for row in locked:
         name = f"{row.variant} {row.metric} on {f'shapes, {row.engine}' if row.engine else 'digits'}"

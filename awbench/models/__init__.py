@@ -1,4 +1,4 @@
-"""Names to networks."""
+"""Networks from their names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def build_variant(name: str, options: ModelOptions) -> nn.Module:
     variant = parse_variant(name)
     if variant.task == "detection":
         raise UserError(
-            f"{name} cannot be built yet: detectors are named in the grid but this version builds "
-            f"classification networks only; its backbone is {variant.backbone}"
+            f"{name} is a detector, and build() makes classification networks, e.g. its backbone {variant.backbone}; "
+            "'awbench train' and 'awbench eval' build detectors"
         )
     return ResNet(variant, options)

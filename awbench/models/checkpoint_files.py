@@ -1,7 +1,7 @@
 """Checkpoint files as data: safetensors, what torch.save writes, and Detectron2's pickles of numpy arrays.
 
-Which of them a file is, its content says and not its name. No code of a file is ever run: torch's
-pickles go through its weights-only reader, Detectron2's through one here that can call nothing.
+A file is recognised by its content, not by its name. No code in a file is ever run: torch's pickles are read by its
+weights-only reader, Detectron2's by `pickled_arrays`, which calls nothing that a file names.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class CheckpointFile:
         published_sha256: True where the file's name carries a hash, which matched; None where none is known.
         state: the tensors, as the file names them.
         metadata: "variant", "options" and, of a detector, "pixels" where `save_weights` wrote the file; else empty.
-        author: what a file of Detectron2's says under "__author__", or None.
+        author: what a Detectron2 file has under "__author__", or None.
     """
 
     path: Path
@@ -79,12 +79,12 @@ def read_checkpoint(path: Path) -> CheckpointFile:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, short and on one line."""
+    """An error's message, short and on one line; its type where it has none."""
     return printable(str(error).strip().partition("\n")[0].rstrip(". ")) or type(error).__name__
 
 
 def printable(value: Any) -> str:
-    """A value of a file's making, short and on one line."""
+    """A value that a file contains, short and on one line."""
     try:
         text = str(value)[:200]
     except (ValueError, RecursionError):  # an int of thousands of digits, or deep nesting
@@ -169,21 +169,27 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    """(state dict of a pickle of numpy arrays, what it says under "__author__" or None)."""
+    """(state dict of a pickle of numpy arrays, what it has under "__author__", or None)."""
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
+        pickled = path.read_bytes()
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escape sequences in nonsense
-            content = read_recorded(file)
+            content = read_recorded(pickled)
     except ForbiddenPickle as found:
         raise _more_than_weights(path, printable(found)) from None
     except Exception as error:  # a damaged pickle can fail as anything
         raise _damaged(path, error) from None
-    state = {}
-    for name, value in _state_dict(path, content, lambda value: isinstance(value, Call)).items():
+    state, tensors, left = {}, dict[Call, Tensor](), len(pickled)
+    for name, call in _state_dict(path, content, lambda value: isinstance(value, Call)).items():
         if name.endswith("_momentum"):  # the optimiser's, beside the weights in Detectron's files
             continue
         try:
-            state[name] = to_tensor(value)
+            if call not in tensors:  # several names may share one
+                tensors[call] = to_tensor(call)
+                left -= tensors[call].nbytes
+                if left < 0:
+                    raise ValueError("the arrays take more bytes than the file has")
+            state[name] = tensors[call]
         except Exception as error:
             raise UserError(f"{path} has no array of numbers for {printable(name)}: {first_line(error)}") from None
     author = content.get("__author__")

@@ -1,4 +1,4 @@
-"""Whose names a checkpoint uses, and how they become ours.
+"""Layouts: the names that other code gives to the same tensors, recognised and translated to ours.
 
 Known are our own, torchvision's, the CBAM code's, timm's, Detectron2's and Caffe2's.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,8 +17,10 @@ from torch import Tensor
 from awbench.data.pixels import CAFFE_BGR, IMAGENET_RGB, Pixels
 from awbench.errors import UserError
 from awbench.models.checkpoint_files import CheckpointFile, shortened
+from awbench.variants import ARCHITECTURES, ATTENTION_MODULES, classification_name
 
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")  # DistributedDataParallel, torch.compile
+COUNTER = ".num_batches_tracked"  # absent before PyTorch 0.4.1, and unused at our norms' momentum
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,33 @@ def recognise(file: CheckpointFile, state: dict[str, Tensor]) -> Layout:
     return dataclasses.replace(layout, pixels=pixels)
 
 
+def recognise_variant(state: dict[str, Tensor]) -> str | None:
+    """The variant that has these tensors, as far as blocks, their width and attention modules tell, or None."""
+    blocks = {match.groups() for name in state if (match := re.match(r"layer(\d)\.(\d+)\.", name))}
+    per_stage = tuple(count for _, count in sorted(Counter(stage for stage, _ in blocks).items()))
+    block = "bottleneck" if any(".conv3." in name for name in state) else "basic"
+    kernel = state.get("layer1.0.conv2.weight", torch.empty(0)).shape  # (width, width/groups, 3, 3)
+    fitting = {
+        name: kernel[:2] == (of.inner_width(0), of.inner_width(0) // of.groups)
+        for name, of in ARCHITECTURES.items()
+        if (of.blocks_per_stage, of.block) == (per_stage, block)
+    }
+    prefix = "layer1.0.attention."
+    tensors = {name.removeprefix(prefix) for name in state if name.startswith(prefix) and not name.endswith(COUNTER)}
+    attention = next((attention for attention, expected in _attention_names().items() if expected == tensors), None)
+    if not fitting or (tensors and not attention):
+        return None
+    architecture = max(fitting, key=lambda name: fitting[name])  # the first, where no width fits
+    return classification_name(architecture, attention, aw=any(".pointconv1." in name for name in state))
+
+
+def _attention_names() -> dict[str, set[str]]:
+    """The tensors of every attention module on activations."""
+    with torch.device("meta"):
+        tensors = {attention: entry.load()(64).state_dict() for attention, entry in ATTENTION_MODULES.items()}
+    return {attention: {name for name in names if not name.endswith(COUNTER)} for attention, names in tensors.items()}
+
+
 def rename(file: CheckpointFile, state: dict[str, Tensor], layout: Layout) -> dict[str, Tensor]:
     """The state dict under our names, 1x1 convolutions (A, B, 1, 1) of timm's SE as linear layers (A, B).
 
@@ -198,7 +228,7 @@ def complete_caffe2(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[d
 
 
 def _placing_strides(file: CheckpointFile, layout: Layout, pixels: Pixels, bottlenecks: bool) -> Layout:
-    """The layout with the stride placement that the author of a Detectron2 file tells, or a note that none does."""
+    """The layout with the stride placement that follows from a Detectron2 file's author, or a note that none does."""
     if file.author == "torchvision":  # tools/convert-torchvision-to-d2.py
         return dataclasses.replace(layout, stride_placement="v1.5")
     if file.author == "Detectron2 Model Zoo" and pixels == CAFFE_BGR:  # trained from MSRA's
@@ -211,7 +241,7 @@ def _placing_strides(file: CheckpointFile, layout: Layout, pixels: Pixels, bottl
 
 
 def _stated_pixels(file: CheckpointFile) -> Pixels | None:
-    """The pixels that a detector's own buffers state, or None. ImageNet's mean tells their order: blue is least."""
+    """The pixels that a detector's own buffers state, or None. ImageNet's mean gives their order: blue is least."""
     unwrapped = {_WRAPPERS.sub("", key): tensor for key, tensor in file.state.items()}
     if not {"pixel_mean", "pixel_std"} <= unwrapped.keys():
         return None

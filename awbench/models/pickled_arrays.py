@@ -1,32 +1,39 @@
 """Pickles of numpy arrays, read without running anything.
 
-Not pickle.Unpickler with a find_class: below that hook it hashes nested tuples until its stack
-overflows, and fills a memo up to any index that the pickle names. Here the pickle's instructions
-are followed in Python, the calls among them are written down instead of made, and what the
-calls for a numpy array would give is made from their arguments.
+The reader is pickle's own in Python, reduced to the instructions and functions that arrays consist of; calls of these
+functions are written down instead of made. pickle's reader in C cannot be reduced so: below find_class it hashes
+nested tuples until its stack overflows, and fills a memo up to any index that the pickle names.
 """
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
 import pickletools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+_INSTRUCTIONS = re.compile(
+    r"PROTO|FRAME|STOP|MARK|(LONG_)?BIN(PUT|GET)|PUT|GET|MEMOIZE|NONE|NEWTRUE|NEWFALSE|INT|BININT[12]?|LONG[14]?"
+    r"|(BIN)?FLOAT|((SHORT_)?BIN)?STRING|UNICODE|(SHORT_)?BINUNICODE|BINUNICODE8|(SHORT_)?BINBYTES|BINBYTES8|BYTEARRAY8"
+    r"|(EMPTY_)?TUPLE|TUPLE[123]|EMPTY_LIST|APPENDS?|EMPTY_DICT|SETITEMS?|(STACK_)?GLOBAL|REDUCE|BUILD"
+)
+_CODES = [ord(opcode.code) for opcode in pickletools.opcodes if _INSTRUCTIONS.fullmatch(opcode.name)]
+_FUNCTIONS = re.compile(
+    r"_codecs\.encode|numpy\.ndarray|numpy\.dtype"
+    r"|numpy\._?core\.multiarray\.(_reconstruct|scalar)|numpy\._?core\.numeric\._frombuffer"
+)
+
 
 class ForbiddenPickle(Exception):
     """A pickle asks for what no array consists of; the message names it, e.g. "posix.system"."""
-
-
-@dataclass(frozen=True)
-class _Function:
-    name: str
 
 
 @dataclass(eq=False)
@@ -38,32 +45,7 @@ class Call:
     state: Any = None
 
 
-_FUNCTIONS = {
-    "collections.OrderedDict": "OrderedDict",
-    "_codecs.encode": "encode",
-    "numpy.ndarray": "ndarray",
-    "numpy.dtype": "dtype",
-    **{f"numpy.{core}.multiarray._reconstruct": "array" for core in ("core", "_core")},
-    **{f"numpy.{core}.multiarray.scalar": "scalar" for core in ("core", "_core")},
-    **{f"numpy.{core}.numeric._frombuffer": "frombuffer" for core in ("core", "_core")},  # of protocol 5
-}
-_LITERAL = re.compile(
-    "INT|BININT[12]?|LONG[14]?|(BIN)?FLOAT|((SHORT_)?BIN)?STRING|UNICODE|(SHORT_)?BINUNICODE|BINUNICODE8"
-    "|(SHORT_)?BINBYTES|BINBYTES8|BYTEARRAY8"
-)
-_LITERALS = frozenset(opcode.name for opcode in pickletools.opcodes if _LITERAL.fullmatch(opcode.name))
-_CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_DICT": dict,
-    "EMPTY_LIST": list,
-    "EMPTY_TUPLE": tuple,
-}
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-
-
-def read_recorded(file: BinaryIO) -> Any:
+def read_recorded(content: bytes) -> Any:
     """What a pickle describes: dicts, lists, tuples and plain values as they are, calls as Call.
 
     Strings of Python 2, which are bytes or text, are text as latin1 has it.
@@ -72,76 +54,58 @@ def read_recorded(file: BinaryIO) -> Any:
         ForbiddenPickle: it names a function that no numpy array needs, or has an instruction that none needs.
         Exception: of any kind, where the pickle is truncated or makes no sense.
     """
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[int | None, Any] = {}
-
-    def popped(start: int) -> list[Any]:
-        items = stack[start:]
-        del stack[start:]
-        return items
-
-    for opcode, argument, _ in pickletools.genops(file):
-        name = opcode.name
-        if name in _LITERALS:
-            stack.append(argument)
-        elif name in _CONSTANTS:
-            stack.append(_CONSTANTS[name]())
-        elif name in _TUPLES:
-            stack.append(tuple(popped(-_TUPLES[name])))
-        elif name == "MARK":
-            marks.append(len(stack))
-        elif name == "TUPLE":
-            stack.append(tuple(popped(marks.pop())))
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            memo[len(memo) if name == "MEMOIZE" else argument] = stack[-1]
-        elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(memo[argument])
-        elif name in ("APPEND", "APPENDS"):
-            items = popped(marks.pop() if name == "APPENDS" else -1)
-            stack[-1].extend(items)
-        elif name in ("SETITEM", "SETITEMS"):
-            items = popped(marks.pop() if name == "SETITEMS" else -2)
-            _set_items(stack[-1], items[::2], items[1::2])
-        elif name == "GLOBAL":
-            stack.append(_function(str(argument).replace(" ", ".")))
-        elif name == "STACK_GLOBAL":
-            stack.append(_function(".".join(popped(-2))))
-        elif name == "REDUCE":
-            stack.append(_called(*popped(-2)))
-        elif name == "BUILD":
-            state = stack.pop()
-            if isinstance(stack[-1], Call):  # other states are attributes of dicts, as torch's state dicts have them
-                stack[-1].state = state
-        elif name == "STOP":
-            return stack.pop()
-        elif name not in ("PROTO", "FRAME"):
-            raise ForbiddenPickle(f"the pickle instruction {name}")
-    raise ValueError("a pickle without an end")
+    for opcode, _, _ in pickletools.genops(content):  # which also finds sizes that the pickle does not have
+        if ord(opcode.code) not in _Reader.dispatch:
+            raise ForbiddenPickle(f"the pickle instruction {opcode.name}")
+    return _Reader(io.BytesIO(content), encoding="latin1").load()
 
 
-def _set_items(target: Any, keys: Iterable[Any], values: Iterable[Any]) -> None:
-    for key, value in zip(keys, values, strict=True):
-        if not isinstance(key, (str, int)):  # a nested tuple's hash can take forever, or all of the stack
-            raise ValueError(f"a dict with a key of type {type(key).__name__}")
-        target[key] = value
+class _Reader(pickle._Unpickler):
+    """Instructions are pickle's, but for those below, in which it trusts the pickle too much."""
+
+    stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return _ordered_dict
+        if not _FUNCTIONS.fullmatch(f"{module}.{name}"):
+            raise ForbiddenPickle(f"{module}.{name}")
+        return lambda *arguments: Call(name, arguments)
+
+    def build(self) -> None:
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], Call):  # other states are attributes of dicts, as torch's state dicts have them
+            self.stack[-1].state = state
+
+    def set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        _set_item(self.stack[-1], key, value)
+
+    def set_items(self) -> None:
+        items = self.pop_mark()
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            _set_item(self.stack[-1], key, value)
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {code: pickle._Unpickler.dispatch[code] for code in _CODES}
+    dispatch[ord(pickle.BUILD)] = build
+    dispatch[ord(pickle.SETITEM)] = set_item
+    dispatch[ord(pickle.SETITEMS)] = set_items
 
 
-def _function(name: str) -> _Function:
-    if name not in _FUNCTIONS:
-        raise ForbiddenPickle(name)
-    return _Function(_FUNCTIONS[name])
-
-
-def _called(function: Any, arguments: Any) -> Any:
-    if not isinstance(function, _Function) or not isinstance(arguments, tuple):
-        raise ValueError("a call of what is no function")
-    if function.name != "OrderedDict":
-        return Call(function.name, arguments)
+def _ordered_dict(*arguments: Any) -> dict[Any, Any]:
     content: dict[Any, Any] = {}
-    for items in arguments:  # Python 2 writes one list of [key, value]
-        _set_items(content, [key for key, _ in items], [value for _, value in items])
+    for pairs in arguments:  # Python 2 writes one list of [key, value]
+        for key, value in pairs:
+            _set_item(content, key, value)
+        pairs.clear()  # lest a small file ask for many copies
     return content
+
+
+def _set_item(target: Any, key: Any, value: Any) -> None:
+    if not isinstance(key, (str, int)):  # a nested tuple's hash can take forever, or all of the stack
+        raise ValueError(f"a dict with a key of type {type(key).__name__}")
+    target[key] = value
 
 
 def to_tensor(call: Call) -> Tensor:
@@ -153,17 +117,17 @@ def to_tensor(call: Call) -> Tensor:
     shape: tuple[Any, ...] = ()
     order: Any = "C"
     match call:
-        case Call("array", _, (_, tuple(shape), kind, fortran, raw)):
+        case Call("_reconstruct", _, (_, tuple(shape), kind, fortran, raw)):
             order = "F" if fortran else "C"
-        case Call("frombuffer", (raw, kind, tuple(shape), order)):
+        case Call("_frombuffer", (raw, kind, tuple(shape), order)):
             pass
         case Call("scalar", (kind, raw)):
             pass
         case _:
             raise ValueError(f"it is made by {call.function}, in no way that numpy makes one")
     dtype, content = _dtype(kind), _bytes(raw)
-    if len(shape) > 8:  # before their product is taken
-        raise ValueError(f"it has {len(shape)} dimensions")
+    if len(shape) > 8 or not all(type(size) is int and 0 <= size < 2**48 for size in shape):  # before multiplying
+        raise ValueError(f"its shape of {len(shape)} sizes is none of an array's")
     needed = math.prod(shape) * dtype.itemsize
     if needed != len(content):
         raise ValueError(f"its shape {shape} takes {needed} bytes, {len(content)} are there")

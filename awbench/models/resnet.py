@@ -1,12 +1,12 @@
 """The one residual network, for ImageNet, CIFAR and as a detector's backbone.
 
-He et al., "Deep Residual Learning for Image Recognition", arXiv 1512.03385. State-dict names
+He et al., "Deep Residual Learning for Image Recognition", arXiv 1512.03385; with grouped 3x3 convolutions ResNeXt,
+arXiv 1611.05431; with wider ones Wide ResNet, arXiv 1605.07146. State-dict names
 are torchvision's, so its weights load strictly, and a plain checkpoint initialises any variant.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ AttentionFactory = Callable[[int], nn.Module]
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions: (N, C, H, W) -> (N, width, H/stride, W/stride)."""
+    """Two 3x3 convolutions: (N, C, H, W) -> (N, out_channels, H/stride, W/stride); both are out_channels wide."""
 
     expansion = 1
 
@@ -31,6 +31,7 @@ class BasicBlock(nn.Module):
         self,
         in_channels: int,
         width: int,
+        out_channels: int,
         stride: int,
         stride_placement: str,
         downsample: nn.Module | None,
@@ -40,9 +41,9 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.conv1 = convolution(in_channels, width, 3, stride)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = convolution(width, width, 3, 1)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.attention = attention(width) if attention else nn.Identity()
+        self.conv2 = convolution(width, out_channels, 3, 1)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.attention = attention(out_channels) if attention else nn.Identity()
         self.downsample = downsample
         self.relu = nn.ReLU(inplace=True)
 
@@ -55,7 +56,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1: (N, C, H, W) -> (N, 4*width, H/stride, W/stride).
+    """1x1, 3x3, 1x1: (N, C, H, W) -> (N, out_channels, H/stride, W/stride); the 3x3 is `width` wide.
 
     The stride is in the 3x3 ("v1.5", torchvision and the CBAM code) or in the first 1x1 ("v1", He et al.).
     """
@@ -66,6 +67,7 @@ class Bottleneck(nn.Module):
         self,
         in_channels: int,
         width: int,
+        out_channels: int,
         stride: int,
         stride_placement: str,
         downsample: nn.Module | None,
@@ -78,9 +80,9 @@ class Bottleneck(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = convolution(width, width, 3, stride2)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = convolution(width, width * self.expansion, 1, 1)
-        self.bn3 = nn.BatchNorm2d(width * self.expansion)
-        self.attention = attention(width * self.expansion) if attention else nn.Identity()
+        self.conv3 = convolution(width, out_channels, 1, 1)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.attention = attention(out_channels) if attention else nn.Identity()
         self.downsample = downsample
         self.relu = nn.ReLU(inplace=True)
 
@@ -149,15 +151,15 @@ class ResNet(nn.Module):
     def _make_stage(self, index: int, in_channels: int) -> tuple[nn.Sequential, int]:
         architecture = self.variant.architecture
         block = BasicBlock if architecture.block == "basic" else Bottleneck
-        width = architecture.widths[index]
-        out_channels = width * block.expansion
+        out_channels = architecture.widths[index] * block.expansion
         blocks = []
         for position in range(architecture.blocks_per_stage[index]):
             stride = 2 if index > 0 and position == 0 else 1
             blocks.append(
                 block(
                     in_channels,
-                    width,
+                    architecture.inner_width(index),
+                    out_channels,
                     stride,
                     self.options.stride_placement,
                     self._shortcut(in_channels, out_channels, stride),
@@ -182,19 +184,19 @@ class ResNet(nn.Module):
         aw = self.options.aw
 
         def convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int) -> nn.Conv2d:
-            arguments = (in_channels, out_channels, kernel_size, stride, kernel_size // 2)
+            groups = self.variant.architecture.groups if kernel_size == 3 else 1
+            shape = (in_channels, out_channels, kernel_size, stride, kernel_size // 2, 1, groups)
             chosen = aw.convolutions in ("all", f"{kernel_size}x{kernel_size}") and stage in aw.stages
             if self.variant.aw and chosen:
-                return AWConv2d(*arguments, bias=False, **aw.layer_arguments())
-            return nn.Conv2d(*arguments, bias=False)
+                return AWConv2d(*shape, bias=False, **aw.layer_arguments())
+            return nn.Conv2d(*shape, bias=False)
 
         return convolution
 
     def _attention(self) -> AttentionFactory | None:
         if self.variant.attention is None:
             return None
-        module, _, class_name = ATTENTION_MODULES[self.variant.attention].path.partition(":")
-        attention = getattr(importlib.import_module(module), class_name)
+        attention = ATTENTION_MODULES[self.variant.attention].load()
         options = dict(self.options.attention_options)
         known = [name for name in inspect.signature(attention).parameters if name != "channels"]
         for name in options:
@@ -217,7 +219,7 @@ class ResNet(nn.Module):
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
-        for module in self.modules():  # after the rest: what a module's own paper or code says of it
+        for module in self.modules():  # last: what a module's own paper or code prescribes
             initialise = getattr(module, "initialise", None)
             if initialise:
                 initialise()

@@ -6,10 +6,7 @@
 from __future__ import annotations
 
 import http.client
-import importlib
 import json
-import re
-from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +28,18 @@ from awbench.models.checkpoint_files import (
     read_checkpoint,
     shortened,
 )
-from awbench.models.layouts import Layout, backbone_entries, complete_caffe2, detector_prefix, recognise, rename
+from awbench.models.layouts import (
+    COUNTER,
+    Layout,
+    backbone_entries,
+    complete_caffe2,
+    detector_prefix,
+    recognise,
+    recognise_variant,
+    rename,
+)
 from awbench.records import atomic
 from awbench.variants import (
-    ARCHITECTURES,
-    ATTENTION_MODULES,
     Variant,
     classification_name,
     describe_options,
@@ -43,7 +47,6 @@ from awbench.variants import (
 )
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_COUNTER = ".num_batches_tracked"  # absent before PyTorch 0.4.1, and unused at our norms' momentum
 
 
 @dataclass(frozen=True)
@@ -145,10 +148,10 @@ def load_torchvision_weights(model: nn.Module, name: str, *, allow_missing_aw: b
     variant: Variant = model.variant  # type: ignore[assignment]
     if variant.attention or variant.architecture.stem != "imagenet":
         raise UserError(f"torchvision has no weights of {variant.name}; it has plain ImageNet ones, e.g. of resnet50")
-    published = torchvision.models.get_model_weights(f"resnet{variant.depth}").__members__
+    published = torchvision.models.get_model_weights(variant.architecture_name).__members__
     if name not in published:
         raise UserError(
-            f"torchvision has no weights {name!r} of resnet{variant.depth}{suggestion(name, published)} "
+            f"torchvision has no weights {name!r} of {variant.architecture_name}{suggestion(name, published)} "
             f"Known: {', '.join(published)}."
         )
     url = str(published[name].url)
@@ -194,7 +197,7 @@ def _load(
     branch = _aw_branch(model)
     from_plain = allow_missing_aw and not branch & state.keys()
     kept_branch = [name for name in missing if from_plain and name in branch]
-    kept_counters = [name for name in missing if name.endswith(_COUNTER) and name not in kept_branch]
+    kept_counters = [name for name in missing if name.endswith(COUNTER) and name not in kept_branch]
     kept = {name: own[name] for name in (*kept_branch, *kept_counters)}
     saved_variant = metadata.get("variant")
     if backbone and saved_variant:  # a detector's is its backbone's
@@ -222,7 +225,7 @@ def _load(
 
 def _counts_for_frozen(name: str, own: dict[str, Tensor]) -> bool:
     """Whether it is the batch counter of a norm that has none here, because it is frozen."""
-    return name.endswith(_COUNTER) and f"{name.removesuffix(_COUNTER)}.running_mean" in own
+    return name.endswith(COUNTER) and f"{name.removesuffix(COUNTER)}.running_mean" in own
 
 
 def _aw_branch(model: nn.Module) -> set[str]:
@@ -247,7 +250,7 @@ def _check_fit(
     """Raise a UserError unless `state`, with the `kept` names, has exactly the names, shapes and types of `own`."""
     variant: Variant | None = getattr(model, "variant", None)
     network = variant.name if variant else type(model).__name__
-    twin = classification_name(variant.depth, variant.attention, False) if variant and variant.aw else None
+    twin = classification_name(variant.architecture_name, variant.attention, False) if variant and variant.aw else None
     fitting = (network, twin) if from_plain else (network,)
 
     def held_by(other: str, how: str = "") -> str:
@@ -275,40 +278,15 @@ def _check_fit(
     }
     listed = [f"{what}: {shortened(names)}" for what, names in problems.items() if names]
     if listed:
-        likely = _variant_by_names(state.keys())
+        likely = recognise_variant(state)
         head = f"{path} does not fit this network, {network}"
         if variant and likely and likely not in fitting:
-            head = held_by(likely, " by its keys")
+            head = held_by(likely, " by its tensors")
         raise UserError("; ".join([head, *listed]))
 
 
 def _converts(theirs: torch.dtype, ours: torch.dtype) -> bool:
     return theirs == ours or (theirs in _FLOATS and ours in _FLOATS)
-
-
-def _variant_by_names(names: Set[str]) -> str | None:
-    """The variant that has these names, as far as blocks and attention modules tell, or None."""
-    blocks = {match.groups() for name in names if (match := re.match(r"layer(\d)\.(\d+)\.", name))}
-    per_stage = tuple(count for _, count in sorted(Counter(stage for stage, _ in blocks).items()))
-    block = "bottleneck" if any(".conv3." in name for name in names) else "basic"
-    depths = [d for d, a in ARCHITECTURES.items() if (a.blocks_per_stage, a.block) == (per_stage, block)]
-    prefix = "layer1.0.attention."
-    tensors = {name.removeprefix(prefix) for name in names if name.startswith(prefix) and not name.endswith(_COUNTER)}
-    attention = next((attention for attention, expected in _attention_names().items() if expected == tensors), None)
-    if not depths or (tensors and not attention):
-        return None
-    return classification_name(depths[0], attention, aw=any(".pointconv1." in name for name in names))
-
-
-def _attention_names() -> dict[str, set[str]]:
-    """The tensors of every attention module on activations."""
-    names = {}
-    for attention, entry in ATTENTION_MODULES.items():
-        module, _, class_name = entry.path.partition(":")
-        with torch.device("meta"):
-            tensors = getattr(importlib.import_module(module), class_name)(64).state_dict()
-        names[attention] = {name for name in tensors if not name.endswith(_COUNTER)}
-    return names
 
 
 def _description(model: nn.Module) -> dict[str, Any]:
@@ -321,7 +299,7 @@ def _description(model: nn.Module) -> dict[str, Any]:
 
 
 def _option_notes(model: nn.Module, metadata: dict[str, Any], layout: Layout, stride: str | None) -> list[str]:
-    """Where the network was built otherwise than the one the weights were made in, though every tensor fits."""
+    """A note on each option that differs from the network the weights were made in, though every tensor fits."""
     own = _description(model).get("options", {})
     notes = []
     if own and stride and stride != own["stride_placement"]:

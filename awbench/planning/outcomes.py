@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from awbench.verdicts.answers import Claimed
+from awbench.verdicts.claims import JudgedClaim
 from awbench.verdicts.interval import simultaneous
 from awbench.verdicts.simulation import Design, Simulated, simulate
-from awbench.verdicts.study import JudgedClaim, JudgedComparison, claimed_gain, pairs_of_question
+from awbench.verdicts.study import JudgedComparison, claimed_gain, pairs_of_question
 
 Scenario = tuple[str, str]  # a truth, and a level of the deviation
 TRUTHS = {"true": 1.0, "half": 0.5, "nothing": 0.0}  # how much of the claimed gain there is

@@ -27,7 +27,10 @@ def timing_argv(study: Study, label: str, device: str = "") -> list[str]:
         argv += ["--set", f"iterations={_ITERATIONS}" if study.task == "detection" else f"epochs={_EPOCHS}"]
     argv += ["--engine", study.engine] if study.engine else []
     if study.backbones:  # weights without AW do for the speed
-        argv += ["--init-weights", f"BACKBONES_DIR/{classification_name(variant.depth, variant.attention, False)}.pth"]
+        argv += [
+            "--init-weights",
+            f"BACKBONES_DIR/{classification_name(variant.architecture_name, variant.attention, False)}.pth",
+        ]
     if study.stride_placement != "v1.5":
         argv += ["--stride-placement", study.stride_placement]
     for option, values in (("--aw-option", network.aw), ("--attention-option", network.attention)) if network else ():

@@ -45,19 +45,6 @@ class Recorded(BaseModel):
         """The object as the file has it; not to be changed."""
         return self._json
 
-    # A bridge while readers move from settings["name"] to settings.name.
-    def __getitem__(self, name: str) -> Any:
-        return self._json[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._json
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self._json.get(name, default)
-
-    def items(self) -> Any:
-        return self._json.items()
-
 
 class Settings(Recorded):
     """How something was measured. Kinds that are not known here have no fields of their own."""
@@ -147,7 +134,7 @@ class DetectorWeights(GivenWeights):
     protocol: int | None = None
 
 
-class Timing(Settings):
+class TimedSettings(Settings):
     """Where something was timed, and with which numbers. Attributes: threads, of a CPU; tf32, of a GPU."""
 
     device: str
@@ -159,7 +146,7 @@ class Timing(Settings):
     tf32: bool | None = None
 
 
-class NetworkTiming(Timing):
+class NetworkTiming(TimedSettings):
     """Of a network's latency. Attributes: over, the plain network of its ratio; image_size, "640x480" of a detector."""
 
     image_size: int | str
@@ -170,7 +157,7 @@ class NetworkTiming(Timing):
     engine: str | None = None
 
 
-class ConvolutionTiming(Timing):
+class ConvolutionTiming(TimedSettings):
     """Of one way to execute one convolution. Attributes: channels in and out; size, of its input in pixels a side."""
 
     direction: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from awbench.verdicts.claims import JudgedClaim
 from awbench.verdicts.evidence import Evidence
 from awbench.verdicts.interval import Interval
-from awbench.verdicts.study import JudgedClaim, JudgedComparison, JudgedStudy
+from awbench.verdicts.study import JudgedComparison, JudgedStudy
 
 UNITS = {"top1": "points", "top5": "points"}
 

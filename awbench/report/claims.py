@@ -22,8 +22,9 @@ from awbench.report.answers import (
 )
 from awbench.report.table import Column, Table
 from awbench.variants import AWOptions
+from awbench.verdicts.claims import JudgedClaim, judge_claims
 from awbench.verdicts.outlook import outlook
-from awbench.verdicts.study import JudgedClaim, JudgedComparison, claimed_gain, judge_claims, values_of
+from awbench.verdicts.study import JudgedComparison, claimed_gain, values_of
 
 STATUSES = ("as claimed", "less than claimed", "more than claimed", "undecided", "too early", "not measured")
 
@@ -64,7 +65,7 @@ def verdict_text(judged: JudgedClaim) -> str:
 @functools.cache
 def aw_setting() -> str:
     """How well the choices of the AW-convolution that is built here are known, for beside every verdict."""
-    counts = Counter(field.metadata["standing"] for field in dataclasses.fields(AWOptions))
+    counts = Counter(field.metadata["provenance"] for field in dataclasses.fields(AWOptions))
     return f"AW as built here: {counts['chosen']} choices ours, {counts['recalled']} recalled"
 
 

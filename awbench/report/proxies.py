@@ -80,7 +80,9 @@ def _known(value: float) -> float | None:
 
 
 def _without_aw(variant: Variant) -> str:
-    return variant.name.replace(variant.backbone, classification_name(variant.depth, variant.attention, False))
+    return variant.name.replace(
+        variant.backbone, classification_name(variant.architecture_name, variant.attention, False)
+    )
 
 
 def _metric(name: str, heading: str, key: str = "") -> Column[ProxyRuns]:

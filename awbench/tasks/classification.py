@@ -113,8 +113,8 @@ class Classification:
             )
         return Built(model, loaded, loaded.notes)
 
-    def trainable(self, built: Built, world: World, workers: int) -> ClassifierTraining:
-        return ClassifierTraining(self, built.model, world, workers)
+    def trainable(self, built: Built, world: World, workers: int) -> TrainableClassifier:
+        return TrainableClassifier(self, built.model, world, workers)
 
     def evaluate(self, built: Built, world: World, workers: int) -> Accuracy:
         """Accuracy by the recipe's evaluation transform, each image once over all processes."""
@@ -157,7 +157,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * (epoch - schedule.warmup_epochs) / span))
 
 
-class ClassifierTraining:
+class TrainableClassifier:
     """A classifier as the loop's `Trainable`.
 
     Raises:

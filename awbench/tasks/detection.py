@@ -157,9 +157,9 @@ class DetectionTask:
                 return BuiltDetector(model, loaded, loaded.notes if loaded else (), metadata, detector)
             pixels = loaded.pixels
 
-    def trainable(self, built: Built, world: World, workers: int) -> DetectorTraining:
+    def trainable(self, built: Built, world: World, workers: int) -> TrainableDetector:
         assert isinstance(built, BuiltDetector)
-        return DetectorTraining(self, built, world, workers)
+        return TrainableDetector(self, built, world, workers)
 
     def evaluate(self, built: Built, world: World, workers: int) -> DetectionResult:
         """AP, each image once over all processes and by itself: no padding but the network's own.
@@ -236,7 +236,7 @@ def ap_points(result: AveragePrecision) -> dict[str, float | None]:
     }
 
 
-class DetectorTraining:
+class TrainableDetector:
     """A detector as the loop's `Trainable`.
 
     Raises:

@@ -7,20 +7,18 @@ study may end as soon as it is answered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from awbench.records import Record, Records
-from awbench.reference.load import References
-from awbench.reference.source import Claim, Source
-from awbench.studies import Comparison, Study, load_studies
+from awbench.reference.source import Claim
+from awbench.studies import Comparison, Study
 from awbench.verdicts.answers import (
     Claimed,
     Gain,
     Size,
     answer_gain,
     answer_size,
-    interval_of_maximum,
     is_compatible,
 )
 from awbench.verdicts.evidence import GIVEN, Evidence, gather_evidence
@@ -102,38 +100,6 @@ class JudgedStudy:
         return [one for one in self.comparisons if one.next_look is not None and (smoke or not one.decided)]
 
 
-@dataclass(frozen=True)
-class JudgedClaim:
-    """A claim, and the comparisons of the study that answers it.
-
-    Attributes:
-        study: None where no study of those at hand is about it.
-        interval: of the gain; of "up to" claims, of the largest gain over the pairs; None before the first look of any.
-        gain, size: the answers.
-    """
-
-    source: Source
-    claim: Claim
-    study: JudgedStudy | None
-    comparisons: tuple[JudgedComparison, ...]
-    interval: Interval | None
-    gain: Gain
-    size: Size
-
-    @property
-    def provenance(self) -> str:
-        """How well the claim itself is known."""
-        return self.claim.standing or self.source.standing or "unknown"
-
-    @property
-    def url(self) -> str:
-        return self.claim.url or self.source.url
-
-    @property
-    def measured(self) -> bool:
-        return self.interval is not None
-
-
 def judge_study(study: Study, records: Records, claims: Iterable[Claim] = ()) -> JudgedStudy:
     """Judge every comparison of a study.
 
@@ -198,49 +164,6 @@ def pairs_of_question(study: Study, comparison: Comparison) -> int:
         return sum(one.claim == comparison.claim for one in study.comparisons)
     own = [one for one in study.comparisons if not one.claim]
     return len(own) if study.purpose != "confirmatory" else sum(one.role == comparison.role for one in own)
-
-
-def judge_claims(records: Records, references: References, studies: Sequence[Study] | None = None) -> list[JudgedClaim]:
-    """Every claim of the references, by the study that is about it.
-
-    Args:
-        studies: None for the project's own.
-    """
-    studies = load_studies() if studies is None else studies
-    claims = [claim for _, claim in references.claims]
-    judged = [judge_study(study, records, claims) for study in studies]
-    return [_judge_claim(source, claim, judged) for source, claim in references.claims]
-
-
-def _judge_claim(source: Source, claim: Claim, studies: Iterable[JudgedStudy]) -> JudgedClaim:
-    for study in studies:
-        comparisons = tuple(one for one in study.comparisons if one.comparison.claim == claim.id)
-        if comparisons:
-            interval, gain, size = _whole(claim, comparisons, study.study.matters)
-            return JudgedClaim(source, claim, study, comparisons, interval, gain, size)
-    return JudgedClaim(source, claim, None, (), None, "undecided", "undecided")
-
-
-def _whole(
-    claim: Claim, comparisons: Sequence[JudgedComparison], matters: float | None
-) -> tuple[Interval | None, Gain, Size]:
-    """Of a claim that speaks of several pairs: "equal" of each, "up to" of the largest gain."""
-    intervals = [one.interval for one in comparisons if one.interval]
-    if not intervals:
-        return None, "undecided", "undecided"
-    if len(comparisons) == 1:
-        return intervals[0], comparisons[0].gain, comparisons[0].size
-    if len(intervals) < len(comparisons):
-        return None, "undecided", "undecided"
-    if claim.relation == "up_to":
-        largest = interval_of_maximum(intervals)
-        return largest, answer_gain(largest, matters), answer_size(largest, claimed_gain(claim))
-    gains, sizes = {one.gain for one in comparisons}, {one.size for one in comparisons}
-    return (
-        None,
-        gains.pop() if len(gains) == 1 else "undecided",
-        sizes.pop() if len(sizes) == 1 else "undecided",
-    )
 
 
 def values_of(runs: Iterable[Record], metric: str) -> list[float]:

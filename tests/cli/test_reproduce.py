@@ -13,14 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
-from sample_records import make_record
+from study_files import write_study
 
 from awbench.cli import grid, reproduce
 from awbench.errors import UserError
-from awbench.recipes import PROTOCOLS
-from awbench.recipes.classification import load_recipe
-from awbench.records import Quantity, RecordStore
-from awbench.variants import ModelOptions, describe_options, list_variants, parse_variant
+from awbench.records import RecordStore
+from awbench.variants import list_variants
 
 # Seconds are in them, which no two runs share.
 TIMED = re.compile("tables/(speed|shapes)[.]|figures/latency|report.html")
@@ -32,11 +30,9 @@ def small_grid(monkeypatch):
     names = ("resnet20", "aw_resnet20", "faster_rcnn_resnet18_fpn")
     small = [variant for variant in list_variants() if variant.name in names]
     monkeypatch.setattr(grid, "list_variants", lambda task: [v for v in small if v.task == task])
-    monkeypatch.setattr(grid, "LATENCY_DEPTHS", (20,))
+    monkeypatch.setattr(grid, "LATENCY_ARCHITECTURES", ("resnet20",))
     monkeypatch.setattr(grid, "LATENCY_SECONDS", 0.5)
-    monkeypatch.setattr(reproduce, "PROXY_VARIANTS", ("resnet20",))
-    monkeypatch.setattr(reproduce, "PROXY_SEEDS", ())
-    monkeypatch.setattr(reproduce, "SHAPES_SEEDS", ())
+    monkeypatch.setattr(reproduce, "STUDIES", ())
 
 
 def tables(results: Path) -> dict[str, bytes]:
@@ -46,9 +42,9 @@ def tables(results: Path) -> dict[str, bytes]:
 
 
 def test_reproduce_writes_every_table_and_figure_and_repeats_nothing(awbench, small_grid, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "PROXY_SEEDS", (0,))
+    monkeypatch.setattr(reproduce, "STUDIES", (write_study(tmp_path),))
     code, out, err = awbench("reproduce")
-    assert code == 0
+    assert code == 0 and "2 runs made, 2 count" in err
     assert "4 counted, 0 found" in err and "latency: 2 timed, 0 found" in err
     assert "of resnet20 (" in out
     first = tables(tmp_path / "results")
@@ -69,7 +65,7 @@ def test_reproduce_writes_every_table_and_figure_and_repeats_nothing(awbench, sm
 
 def test_what_needs_data_or_a_gpu_is_named(awbench, small_grid):
     summary = json.loads(awbench("reproduce", "--json")[1])
-    for kind, needs in (("accuracy", "ImageNet"), ("detection", "COCO"), ("claims", "CUDA")):
+    for kind, needs in (("accuracy", "ImageNet"), ("detection", "COCO"), ("claims", "awbench study run imagenet")):
         assert any(needs in text for text in summary["not_measured"][kind])
 
 
@@ -120,40 +116,8 @@ def test_twenty_kills_at_random_moments_then_complete_and_identical(tmp_path, ro
     assert len(records) == len({record.key for record in records}) >= 128 + 40
 
 
-def test_coco_runs_begin_from_the_imagenet_weights_of_their_backbone(tmp_path, monkeypatch):
-    store = RecordStore(tmp_path / "results")
-    recipe = load_recipe(reproduce.IMAGENET_RECIPE, reproduce.IMAGENET_CHANGES)
-    short = recipe.model_copy(update={"epochs": 1})
-    for seed, used in ((1, recipe), (0, recipe), (-1, short)):
-        settings = {"origin": "trained", "dataset": "imagenet", "seed": seed, "protocol": PROTOCOLS["accuracy"]}
-        record = make_record(
-            kind="accuracy",
-            variant="aw_resnet101",
-            options=describe_options(parse_variant("aw_resnet101"), ModelOptions()),
-            settings={**settings, "recipe": used.identity()},
-            values={"images": Quantity(value=50_000, unit="images")},
-        )
-        store.add(record)
-        run = tmp_path / "results" / "runs" / f"aw_resnet101-imagenet-cbam-seed{seed}-{record.key[:8]}"
-        run.mkdir(parents=True)
-        (run / "weights.safetensors").write_bytes(b"")
-    names = ["resnet101", "aw_resnet101", "se_resnet101"]
-    found = reproduce.backbone_weights(store, names)
-    assert list(found) == ["aw_resnet101"] and "seed0" in str(found["aw_resnet101"])
-    folder = tmp_path / "backbones"
-    folder.mkdir()
-    for name in ("resnet101.pth", "resnet101.pkl", "aw_resnet101.safetensors", "other.pth"):
-        (folder / name).write_bytes(b"")
-    monkeypatch.setenv("AWBENCH_BACKBONES", str(folder))
-    found = reproduce.backbone_weights(store, names)
-    assert {name: path.name for name, path in found.items()} == {
-        "resnet101": "resnet101.pth",
-        "aw_resnet101": "aw_resnet101.safetensors",
-    }
-
-
 def test_a_folder_of_the_environment_that_is_none_is_said_before_anything_is_trained(awbench, monkeypatch):
-    for name in ("AWBENCH_IMAGENET", "AWBENCH_COCO", "AWBENCH_BACKBONES"):
+    for name in ("AWBENCH_IMAGENET", "AWBENCH_COCO"):
         monkeypatch.setenv(name, "nowhere")
         code, _, err = awbench("reproduce")
         assert code == 2 and f"{name}=nowhere is not a folder" in err and err.count("\n") == 1
@@ -161,11 +125,11 @@ def test_a_folder_of_the_environment_that_is_none_is_said_before_anything_is_tra
 
 
 def test_a_stage_that_fails_does_not_cost_the_tables(awbench, small_grid, tmp_path, monkeypatch):
-    def fail(store):
+    def fail(name, store, references):
         raise UserError("no room for the shapes")
 
-    fail.__name__ = "train_shapes"
-    monkeypatch.setattr(reproduce, "train_shapes", fail)
+    monkeypatch.setattr(reproduce, "STUDIES", ("shapes",))
+    monkeypatch.setattr(reproduce, "carry_out", fail)
     code, out, _ = awbench("reproduce")
     assert code == 2 and "failed: shapes: no room for the shapes" in out
     assert "tables/complexity.md" in tables(tmp_path / "results")

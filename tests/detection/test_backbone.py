@@ -146,7 +146,7 @@ def test_the_locked_file_covers_every_detector_with_both_engines():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", [v.name for v in list_variants("detection") if v.depth in (18, 50)])
+@pytest.mark.parametrize("name", [v.name for v in list_variants("detection") if "resnet101" not in v.name])
 def test_the_code_is_held_to_the_locked_counts(engine, name):
     (row,) = (r for r in load_locked() if (r.variant, r.engine, r.stride_placement) == (name, engine, "v1.5"))
     height, width = (int(side) for side in str(row.image_size).split("x"))

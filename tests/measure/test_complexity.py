@@ -24,6 +24,8 @@ GRID = [variant.name for variant in list_variants("classification")]
         ("cbam_resnet50", 28_089_624),
         ("cbam_resnet101", 49_330_172),
         ("aw_resnet50", 25_722_240),
+        ("resnext50_32x4d", 25_028_904),
+        ("wide_resnet50_2", 68_883_240),
     ],
 )
 def test_published_parameter_counts(name, params):

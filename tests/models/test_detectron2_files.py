@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import struct
+import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 
@@ -27,9 +28,9 @@ from awbench.models.weights import load_backbone_weights, load_weights, save_wei
 @pytest.fixture(autouse=True)
 def thin_networks(monkeypatch):
     """The networks' names and blocks, with few channels: what is tested here is names."""
-    for depth in (18, 50):
-        thin = dataclasses.replace(variants.ARCHITECTURES[depth], widths=(8, 16, 24, 32))
-        monkeypatch.setitem(variants.ARCHITECTURES, depth, thin)
+    for name in ("resnet18", "resnet50"):
+        thin = dataclasses.replace(variants.ARCHITECTURES[name], widths=(8, 16, 24, 32))
+        monkeypatch.setitem(variants.ARCHITECTURES, name, thin)
 
 
 def network(name: str, seed: int = 0, **options) -> nn.Module:
@@ -449,6 +450,8 @@ def claiming(
     return b"\x80\x02}U\x01a" + made + shape + described + b"\x89" + raw + b"tbs."
 
 
+DTYPE = b"cnumpy\ndtype\nq\0"
+LONG_NUMBER = b"\x8b" + struct.pack("<i", 500_000) + b"\x7f" * 500_000
 HUGE = b"\x8a\x08" + (2**62).to_bytes(8, "little")
 
 
@@ -463,6 +466,8 @@ def test_a_claim_that_holds_is_read(tmp_path):
         "huge empty shape": claiming(b"K\x00" + HUGE + b"\x86", raw=b"U\x00"),
         "negative shape": claiming(b"J\xff\xff\xff\xffJ\xff\xff\xff\xff\x86"),
         "shape of text": claiming(b"U\x04abcd\x85"),
+        "shape that multiplies a list": claiming(b"]K\x01a" + HUGE + b"\x86"),
+        "shape that multiplies huge numbers": claiming(b"(" + LONG_NUMBER * 8 + b"t"),
         "many dimensions": claiming(b"(" + b"K\x01" * 9 + b"t"),
         "no shape": claiming(b"N"),
         "list of a shape": claiming(b"]K\x01a"),
@@ -478,6 +483,17 @@ def test_a_claim_that_holds_is_read(tmp_path):
         "deep key": b"\x80\x02})" + b"\x85" * 200_000 + b"K\x01s.",
         "exponential key": b"\x80\x02})" + b"q\x01h\x01\x86" * 100 + b"K\x01s.",
         "deep value": b"\x80\x02}K\x01)" + b"\x85" * 200_000 + b"s.",
+        "deep list": b"\x80\x02}K\x01" + b"]" * 200_000 + b"a" * 199_999 + b"s.",
+        "deep calls": b"\x80\x02}K\x01" + DTYPE + b"h\0" * 200_000 + b")" + b"R\x85" * 200_000 + b"Rs.",
+        "deep state": b"\x80\x02}K\x01" + DTYPE + b")R" + b"h\0)R" * 200_000 + b"b" * 200_000 + b"s.",
+        "itself as its state": b"\x80\x02}U\x01a" + DTYPE + b")Rq\x01h\x01bs.",
+        "itself as its value": b"\x80\x02}q\x01U\x05modelh\x01s.",
+        "a dict's methods": b"\x80\x02ccollections\nOrderedDict\n)R}U\x03get" + DTYPE + b"sb.",
+        "pairs that are none": b"\x80\x02ccollections\nOrderedDict\n]K\x01a\x85R.",
+        "odd items": b"\x80\x02}(U\x01au.",
+        "a call of a list": b"\x80\x02" + DTYPE + b"]R.",
+        "a frame in a frame": b"\x80\x04\x95" + struct.pack("<Q", 20) + b"\x95" + struct.pack("<Q", 2) + b"}.",
+        "an instruction of the future": b"\x80\x02\xf0.",
         "long number": b"\x80\x02I" + b"9" * 5000 + b"\n.",
         "no stack": b"\x80\x02.",
         "no mark": b"\x80\x02}u.",
@@ -494,7 +510,41 @@ def test_nonsense_and_huge_claims_are_one_line(content, tmp_path):
     refused(write(tmp_path / "x.pkl", content[1]), load=lambda model, path: read_checkpoint(path))
 
 
-@pytest.mark.parametrize("instruction", [b"U\x01aQ", b"Pa\n", b"\x82\x01", b"(iposix\nsystem\n", b"))\x81", b"\x97"])
+@pytest.mark.parametrize(
+    "content",
+    {
+        "byte array": b"\x80\x05\x96" + struct.pack("<Q", 2**29) + b"x.",
+        "bytes": b"\x80\x04\x8e" + struct.pack("<Q", 2**29) + b"x.",
+        "frame": b"\x80\x04\x95" + struct.pack("<Q", 2**29) + b"}.",
+        "memo": b"\x80\x02}r\xff\xff\xff\x02.",
+        "shape": claiming(b"U\x01aJ\x00\x00\x00\x20\x86"),
+        "one list in many dicts": b"\x80\x02ccollections\nOrderedDict\nq\x01]q\x02("
+        + b"".join(b"]J" + struct.pack("<i", i) + b"aK\x01a" for i in range(10_000))
+        + b"e"
+        + b"h\x01h\x02\x85R" * 200
+        + b".",
+        "one content in many arrays": b"\x80\x02}q\x01(U\x01a"
+        + claiming(b"M\x10\x27\x85", raw=b"T\x40\x9c\x00\x00" + bytes(40_000) + b"q\x02")[6:-2]
+        + b"".join(
+            b"U\x04" + str(i).encode() + claiming(b"M\x10\x27\x85", raw=b"h\x02")[6:-2] for i in range(1000, 3000)
+        )
+        + b"u.",
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_a_small_file_takes_little_memory_whatever_it_claims(content, tmp_path):
+    path = write(tmp_path / "x.pkl", content[1])
+    tracemalloc.start()
+    try:
+        refused(path, load=lambda model, path: read_checkpoint(path))
+        assert tracemalloc.get_traced_memory()[1] < 100 * len(content[1]) + 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "instruction", [b"U\x01aQ", b"Pa\n", b"\x82\x01", b"(iposix\nsystem\n", b"))\x81", b"\x97", b"\x8f", b"d"]
+)
 def test_instructions_that_no_array_needs_are_refused(instruction, tmp_path):
     path = write(tmp_path / "x.pkl", b"\x80\x02" + instruction + b".")
     assert "contains more than weights (the pickle instruction " in refused(path)

@@ -179,7 +179,7 @@ def test_a_plain_checkpoint_initialises_an_aw_network_only_when_asked_to(tmp_pat
     theirs = torchvision_file(tmp_path / "x.pth")
     aw = awbench.build("aw_resnet18")
     message = refused(aw, tmp_path / "x.pth")
-    assert "holds weights of resnet18 by its keys; this network is aw_resnet18" in message
+    assert "holds weights of resnet18 by its tensors; this network is aw_resnet18" in message
     assert "allow_missing_aw=True" in message
     assert "layer1.0.conv1.attention.pointconv1.weight" in message
 
@@ -462,14 +462,30 @@ def test_a_checkpoint_of_another_variant_is_refused_by_name(tmp_path):
 def test_without_metadata_another_variant_is_known_by_its_keys(held, tmp_path):
     torch.save(awbench.build(held).state_dict(), tmp_path / "x.pt")
     message = refused(awbench.build("resnet20"), tmp_path / "x.pt")
-    assert f"holds weights of {held} by its keys; this network is resnet20; " in message
+    assert f"holds weights of {held} by its tensors; this network is resnet20; " in message
 
 
-@pytest.mark.parametrize(("depth", "bottleneck"), [(34, 50), (50, 34)])
-def test_equal_numbers_of_blocks_are_told_apart_by_their_kind(depth, bottleneck, tmp_path):
-    torch.save(awbench.build(f"resnet{depth}").state_dict(), tmp_path / "x.pt")
-    message = refused(awbench.build(f"resnet{bottleneck}"), tmp_path / "x.pt")
-    assert f"holds weights of resnet{depth} by its keys; this network is resnet{bottleneck}; " in message
+@pytest.mark.parametrize(
+    ("held", "other"),
+    [
+        ("resnet34", "resnet50"),
+        ("resnet50", "resnet34"),
+        ("resnet50", "resnext50_32x4d"),
+        ("se_resnext50_32x4d", "se_resnet50"),
+        ("wide_resnet50_2", "resnext50_32x4d"),
+    ],
+)
+def test_equal_numbers_of_blocks_are_told_apart_by_their_kind_and_width(held, other, tmp_path):
+    torch.save(awbench.build(held).state_dict(), tmp_path / "x.pt")
+    message = refused(awbench.build(other), tmp_path / "x.pt")
+    assert f"holds weights of {held} by its tensors; this network is {other}; " in message
+
+
+def test_torchvisions_resnext_loads(tmp_path):
+    theirs, ours = torchvision.models.resnext50_32x4d(weights=None), awbench.build("resnext50_32x4d")
+    torch.save(theirs.state_dict(), tmp_path / "x.pth")
+    assert load_weights(ours, tmp_path / "x.pth").stride_placement == "v1.5"
+    assert torch.equal(outputs(ours), outputs(theirs))
 
 
 def test_wrong_classes_say_how_to_build(tmp_path):

@@ -21,9 +21,10 @@ from awbench.planning.outcomes import (
 from awbench.records import Records
 from awbench.reference.load import load_references
 from awbench.verdicts.answers import Claimed, answer_size
+from awbench.verdicts.claims import judge_claims
 from awbench.verdicts.interval import gain_interval, simultaneous
 from awbench.verdicts.simulation import Design, simulate
-from awbench.verdicts.study import judge_claims, judge_study
+from awbench.verdicts.study import judge_study
 
 OURS = load_references()
 CLAIMS = [claim for _, claim in OURS.claims]

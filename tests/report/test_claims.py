@@ -116,7 +116,7 @@ def test_a_claim_without_a_study_says_so(store):
     (source, claim), *_ = load_references().claims
     other = claim.model_copy(update={"id": "somebody's"})
     from awbench.report.claims import verdict_text
-    from awbench.verdicts.study import judge_claims
+    from awbench.verdicts.claims import judge_claims
 
     references = load_references()
     references = type(references)(**{**vars(references), "sources": [source.model_copy(update={"claims": [other]})]})

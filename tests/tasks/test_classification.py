@@ -18,7 +18,7 @@ import awbench
 from awbench.data.datasets import ArrayImages, Split
 from awbench.errors import Preempted, UserError
 from awbench.recipes.classification import load_recipe
-from awbench.tasks.classification import Classification, ClassifierTraining, learning_rate
+from awbench.tasks.classification import Classification, TrainableClassifier, learning_rate
 from awbench.tasks.job import Job
 from awbench.tasks.task import Built
 from awbench.training.checkpoint import KEPT, Checkpoints
@@ -246,7 +246,7 @@ def test_a_kill_during_an_evaluation_loses_no_training(tmp_path, uninterrupted, 
         raise Killed
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(ClassifierTraining, "evaluate", killed)
+        patched.setattr(TrainableClassifier, "evaluate", killed)
         train(run, model(), ALONE)
     assert [path.name for path in Checkpoints(tmp_path / "checkpoints").paths()] == ["step-000000004.pt"]
     network = model()

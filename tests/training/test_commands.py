@@ -24,9 +24,9 @@ def test_train_records_accuracy_with_its_error_and_what_was_in_force(trained, aw
     (record,) = RecordStore(tmp_path / "results").load("accuracy")
     p = trained["top1"] / 100
     assert record.value("top1_standard_error") == pytest.approx(100 * (p * (1 - p) / 359) ** 0.5)
-    assert record.settings["recipe"]["epochs"] == 1
-    assert record.settings["recipe"]["lr_scaled_by"] == 4.0
-    assert record.settings["evaluation"] == {"resize": 0, "crop": 8, "interpolation": "bilinear"}
+    assert record.settings.recipe.epochs == 1
+    assert record.settings.json_object["recipe"]["lr_scaled_by"] == 4.0
+    assert record.settings.json_object["evaluation"] == {"resize": 0, "crop": 8, "interpolation": "bilinear"}
     assert any("proxy" in note for note in record.notes)
     code, _, err = awbench("train", "aw_resnet20", *QUICK, "--output", "run")
     assert code == 0

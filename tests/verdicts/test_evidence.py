@@ -11,8 +11,9 @@ from study_records import COCO, IMAGENET, as_records, imagenet_pair, runs_of, st
 from awbench.recipes import load_recipe
 from awbench.records import Quantity
 from awbench.reference.load import load_references
+from awbench.verdicts.claims import judge_claims
 from awbench.verdicts.evidence import gather_evidence
-from awbench.verdicts.study import judge_claims, judge_study
+from awbench.verdicts.study import judge_study
 
 NOISE = [77.3, 77.4, 77.5]
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 from sample_records import training_record
 
 from awbench.records import Records
@@ -32,29 +27,3 @@ def test_the_newest_run_of_a_seed_counts_in_the_order_of_seeds():
         training_record("resnet50", 74.0, 0),
     ]
     assert values_of(by_seed(runs).values(), "top1") == [75.0, 76.0]
-
-
-_TIE = """
-from awbench.recipes import load_recipe
-from awbench.records import Records
-from awbench.reference.load import load_references
-from awbench.verdicts.claims import judge_claims
-from sample_records import training_record
-
-runs = [
-    training_record(name, 77 + seed, seed, recipe=load_recipe("cbam", [f"epochs={epochs}"]))
-    for name in ("resnet101", "aw_resnet101") for seed in (0, 1) for epochs in (80, 90, 100, 110)
-]
-judged = next(judged for judged in judge_claims(Records(runs), load_references()) if judged.claim.id == "imagenet-r101")
-print(judged.pairs[0].treated[0].settings.recipe.epochs)
-"""
-
-
-def test_of_protocols_with_equally_many_runs_the_same_is_judged_whatever_the_hashes():
-    def chosen(hash_seed: int) -> str:
-        path = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": path}
-        run = subprocess.run([sys.executable, "-c", _TIE], env=environment, capture_output=True, text=True, check=True)
-        return run.stdout
-
-    assert len({chosen(seed) for seed in range(4)}) == 1

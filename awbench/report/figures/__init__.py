@@ -11,7 +11,7 @@ from awbench.report.figures.complexity import complexity_figure
 from awbench.report.figures.figure import Figure
 from awbench.report.figures.latency import latency_figures
 from awbench.report.figures.training import training_figures
-from awbench.verdicts.study import judge_claims
+from awbench.verdicts.claims import judge_claims
 
 __all__ = ["Figure", "all_figures"]
 

@@ -17,8 +17,10 @@ def complexity_figure(records: Records) -> Figure | None:
         None without a record; variants without one are left out.
     """
     index = ComplexityIndex(records.of_kind("complexity"))
-    variants = [v for v in list_variants("classification") if v.architecture.family == "imagenet"]
-    depths = sorted({variant.depth for variant in variants})
+    variants = [
+        v for v in list_variants("classification") if v.architecture.family == "imagenet" and v.architecture.is_resnet
+    ]
+    depths = sorted({variant.architecture.depth for variant in variants})
     settings = list(dict.fromkeys(v.setting for v in variants if v.setting != "plain"))
     with new_figure(
         "complexity",
@@ -38,7 +40,7 @@ def complexity_figure(records: Records) -> Figure | None:
                         continue
                     ours, base = measured.values[metric], plain.values[metric]
                     (bar,) = panel.bar(
-                        depths.index(variant.depth) + shift,
+                        depths.index(variant.architecture.depth) + shift,
                         100 * (ours / base - 1),
                         width=0.77 / len(settings),
                         label=setting,

@@ -32,7 +32,7 @@ class _Group:
     dataset: str
     recipe: str
     engine: str
-    depth: int
+    network: str
 
 
 def training_figures(records: Records) -> list[Figure]:
@@ -49,7 +49,7 @@ def training_figures(records: Records) -> list[Figure]:
             if isinstance(settings, Training) and record.variant in known and record.key[:8] in metrics:
                 recipe = json.dumps(settings.recipe.json_object, sort_keys=True)
                 engine = settings.engine if isinstance(settings, DetectorTraining) else ""
-                group = _Group(kind, settings.dataset, recipe, engine, known[record.variant].depth)
+                group = _Group(kind, settings.dataset, recipe, engine, known[record.variant].architecture_name)
                 groups.setdefault(group, []).append(record)
     latest = sorted(groups, key=lambda group: max(record.finished for record in groups[group]), reverse=True)
     figures = [_figure(group, groups[group], metrics) for group in sorted(latest[:_MOST_FIGURES])]
@@ -85,12 +85,12 @@ def _figure(group: _Group, records: list[Record], metrics: Mapping[str, Sequence
     recipe = str(json.loads(group.recipe)["name"])
     digest = hashlib.sha256(group.recipe.encode()).hexdigest()[:6]
     metric, label = _EVALUATED[group.kind]
-    parts = ("training", group.dataset, recipe, group.engine, str(group.depth), digest)
+    parts = ("training", group.dataset, recipe, group.engine, group.network.removeprefix("resnet"), digest)
     engine = f", {group.engine}" if group.engine else ""
     proxy = " A proxy, no evidence on ImageNet or COCO." if group.dataset in _PROXIES else ""
     with new_figure(
         "-".join(filter(None, parts)),
-        f"Training on {group.dataset}, ResNet-{group.depth}, recipe {recipe}{engine}",
+        f"Training on {group.dataset}, {group.network}, recipe {recipe}{engine}",
         f"One line per network: the mean of its runs with different seeds; the band spans them.{proxy}",
         5.4,
     ) as figure:

@@ -22,7 +22,7 @@ from awbench.report.answers import shown_answer, shown_interval, shown_look
 from awbench.report.claims import STATUSES, aw_setting, claimed, requirement, status_of
 from awbench.report.table import Table
 from awbench.report.tables import TABLES
-from awbench.verdicts.study import JudgedClaim
+from awbench.verdicts.claims import JudgedClaim
 
 if TYPE_CHECKING:
     from awbench.report.figures import Figure

@@ -1,0 +1,150 @@
+"""A study carried out: its next runs made, judged, and so on until it is answered. For `study run` and `reproduce`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from awbench.cli.common import say
+from awbench.errors import UserError
+from awbench.records import RecordStore
+from awbench.studies import Study, load_study
+
+if TYPE_CHECKING:
+    from awbench.experiments.sweep import PlannedRun, SweepResult
+    from awbench.reference.load import References
+    from awbench.verdicts.study import JudgedStudy
+
+_DATA = {"imagenet": "AWBENCH_IMAGENET", "coco": "AWBENCH_COCO"}
+_MOST_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class HowToRun:
+    """Where and how many at a time; None for what fits the machine.
+
+    Attributes:
+        data: folder of the dataset; None for the environment's (AWBENCH_IMAGENET, AWBENCH_COCO).
+        backbones: folder of weights, for a study of given backbones.
+        parallel: runs at a time. processes: of each run. workers: loading processes of each.
+        runs: stop after so many.
+        cluster, parameters: of submitit.
+    """
+
+    data: Path | None = None
+    backbones: Path | None = None
+    parallel: int | None = None
+    processes: int | None = None
+    workers: int | None = None
+    runs: int | None = None
+    cluster: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class StudyRun:
+    """What became of it. Attributes: made, number of runs; failed, why, by the run's name."""
+
+    judged: JudgedStudy
+    made: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def run_study(study: Study, store: RecordStore, references: References, how: HowToRun) -> StudyRun:
+    """Make the runs that the next looks need, until every question is answered or the last look is reached.
+
+    Raises:
+        UserError: the data, backbones or engine are missing.
+    """
+    done = StudyRun(judge(study, store, references))
+    while wanted := next_runs(done.judged)[: None if how.runs is None else how.runs - done.made]:
+        runs, parallel, processes = plan(study, wanted, store, how)
+        result = _carry_out(runs, store, how, parallel, processes)
+        done.made += len(result.trained)
+        done.failed |= result.failed
+        done.judged = judge(study, store, references)
+        if done.failed or next_runs(done.judged) == wanted:  # a run that is there, but does not count, says why
+            break
+    return done
+
+
+def judge(study: Study, store: RecordStore, references: References) -> JudgedStudy:
+    """The study as its records stand."""
+    from awbench.verdicts.study import judge_study
+
+    return judge_study(study, store.read(), [claim for _, claim in references.claims])
+
+
+def next_runs(judged: JudgedStudy) -> list[tuple[str, int]]:
+    """(label, seed) of the runs that the next looks need, seeds outermost; none where all is answered."""
+    needed: dict[str, int] = {}
+    for one in judged.open:
+        for label in (one.comparison.over, one.comparison.variant):
+            needed[label] = max(needed.get(label, 0), one.next_look or 0)
+    have = {label: len(runs) for label, runs in judged.evidence.runs.items()}
+    return [
+        (label, seed)
+        for seed in range(max(needed.values(), default=0))
+        for label in judged.study.labels
+        if have[label] <= seed < needed.get(label, 0)
+    ]
+
+
+def plan(
+    study: Study, wanted: Sequence[tuple[str, int]], store: RecordStore, how: HowToRun
+) -> tuple[list[PlannedRun], int, int]:
+    """(the runs, how many at a time, processes of each)."""
+    from awbench.experiments.study import study_jobs
+    from awbench.experiments.sweep import plan_runs
+
+    given = os.environ.get(_DATA.get(study.dataset, ""))
+    data = how.data or (Path(given) if given else None)
+    jobs = study_jobs(study, wanted, data.resolve() if data else None, _backbones(study, wanted, store, how))
+    cores, parallel, processes, workers = os.cpu_count() or 1, how.parallel or 1, how.processes or 1, how.workers or 0
+    if not how.cluster and how.processes is None:
+        import torch
+
+        gpus = torch.cuda.device_count()
+        if gpus and not study.facts.proxy:
+            processes = min(gpus, study.resolved_recipe.micro_batches)
+            workers = max(1, min(_MOST_AT_ONCE, cores // processes - 1)) if how.workers is None else how.workers
+        else:
+            parallel = how.parallel or min(cores, _MOST_AT_ONCE)
+    return plan_runs(jobs, store.results.resolve(), ["--workers", str(workers)]), parallel, processes
+
+
+def _backbones(
+    study: Study, wanted: Sequence[tuple[str, int]], store: RecordStore, how: HowToRun
+) -> dict[tuple[str, int], Path]:
+    """(backbone, seed) -> weights: of the runs of the study of backbones, or of the given folder."""
+    from awbench.cli.sweep import backbones_in
+    from awbench.verdicts.evidence import GIVEN, gather_evidence
+
+    if not study.backbones:
+        return {}
+    names = [study.variant_of(label).backbone for label, _ in wanted]
+    if study.backbones == GIVEN:
+        if how.backbones is None:
+            raise UserError(f"study {study.name} starts from given backbones; give their folder with --backbones DIR")
+        files = backbones_in(how.backbones, names)
+        return {(name, seed): files[name] for (_, seed), name in zip(wanted, names, strict=True) if name in files}
+    evidence, found = gather_evidence(load_study(study.backbones), store.read()), dict[tuple[str, int], Path]()
+    for runs in evidence.runs.values():
+        for seed, run in enumerate(runs):
+            pattern = f"{run.variant}-*-{evidence.study.digest[:8]}-{run.key[:8]}/weights.safetensors"
+            for path in (store.results / "runs").glob(pattern):
+                found[run.variant, seed] = path.resolve()
+    return found
+
+
+def _carry_out(
+    runs: Sequence[PlannedRun], store: RecordStore, how: HowToRun, parallel: int, processes: int
+) -> SweepResult:
+    from awbench.experiments.sweep import run_sweep, submit_sweep
+
+    if how.cluster:
+        return submit_sweep(runs, store, how.cluster, how.parameters, say)
+    return run_sweep(runs, store, parallel, processes, say)

@@ -1,0 +1,150 @@
+"""`awbench study`: a design, its runs, and what becomes of it when it is killed, changed or wrong."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from study_files import TINY, write_study
+
+from awbench.errors import UserError
+from awbench.records import Records
+from awbench.studies import list_studies, load_study
+
+
+def test_the_projects_own_are_listed_and_shown(awbench):
+    code, out, _ = awbench("study", "list")
+    assert code == 0 and all(name in out for name in list_studies())
+    code, out, _ = awbench("study", "show", "imagenet")
+    assert code == 0 and "looks at 3, 4, 5, 6, 7, 8, 9, 10 runs each" in out and load_study("imagenet").digest in out
+
+
+def test_runs_are_made_once_and_carry_the_design(awbench, tmp_path):
+    study = write_study(tmp_path)
+    code, out, _ = awbench("study", "run", study, "--dry-run")
+    assert code == 0 and out.count("awbench train") == 2 and f"@{load_study(study).digest}" in out
+    code, out, _ = awbench("study", "run", study, "--json")
+    done = json.loads(out)
+    assert code == 0 and done["made"] == 2 and done["runs"] == {"resnet20": 1, "aw_resnet20": 1}
+    code, out, _ = awbench("study", "run", study, "--json")
+    assert (code, json.loads(out)["made"]) == (0, 0)
+    records = Records.read(tmp_path / "results").of_kind("accuracy")
+    designs = [record.environment["study"] for record in records]
+    assert designs == [{"name": "tiny", "sha256": load_study(study).digest}] * 2
+    assert all(record.environment["train_images"] == 1438 for record in records)
+    code, out, _ = awbench("study", "status", study)
+    assert code == 0 and "look 1 of 1, 1 runs each" in out
+
+
+def test_runs_made_without_the_study_or_by_another_design_are_left_aside_and_made_again(awbench, tmp_path):
+    study = write_study(tmp_path, comparisons=[{"variant": "se_resnet20", "over": "resnet20"}])
+    words = [word for change in TINY["changes"] for word in ("--set", change)]
+    assert awbench("train", "resnet20", *words)[0] == 0
+    status = json.loads(awbench("study", "status", study, "--json")[1])
+    assert [one["reason"] for one in status["left_aside"]] == ["not made by the study (awbench study run tiny)"]
+    assert json.loads(awbench("study", "run", study, "--json")[1])["made"] == 2
+    load_study.cache_clear()
+    changed = write_study(tmp_path, comparisons=[{"variant": "se_resnet20", "over": "resnet20"}], looks=[1, 2])
+    status = json.loads(awbench("study", "status", changed, "--json")[1])
+    assert status["runs"] == {"resnet20": 0, "se_resnet20": 0}
+    assert sum("the study's design was changed since" in one["reason"] for one in status["left_aside"]) == 2
+
+
+def test_a_run_planned_with_another_design_stops(awbench, tmp_path):
+    reference = f"{write_study(tmp_path)}@{'0' * 64}"
+    code, _, err = awbench("train", "resnet20", "--study", reference)
+    assert code == 2 and "was changed: its design is" in err and err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_study_killed_at_random_ends_as_a_whole_one(tmp_path, root):
+    study = write_study(tmp_path, looks=[1, 2], comparisons=[{"variant": "aw_resnet20", "over": "resnet20"}])
+
+    def start(results) -> subprocess.Popen:
+        command = [sys.executable, "-m", "awbench", "study", "run", study, "--results", str(results), "--json"]
+        return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, start_new_session=True)
+
+    def values(results) -> dict:
+        records = Records.read(results).of_kind("accuracy")
+        assert len({record.key for record in records}) == len(records) == 4
+        return {record.key: record.value("top1") for record in records}
+
+    start(tmp_path / "whole").communicate(timeout=600)
+    seed = time.time_ns()
+    print("seed", seed)
+    random.seed(seed)
+    for _ in range(6):
+        process = start(tmp_path / "killed")
+        try:
+            process.communicate(timeout=random.uniform(1, 20))
+        except subprocess.TimeoutExpired:
+            subprocess.run(["pkill", "-9", "-s", str(process.pid)], check=False)
+            process.kill()
+            process.communicate()
+    assert start(tmp_path / "killed").wait(timeout=900) == 0
+    assert values(tmp_path / "killed") == values(tmp_path / "whole")
+    assert signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "other"}, None),
+        ({"datasett": "digits"}, "unknown key 'datasett'; did you mean dataset?"),
+        ({"dataset": "digit"}, "dataset 'digit' is not known; did you mean digits?"),
+        ({"metric": "box_ap"}, "'box_ap' is not measured on digits; use one of top1, top5"),
+        ({"looks": [3, 2]}, "looks [3, 2] do not rise"),
+        ({"looks": []}, "looks"),
+        ({"looks": [1], "purpose": "confirmatory"}, "looks begin at 1"),
+        ({"recipe": "digits-quik"}, "recipe 'digits-quik' does not exist; did you mean digits-quick?"),
+        ({"changes": ["epoch=1"]}, "epoch"),
+        ({"comparisons": [{"variant": "aw_resnet21", "over": "resnet20"}]}, "aw_resnet21 is not a variant"),
+        ({"comparisons": [{"variant": "resnet20", "over": "resnet20"}]}, "is a network over itself"),
+        ({"comparisons": [{"variant": "faster_rcnn_resnet18_fpn", "over": "resnet20"}]}, "is for classification"),
+        ({"networks": {"extra": {"variant": "resnet20"}}}, "networks.extra is in no comparison"),
+        (
+            {"networks": {"aw_resnet20": {"variant": "aw_resnet20", "aw": {"gates": "tanh"}}}},
+            "AW option 'gates' does not exist; did you mean gate?",
+        ),
+        ({"level": 2}, "level"),
+        ({"matters": -1}, "matters"),
+    ],
+)
+def test_a_design_that_is_wrong_is_one_line(changes, message, tmp_path, awbench):
+    path = write_study(tmp_path, **changes)
+    if message is None:
+        renamed = tmp_path / "file.yaml"
+        renamed.write_text((tmp_path / "other.yaml").read_text())
+        path, message = str(renamed), "name is 'other'; it must be the file's, 'file'"
+    code, out, err = awbench("study", "show", path)
+    assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+
+
+def test_settings_that_differ_from_the_default_are_networks_of_a_study(tmp_path):
+    study = load_study(
+        write_study(
+            tmp_path,
+            networks={"aw_tanh": {"variant": "aw_resnet20", "aw": {"gate": "tanh"}}},
+            comparisons=[{"variant": "aw_tanh", "over": "aw_resnet20"}],
+        )
+    )
+    assert study.labels == ("aw_resnet20", "aw_tanh")
+    assert study.options_of("aw_tanh").aw.gate == "tanh" and study.options_of("aw_resnet20").aw.gate == "sigmoid"
+    assert study.variant_of("aw_tanh").name == "aw_resnet20"
+
+
+def test_titles_do_not_change_the_design_and_looks_do(tmp_path):
+    digests = []
+    for number, changes in enumerate([{}, {"title": "Another"}, {"looks": [1, 2]}, {"changes": ["epochs=2"]}]):
+        digests.append(load_study(write_study(tmp_path / str(number), **changes)).digest)
+    assert digests[0] == digests[1] and len(set(digests)) == 3
+
+
+def test_unknown_studies_are_suggested():
+    with pytest.raises(UserError, match="study 'imagnet' does not exist; did you mean imagenet?"):
+        load_study("imagnet")

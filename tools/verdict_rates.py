@@ -1,0 +1,128 @@
+"""Writes the tables of docs/verdicts.md: how often the rules that judge are wrong, and after how many runs they answer.
+
+    python tools/verdict_rates.py            write them again
+    python tools/verdict_rates.py --check    exit code 1 where the document holds others
+
+Every number is simulated by `awbench.verdicts.simulation`, 10,000 studies a cell, from fixed seeds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tabulate import tabulate
+
+from awbench.verdicts.answers import Claimed
+from awbench.verdicts.simulation import Design, normal, simulate, skewed
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "verdicts.md"
+STUDIES = 10_000
+LOOKS = (3, 4, 5, 6, 7, 8, 9, 10)
+HEADLINE, COMBINED = Claimed(1.0, 0.5), Claimed(0.57, 0.285)
+COCO, COCO_COMBINED = Claimed(0.63, 0.315), Claimed(0.45, 0.225)
+UP_TO = Design(LOOKS, 2, 2, 0.95, COMBINED, True)
+_BLOCK = re.compile(r"(<!-- rates: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def table(headers: list[str], rows: list[list[str]]) -> str:
+    return tabulate(rows, headers, "pipe", disable_numparse=True) + "\n"
+
+
+def one_look() -> str:
+    """How often an interval of one look misses the true gain, by runs and by who scatters how much."""
+    cells: list[tuple[str, list[float], Callable[..., object]]] = [
+        ("all alike", [0.3] * 6, normal),
+        ("the network twice as much", [0.6, *[0.3] * 5], normal),
+        ("the network three times as much", [0.9, *[0.3] * 5], normal),
+        ("every second network three times as much", [0.9, 0.3] * 3, normal),
+        ("alike, skewed runs", [0.3] * 6, skewed),
+    ]
+    rows = []
+    for name, deviations, draw in cells:
+        for others in (4, 0):
+            design = [Design((runs,), 1, others) for runs in (2, 3, 5, 10)]
+            found = [simulate(one, [0.5], deviations, STUDIES, draw=draw).missed for one in design]
+            rows.append([name, f"{2 + others}", *map(percent, found)])
+    return table(["which networks scatter", "networks", "2 runs", "3 runs", "5 runs", "10 runs"], rows)
+
+
+def all_looks() -> str:
+    """How often any answer, and any interval, of a whole study with eight looks is wrong."""
+    rows = []
+    for name, design, gains, deviations in (
+        ("+1.00 claimed, the gain at the margin's end", Design(LOOKS, 1, 4), [0.5], [0.1] * 6),
+        ("the same, the network scatters three times as much", Design(LOOKS, 1, 4), [0.5], [0.3, *[0.1] * 5]),
+        ("+1.00 claimed, no gain", Design(LOOKS, 1, 4), [0.0], [0.1] * 6),
+        ("up to +0.57, both pairs just beyond its margin", UP_TO, [0.856] * 2, [0.1] * 6),
+        ("the same, one pair just beyond, one without gain", UP_TO, [0.856, 0.0], [0.1] * 6),
+        ("the same, one network scatters three times as much", UP_TO, [0.856, 0.0], [0.3, *[0.1] * 5]),
+    ):  # fmt: skip
+        found = simulate(design, gains, deviations, STUDIES)
+        rows.append([name, percent(found.wrong), percent(found.missed)])
+    return table(["study", "an answer wrong (%)", "an interval misses (%)"], rows)
+
+
+def backbones() -> str:
+    """Detectors from one backbone each, and all from one."""
+    rows = []
+    for runs in (3, 5, 10):
+        each = simulate(Design((runs,), 1, 4), [0.63], [math.hypot(0.1, 0.1)] * 6, STUDIES)
+        one = simulate(Design((runs,), 1, 4), [0.63], [0.1] * 6, STUDIES, shared=0.1)
+        rows.append([str(runs), percent(each.missed), percent(one.missed)])
+    return table(["runs", "a backbone a seed: misses (%)", "one backbone for all: misses (%)"], rows)
+
+
+def power() -> str:
+    """Runs of each network until a claim is answered, sequentially, and in a plan of one look for 80 % power."""
+    rows = []
+    for name, claimed, pairs in (
+        ("imagenet-r101, +1.00", HEADLINE, 1), ("imagenet-combined, up to +0.57", COMBINED, 2),
+        ("coco-r101-fpn, +0.63", COCO, 1), ("coco-combined, up to +0.45", COCO_COMBINED, 2),
+    ):  # fmt: skip
+        for deviation in (0.06, 0.1, 0.15, 0.26):
+            design = Design(LOOKS, pairs, 6 - 2 * pairs, 0.95, claimed, pairs > 1)
+            cells = []
+            for share in (1.0, 0.5, 0.0):
+                gain = share * claimed.value
+                found = simulate(design, [gain, *[gain / 2] * (pairs - 1)], [deviation] * 6, STUDIES)
+                answered = 1 - found.answers["undecided"]
+                cells.append(f"{found.runs:.1f} ({100 * answered:.0f})")
+            rows.append([name, f"{deviation:.2f}", *cells, fixed(design, deviation)])
+    headers = ["claim", "deviation", "true", "half of it is", "nothing is", "one look, 80 %"]
+    return table(headers, rows)
+
+
+def fixed(design: Design, deviation: float) -> str:
+    """Runs of each network in a plan with one look that answers a true claim with 80 %."""
+    gain = design.claimed.value
+    for runs in range(2, 41):
+        one = Design((runs,), design.pairs, design.others, design.level, design.claimed, design.up_to)
+        found = simulate(one, [gain, *[gain / 2] * (design.pairs - 1)], [deviation] * 6, 4000)
+        if found.answers["as claimed"] >= 0.8:
+            return str(runs)
+    return "more than 40"
+
+
+TABLES = {"one_look": one_look, "all_looks": all_looks, "backbones": backbones, "power": power}
+
+
+def main() -> int:
+    text = DOCUMENT.read_text()
+    made = _BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]]()}{block[3]}", text)
+    if "--check" in sys.argv:
+        print("as simulated" if made == text else "docs/verdicts.md: run 'python tools/verdict_rates.py'")
+        return int(made != text)
+    DOCUMENT.write_text(made)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
