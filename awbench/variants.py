@@ -9,7 +9,9 @@ The only place that knows this grammar. Nothing here imports torch, so listing i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -246,9 +248,23 @@ def classification_name(architecture: str, attention: str | None, aw: bool) -> s
     return "_".join([*_prefixes(attention, aw), architecture])
 
 
-def _settings() -> list[tuple[str | None, bool]]:
-    attentions: list[str | None] = [None, *ATTENTION_MODULES]
-    return [(attention, aw) for aw in (False, True) for attention in attentions]
+@functools.cache
+def _grid(
+    architectures: tuple[str, ...], detectors: tuple[str, ...], attentions: tuple[str | None, ...]
+) -> dict[str, Variant]:
+    """Every variant by its name."""
+    found = {}
+    for task, networks in (("classification", architectures), ("detection", detectors)):
+        for architecture, aw, attention in itertools.product(networks, (False, True), attentions):
+            name = classification_name(architecture, attention, aw)
+            name = f"faster_rcnn_{name}_fpn" if task == "detection" else name
+            found[name] = Variant(name, task, architecture, attention, aw)  # type: ignore[arg-type]  # one of the two
+    return found
+
+
+def _variants() -> dict[str, Variant]:
+    """The grid of what is registered now."""
+    return _grid(tuple(ARCHITECTURES), tuple(DETECTION_ARCHITECTURES), (None, *ATTENTION_MODULES))
 
 
 def list_variants(task: Task | None = None) -> list[Variant]:
@@ -259,23 +275,7 @@ def list_variants(task: Task | None = None) -> list[Variant]:
     """
     if task not in (None, "classification", "detection"):
         raise UserError(f"task {task!r} is not known; use classification or detection")
-    variants = [
-        Variant(classification_name(architecture, attention, aw), "classification", architecture, attention, aw)
-        for architecture in ARCHITECTURES
-        for attention, aw in _settings()
-    ]
-    variants += [
-        Variant(
-            f"faster_rcnn_{classification_name(architecture, attention, aw)}_fpn",
-            "detection",
-            architecture,
-            attention,
-            aw,
-        )
-        for architecture in DETECTION_ARCHITECTURES
-        for attention, aw in _settings()
-    ]
-    return [variant for variant in variants if task in (None, variant.task)]
+    return [variant for variant in _variants().values() if task in (None, variant.task)]
 
 
 def parse_variant(name: str, task: Task | None = None) -> Variant:
@@ -284,7 +284,7 @@ def parse_variant(name: str, task: Task | None = None) -> Variant:
     Raises:
         UserError: no such variant (the nearest name is suggested), or one of another task.
     """
-    known = {variant.name: variant for variant in list_variants()}
+    known = _variants()
     if name not in known:
         normal = re.sub(r"[-.\s]", "_", name.lower())
         hint = f"; did you mean {normal}?" if normal in known else suggestion(normal, known)

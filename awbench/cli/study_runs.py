@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import say
 from awbench.errors import UserError
 from awbench.records import RecordStore
-from awbench.studies import Study, load_study
+from awbench.studies import GIVEN, Study, load_study
 
 if TYPE_CHECKING:
     from awbench.experiments.sweep import PlannedRun, SweepResult
@@ -60,15 +60,44 @@ def run_study(study: Study, store: RecordStore, references: References, how: How
         UserError: the data, backbones or engine are missing.
     """
     done = StudyRun(judge(study, store, references))
-    while wanted := next_runs(done.judged)[: None if how.runs is None else how.runs - done.made]:
+    if study.backbones not in ("", GIVEN):
+        _make_backbones(study, next_runs(done.judged), store, references, how, done)
+    while not done.failed and (wanted := next_runs(done.judged)[: None if how.runs is None else how.runs - done.made]):
         runs, parallel, processes = plan(study, wanted, store, how)
         result = _carry_out(runs, store, how, parallel, processes)
         done.made += len(result.trained)
         done.failed |= result.failed
         done.judged = judge(study, store, references)
-        if done.failed or next_runs(done.judged) == wanted:  # a run that is there, but does not count, says why
+        if next_runs(done.judged) == wanted:  # a run that is there, but does not count, says why
             break
+        if study.backbones not in ("", GIVEN):
+            _make_backbones(study, next_runs(done.judged), store, references, how, done)
     return done
+
+
+def _make_backbones(
+    study: Study,
+    wanted: Sequence[tuple[str, int]],
+    store: RecordStore,
+    references: References,
+    how: HowToRun,
+    done: StudyRun,
+) -> None:
+    """Make the runs of the study of backbones that are missing, where their data is at hand.
+
+    That study may be answered with fewer seeds than its detectors need; its design allows them all the same.
+    """
+    backbones = load_study(study.backbones)
+    have = _backbones(study, wanted, store, how)
+    labels = {backbones.variant_of(label).name: label for label in backbones.labels}
+    pairs = dict.fromkeys((study.variant_of(label).backbone, seed) for label, seed in wanted)
+    missing = [(labels[name], seed) for name, seed in pairs if (name, seed) not in have and name in labels]
+    if not missing or not os.environ.get(_DATA.get(backbones.dataset, "")):
+        return  # `study_jobs` names them
+    runs, parallel, processes = plan(backbones, missing, store, replace(how, data=None))
+    result = _carry_out(runs, store, how, parallel, processes)
+    done.made += len(result.trained)
+    done.failed |= result.failed
 
 
 def judge(study: Study, store: RecordStore, references: References) -> JudgedStudy:
@@ -121,7 +150,7 @@ def _backbones(
 ) -> dict[tuple[str, int], Path]:
     """(backbone, seed) -> weights: of the runs of the study of backbones, or of the given folder."""
     from awbench.cli.sweep import backbones_in
-    from awbench.verdicts.evidence import GIVEN, gather_evidence
+    from awbench.verdicts.evidence import gather_evidence
 
     if not study.backbones:
         return {}

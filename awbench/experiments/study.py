@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from awbench.errors import UserError
-from awbench.studies import Study
+from awbench.studies import GIVEN, Study
 from awbench.tasks import Job
 
 
@@ -59,7 +59,7 @@ def study_jobs(
     if missing:
         shown = ", ".join(dict.fromkeys(missing))
         remedy = (
-            "give them with --backbones DIR" if study.backbones == "given" else f"awbench study run {study.backbones}"
+            "give them with --backbones DIR" if study.backbones == GIVEN else f"awbench study run {study.backbones}"
         )
         raise UserError(f"study {study.name} needs ImageNet weights of {shown}: {remedy}")
     return jobs

@@ -20,9 +20,9 @@ from awbench.planning.outcomes import (
 )
 from awbench.records import Records
 from awbench.reference.load import References
-from awbench.studies import Study, load_study
+from awbench.studies import GIVEN, Study, load_study
 from awbench.verdicts.claims import JudgedClaim, judge_claims
-from awbench.verdicts.evidence import GIVEN, Evidence, gather_evidence
+from awbench.verdicts.evidence import Evidence, gather_evidence
 from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study
 
 

@@ -18,9 +18,10 @@ from awbench.errors import UserError, suggestion
 from awbench.recipes import DetectionRecipe, Recipe, load_detection_recipe, load_recipe
 from awbench.recipes.datasets import DATASET_FACTS, DatasetFacts
 from awbench.validation import Strict, first_error
-from awbench.variants import ModelOptions, StridePlacement, Task, Variant, make_options, parse_variant
+from awbench.variants import ModelOptions, StridePlacement, Task, Variant, describe_options, make_options, parse_variant
 
 STUDIES = Path(__file__).parent
+GIVEN = "given"  # as the study of backbones: they are files that somebody has
 Options = dict[str, int | float | str | bool | list[int]]
 Looks = Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(min_length=1)]
 
@@ -64,8 +65,8 @@ class Study(Strict):
         purpose: "confirmatory" answers its question, "exploratory" suggests some, "smoke test" tries the code.
         changes: of the recipe, as `--set` takes them.
         engine: of detectors.
-        backbones: study whose networks' weights, of the same seed, initialise the detectors' backbones; "" for
-            random ones.
+        backbones: study whose networks' weights, of the same seed, initialise the detectors' backbones; "given"
+            for files that somebody has, "" for random ones.
         looks: at so many runs of each network results are judged, unless a comparison has its own.
         level: probability that all intervals of a question hold, over its looks and its pairs together.
         matters: the smallest difference that matters, in the metric's unit, where there is no claim to say it.
@@ -141,7 +142,7 @@ class Study(Strict):
         """Of the records that its runs make."""
         return "detection" if self.task == "detection" else "accuracy"
 
-    @property
+    @functools.cached_property
     def labels(self) -> tuple[str, ...]:
         """Its networks, in the order in which comparisons name them, each baseline before what is compared with it."""
         ordered = [label for comparison in self.comparisons for label in (comparison.over, comparison.variant)]
@@ -178,6 +179,24 @@ class Study(Strict):
         recipe: Recipe | DetectionRecipe = load(self.recipe, self.changes)
         return recipe
 
+    @functools.cached_property
+    def labels_of(self) -> dict[str, tuple[str, ...]]:
+        """Name of a variant -> its networks in the study."""
+        names = [self.variant_of(label).name for label in self.labels]
+        return {
+            name: tuple(label for label, own in zip(self.labels, names, strict=True) if own == name) for name in names
+        }
+
+    @functools.cached_property
+    def described_options(self) -> dict[str, dict[str, Any]]:
+        """Label -> the options of a network as records hold them, but for the number of classes."""
+        return {label: describe_options(self.variant_of(label), self.options_of(label)) for label in self.labels}
+
+    @functools.cached_property
+    def recipe_identity(self) -> dict[str, Any]:
+        """The recipe as records hold it."""
+        return self.resolved_recipe.identity()
+
     @property
     def reference(self) -> str:
         """What `--study` takes: its file, and the digest that a run was planned with."""
@@ -187,7 +206,7 @@ class Study(Strict):
     def digest(self) -> str:
         """sha256 of all that can change an answer: the design and the resolved recipe, without titles and notes."""
         design = self.model_dump(mode="json", exclude={"title", "question"}, exclude_defaults=True)
-        design["resolved_recipe"] = self.resolved_recipe.identity()
+        design["resolved_recipe"] = self.recipe_identity
         return hashlib.sha256(json.dumps(design, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,12 +9,10 @@ from typing import Any
 from awbench.recipes import PROTOCOLS
 from awbench.records import Record, Records
 from awbench.records.settings import Training
-from awbench.studies import Study, load_study
-from awbench.variants import describe_options
+from awbench.studies import GIVEN, Study, load_study
 
 # What must be the same in all runs of a study: versions of the code that trains, and where it ran.
 PLATFORM = {"source_sha256": "modelling code", "torch": "torch", "device": "device"}
-GIVEN = "given"
 
 
 @dataclass(frozen=True)
@@ -81,29 +79,29 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
 
 def _label(study: Study, record: Record) -> str | None:
     """The network of a record: the one with its options, else any of its variant, for a reason to be given."""
-    labels = [label for label in study.labels if study.variant_of(label).name == record.variant]
+    labels = study.labels_of.get(record.variant, ())
     return next((label for label in labels if not _other_options(study, label, record)), labels[0] if labels else None)
 
 
 def _other_options(study: Study, label: str, record: Record) -> str:
-    variant, wanted = study.variant_of(label), study.options_of(label)
-    described = describe_options(variant, wanted) | {"num_classes": record.options["num_classes"]}
-    return difference(record.options, described)
+    wanted = study.described_options[label] | {"num_classes": record.options["num_classes"]}
+    return "" if record.options == wanted else difference(record.options, wanted)
 
 
 def _reasons(study: Study, label: str, record: Record, backbones: Mapping[tuple[str, int], str]) -> Iterator[str]:
     """Why a training on the study's dataset does not count, the first reason first."""
-    settings, recipe = record.settings, study.resolved_recipe
+    settings = record.settings
     assert isinstance(settings, Training)
     if other := _other_options(study, label, record):
         yield f"options: {other}"
-    if other := difference(settings.recipe.json_object, recipe.identity()):
-        yield f"recipe: {other}"
+    wanted = study.recipe_identity
+    if settings.recipe.json_object != wanted:
+        yield f"recipe: {difference(settings.recipe.json_object, wanted)}"
     if settings.protocol != PROTOCOLS[study.kind]:
         yield f"protocol {settings.protocol} of the training code, now {PROTOCOLS[study.kind]}"
     evaluation = settings.json_object.get("evaluation")
-    if study.task == "classification" and evaluation != recipe.identity()["evaluation"]:
-        yield f"evaluation: {difference(evaluation or {}, recipe.identity()['evaluation'])}"
+    if study.task == "classification" and evaluation != wanted["evaluation"]:
+        yield f"evaluation: {difference(evaluation or {}, wanted['evaluation'])}"
     if study.engine and settings.json_object.get("engine") != study.engine:
         yield f"engine {settings.json_object.get('engine')}, the study has {study.engine}"
     yield from _data_reasons(study, record)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from awbench.records import Record, Records
 from awbench.reference.source import Claim
-from awbench.studies import Comparison, Study
+from awbench.studies import GIVEN, Comparison, Study
 from awbench.verdicts.answers import (
     Claimed,
     Gain,
@@ -21,7 +21,7 @@ from awbench.verdicts.answers import (
     answer_size,
     is_compatible,
 )
-from awbench.verdicts.evidence import GIVEN, Evidence, gather_evidence
+from awbench.verdicts.evidence import Evidence, gather_evidence
 from awbench.verdicts.interval import FEWEST_TO_POOL, Interval, gain_interval, simultaneous
 
 
