@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import logging
 import math
 import threading
 from collections.abc import Iterator
@@ -22,21 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from awbench.errors import UserError
-from awbench.kernels import grouped
-from awbench.kernels.compiled import NoCompiler, NotCompiled, library
+from awbench.kernels import native
 from awbench.kernels.geometry import Geometry, Gradients
 
 _SOURCE = Path(__file__).with_name("direct.c")
-_C_TYPES = {torch.float32: "float", torch.float64: "double"}
 _FUNCTIONS = ("block", "pixels", "chunk", "forward", "backward_input", "backward_kernel")
 _PLACE = 3  # ints of a `place`
-_LARGEST_ERROR = {torch.float32: 1e-5, torch.float64: 1e-13}
 
-log = logging.getLogger("awbench.kernels")
 _lock = threading.Lock()
 
 
@@ -53,10 +47,9 @@ class _Shape(ctypes.Structure):
 
 def unsupported_reason(device: torch.device, dtype: torch.dtype) -> str | None:
     """See `awbench.kernels.strategies.unsupported_reason`."""
-    if device.type != "cpu":
-        return f"is for the CPU, not {device.type}"
-    if dtype not in _C_TYPES:
-        return f"has no {str(dtype).removeprefix('torch.')}"
+    reason = native.unsupported_type(device, dtype)
+    if reason is not None:
+        return reason
     with _lock:
         found = _library_or_reason(dtype)
     return found if isinstance(found, str) else None
@@ -71,34 +64,8 @@ def _library(dtype: torch.dtype) -> Any:
 
 @functools.cache
 def _library_or_reason(dtype: torch.dtype) -> Any:
-    """The compiled direct.c, or why there is none, which is also logged unless there is no compiler at all."""
-    try:
-        code = library(_SOURCE, _FUNCTIONS, f"REAL={_C_TYPES[dtype]}")
-    except NoCompiler as error:
-        return str(error)
-    except NotCompiled as error:
-        reason = str(error)
-    else:
-        off = _own_error(code, dtype)
-        if off <= _LARGEST_ERROR[dtype]:  # nan is not
-            return code
-        reason = f"was compiled, but computes something else than it should, off by {off:.1e}"
-    log.warning("awbench: strategy direct is left out, other strategies do its work: it %s", reason)
-    return reason
-
-
-def _own_error(code: Any, dtype: torch.dtype) -> float:
-    """The largest relative error against the grouped strategy, of one small AW-convolution with all its gradients."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        sizes = ((2, 20, 5, 9), (40, 20, 3, 3), (2, 40, 1, 3, 3))
-        I, K, A = (torch.randn(size, dtype=dtype, device="cpu") for size in sizes)
-    geometry = Geometry([2, 1], [1, 1], [1, 1])
-    with torch.no_grad(), torch.autocast("cpu", enabled=False):
-        O = grouped.forward(I, K, A, None, geometry)
-        expected = (O, *grouped.backward(O, I, K, A, geometry))
-        found = (forward(I, K, A, None, geometry, code), *backward(O, I, K, A, geometry, code))
-    return max(float((ours - right).norm() / right.norm()) for ours, right in zip(found, expected, strict=True))
+    """See `awbench.kernels.native.library_or_reason`."""
+    return native.library_or_reason(_SOURCE, _FUNCTIONS, dtype, forward, backward)
 
 
 @dataclass(frozen=True)
@@ -136,22 +103,13 @@ class _Group:
 
 
 def _groups(block: int, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry) -> Iterator[_Group]:
-    C2, channels, h, w = weight.shape
-    kernel, outputs = _flat(weight), C2 // geometry.groups
-    for g in range(geometry.groups):
-        mine = slice(g * outputs, (g + 1) * outputs)
-        A = attention_map[:, mine].flatten(3).permute(0, 2, 3, 1)  # (N, m, taps, C2/groups)
-        factor = F.pad((1 + A if geometry.residual else A).flatten(), (0, block))
+    kernel = native.flat_kernel(weight)
+    for channels, outputs in native.group_slices(geometry, weight):
+        A = attention_map[:, outputs]
         yield _Group(
-            slice(g * channels, (g + 1) * channels), mine, kernel[mine], factor, A.shape[1],
-            geometry.output_size(input, weight), (h, w), geometry,
+            channels, outputs, kernel[outputs], native.factor_of(A, geometry.residual, block), A.shape[2],
+            geometry.output_size(input, weight), (weight.shape[2], weight.shape[3]), geometry,
         )  # fmt: skip
-
-
-def _flat(weight: Tensor) -> Tensor:
-    """(C2, C1/groups, taps), without a copy where K is contiguous or channels_last."""
-    dense = weight.is_contiguous() or weight.is_contiguous(memory_format=torch.channels_last)
-    return (weight if dense else weight.contiguous()).flatten(2)
 
 
 def _pixels(image: Tensor) -> Tensor:
@@ -162,11 +120,6 @@ def _pixels(image: Tensor) -> Tensor:
 def _images(groups: list[Tensor]) -> Tensor:
     """Of each group (N, H, W, C/groups) -> (N, C, H, W)."""
     return (groups[0] if len(groups) == 1 else torch.cat(groups, 3)).permute(0, 3, 1, 2)
-
-
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    """The tensor must be held by a name while it is used."""
-    return ctypes.c_void_p(tensor.data_ptr() if tensor is not None else None)
 
 
 def forward(
@@ -193,7 +146,7 @@ def forward(
         places = input.new_empty(O[..., 0].numel() + code.pixels(), _PLACE, dtype=torch.int32)
         scratch = input.new_empty(shape.threads, taps * code.chunk() * code.block())
         held = (x, group.kernel, group.factor, b, zeros, places, scratch, O)
-        code.forward(ctypes.byref(shape), *map(_pointer, held))
+        code.forward(ctypes.byref(shape), *map(native.pointer, held))
         outputs.append(O)
     return _images(outputs)
 
@@ -235,7 +188,7 @@ def _gradient_of_input(code: Any, group: _Group, shape: _Shape, pixels: Tensor, 
     places = pixels.new_empty(dI[..., 0].numel() + phases * code.pixels(), _PLACE, dtype=torch.int32)
     scratch = pixels.new_empty(shape.threads, (taps * code.block() + code.pixels()) * code.chunk())
     held = (dO, group.kernel, group.factor, zeros, places, scratch, dI)
-    code.backward_input(ctypes.byref(shape), *map(_pointer, held))
+    code.backward_input(ctypes.byref(shape), *map(native.pointer, held))
     return dI
 
 
@@ -252,5 +205,7 @@ def _gradients_of_kernel(code: Any, group: _Group, shape: _Shape, pixels: Tensor
     x = pixels[..., group.channels]
     held = (dO, x, group.kernel, group.factor)
     rest = (scratch, dK, dA)
-    code.backward_kernel(ctypes.byref(shape), *map(_pointer, held), ctypes.c_long(parts), *map(_pointer, rest))
+    code.backward_kernel(
+        ctypes.byref(shape), *map(native.pointer, held), ctypes.c_long(parts), *map(native.pointer, rest)
+    )
     return dK, dA.sum(0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from awbench.errors import UserError, suggestion
-from awbench.kernels import direct, fused, grouped, oracle, per_sample, tapwise
+from awbench.kernels import blocked, direct, fused, grouped, oracle, per_sample, tapwise
 from awbench.kernels.geometry import Geometry, Gradients
 
 
@@ -33,6 +33,7 @@ STRATEGIES: dict[str, Strategy] = {
     "per_sample": per_sample,
     "tapwise": tapwise,
     "direct": direct,
+    "blocked": blocked,
     "fused": fused,
 }
 AUTO = "auto"  # by measurement, see `awbench.kernels.choice`
@@ -43,7 +44,10 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 # Made of operators that can be differentiated again and transformed; the others write into tensors.
 _TRANSFORMABLE = ("oracle", "grouped")
 # Numbers of a kernel from which a CPU is slow with the grouped trick: at 128 channels, 3x3, it is not, at 256 it is.
+# With a copy of so many numbers for each sample, "blocked" is slower than "direct" too.
 _LARGE_KERNEL = 2**18
+# Numbers of a kernel from which one sample alone is not worth "blocked"'s copy: at 32 channels it is, at 64 it is not.
+_COPIED_KERNEL = 2**14
 # Channels that share a value of the map, from which scaling their sum is little beside making it; chosen.
 LEAST_SHARED = 16
 
@@ -111,11 +115,24 @@ def size_rule(input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Ge
     A machine without a C compiler is of another kind than one that has it. Of the others, the tap-wise sum writes
     C1/e*H'*W' numbers for each output channel and tap, those that materialise kernels C1 of each.
     """
+    if input.device.type == "cpu" and unsupported_reason("blocked", input.device, input.dtype) is None:
+        return _rule_of_c(len(input), weight.numel(), weight.shape[1] // attention_map.shape[2])
     large = input.device.type == "cpu" and weight.numel() >= _LARGE_KERNEL
-    shared = weight.shape[1] // attention_map.shape[2]
-    if large and shared >= LEAST_SHARED and unsupported_reason("direct", input.device, input.dtype) is None:
-        return "direct"
     height, width = geometry.output_size(input, weight)
     if attention_map.shape[2] * height * width < weight.shape[1]:
         return "tapwise"
     return "per_sample" if large else "grouped"
+
+
+def _rule_of_c(samples: int, kernel: int, shared: int) -> str:
+    """Where C can be compiled: "blocked", whose copy of the kernel many samples must share.
+
+    Args:
+        kernel: its numbers.
+        shared: channels that share a value of the map.
+    """
+    if kernel >= _LARGE_KERNEL and shared < LEAST_SHARED:
+        return "per_sample"
+    if kernel >= samples * _LARGE_KERNEL:
+        return "direct"
+    return "per_sample" if samples == 1 and kernel >= _COPIED_KERNEL else "blocked"

@@ -14,7 +14,7 @@ from awbench.kernels import STRATEGIES, aw_conv2d, choice, chosen_strategy, grou
 from awbench.kernels.geometry import Geometry
 
 I, K, A = torch.randn(2, 16, 64, 64), torch.randn(16, 16, 3, 3), torch.rand(2, 16, 1, 3, 3)  # 19 million MACs
-RULE = "grouped"  # of these sizes
+RULE = "grouped"  # here, whatever it would be of these sizes
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +22,7 @@ def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path))
     monkeypatch.delenv(choice.OVERRIDE)
     monkeypatch.setattr(choice, "_known", {})
+    monkeypatch.setattr(request, "size_rule", lambda *tensors: RULE)
     return tmp_path / "aw-strategies"
 
 

@@ -1,4 +1,4 @@
-"""The direct convolution at sizes that fill its blocks, on every kind of processor the compiler can pretend, and the
+"""The convolutions in C at sizes that fill their blocks, on every kind of processor the compiler can pretend, and the
 compiler itself."""
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import torch
 from c_compiler import needs_compiler
 
 from awbench.errors import UserError
-from awbench.kernels import aw_conv2d, compiled, direct
+from awbench.kernels import aw_conv2d, blocked, compiled, direct
 
 CPU = torch.device("cpu")
 SOURCE = Path(direct.__file__).with_name("direct.c")
+IN_C = {"direct": direct, "blocked": blocked}
 
 # N, C1, C2, H, W, groups, values of the map, kernel, stride, padding, dilation
 SHAPES = [
@@ -28,6 +29,8 @@ SHAPES = [
     (5, 33, 65, 3, 3, 1, 33, (1, 1), 3, 0, 1),  # a value a channel, pixels that no tap reaches
     (2, 32, 32, 4, 4, 1, 1, (3, 3), 1, 4, 1),  # outputs that see padding alone
     (1, 16, 16, 1, 40, 1, 1, (1, 5), 2, (0, 2), 1),
+    (3, 16, 16, 14, 29, 1, 1, (3, 3), 1, 1, 1),  # one vector of channels, and rows of several pieces
+    (5, 17, 16, 9, 8, 1, 1, (3, 3), (2, 3), 1, 1),
 ]
 
 
@@ -43,7 +46,8 @@ def fresh(monkeypatch, tmp_path):
     """Nothing is compiled yet; returns the folder where it will lie."""
     monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(direct, "_library_or_reason", functools.cache(direct._library_or_reason.__wrapped__))
+    for module in IN_C.values():
+        monkeypatch.setattr(module, "_library_or_reason", functools.cache(module._library_or_reason.__wrapped__))
     return tmp_path / "kernels"
 
 
@@ -64,8 +68,8 @@ def results(strategy, shape, channels_last=False, place="cpu"):
     ]
 
 
-def hold_to_the_oracle(shape, **options):
-    for ours, exact in zip(results("direct", shape, **options), results("oracle", shape, **options), strict=True):
+def hold_to_the_oracle(shape, strategy="direct", **options):
+    for ours, exact in zip(results(strategy, shape, **options), results("oracle", shape, **options), strict=True):
         assert (ours - exact).norm() <= 1e-14 * exact.norm()
 
 
@@ -73,46 +77,61 @@ def hold_to_the_oracle(shape, **options):
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_it_is_the_oracle_whatever_the_sizes_threads_and_layout(shape, count, channels_last, threads):
+@pytest.mark.parametrize("strategy", IN_C)
+def test_it_is_the_oracle_whatever_the_sizes_threads_and_layout(strategy, shape, count, channels_last, threads):
     threads(count)
-    hold_to_the_oracle(shape, channels_last=channels_last)
+    hold_to_the_oracle(shape, strategy, channels_last=channels_last)
+
+
+@needs_compiler
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("strategy", IN_C)
+def test_the_same_threads_give_the_same_bits(strategy, count, threads):
+    threads(count)
+    first, *others = (results(strategy, (7, 48, 80, 15, 14, 1, 1, (3, 3), 1, 1, 1)) for _ in range(4))
+    assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
 @needs_compiler
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the options are of x86")
 @pytest.mark.parametrize("option", ["-mno-avx512f", "-mno-avx"])
-def test_it_is_the_oracle_on_processors_with_less(option, fresh, monkeypatch):
+@pytest.mark.parametrize("strategy", IN_C)
+def test_it_is_the_oracle_on_processors_with_less(strategy, option, fresh, monkeypatch):
     monkeypatch.setenv("CC", f"cc {option}")
     for shape in SHAPES:
-        hold_to_the_oracle(shape)
+        hold_to_the_oracle(shape, strategy)
 
 
 @needs_compiler
-def test_views_and_frozen_tensors(threads):
+@pytest.mark.parametrize("strategy", IN_C)
+def test_views_and_frozen_tensors(strategy, threads):
     threads(2)
     I, K, A = torch.randn(4, 40, 12, 9), torch.randn(64, 40, 3, 3), torch.rand(4, 64, 1, 3, 3)
     views = I[::2, :, 1::2].flip(1), K.transpose(2, 3)[:40], A[:2, :40].transpose(3, 4)
     with torch.inference_mode():
-        found, exact = (aw_conv2d(*views, None, 1, 1, strategy=name) for name in ("direct", "oracle"))
+        found, exact = (aw_conv2d(*views, None, 1, 1, strategy=name) for name in (strategy, "oracle"))
     torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
 
 
 @needs_compiler
-def test_one_kernel_for_all_channels():
+@pytest.mark.parametrize("strategy", IN_C)
+def test_one_kernel_for_all_channels(strategy):
     """A kernel expanded over C1 has one place for many numbers, but a gradient for each."""
     I, K, A = (torch.randn(size, dtype=torch.float64) for size in ((2, 5, 6, 6), (7, 1, 3, 3), (2, 7, 1, 3, 3)))
     gradients = []
-    for strategy in ("direct", "oracle"):
+    for name in (strategy, "oracle"):
         one = K.clone().requires_grad_()
-        (aw_conv2d(I, one.expand(7, 5, 3, 3), A, strategy=strategy) ** 2).sum().backward()
+        (aw_conv2d(I, one.expand(7, 5, 3, 3), A, strategy=name) ** 2).sum().backward()
         gradients.append(one.grad)
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
 
 
 @needs_compiler
 @pytest.mark.parametrize("real", ["float", "double"])
-def test_the_source_has_no_warnings(real, tmp_path):
-    command = ["cc", *compiled._OPTIONS, "-Wall", "-Wextra", "-Werror", "-fopenmp", f"-DREAL={real}", str(SOURCE)]
+@pytest.mark.parametrize("strategy", IN_C)
+def test_the_source_has_no_warnings(strategy, real, tmp_path):
+    source = str(SOURCE.with_stem(strategy))
+    command = ["cc", *compiled._OPTIONS, "-Wall", "-Wextra", "-Werror", "-fopenmp", f"-DREAL={real}", source]
     run = subprocess.run([*command, "-o", str(tmp_path / "out.so")], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
 
@@ -129,6 +148,12 @@ def test_it_is_compiled_once_and_then_read_from_the_cache(fresh, caplog):
     assert direct.unsupported_reason(CPU, torch.float32) is None
     assert kept.stat().st_mtime_ns == before
     assert not caplog.messages
+
+
+@pytest.fixture
+def direct_alone(fresh, monkeypatch):
+    """No other strategy asks for the compiler."""
+    monkeypatch.setattr(blocked, "_library_or_reason", lambda dtype: "is not of this test")
 
 
 def as_a_new_process(caplog):
@@ -222,7 +247,7 @@ NO_ROOM = '{ echo first >&2; echo "no room" >&2; exit 1; }'
     ],
 )
 def test_what_fails_is_logged_once_and_other_strategies_do_its_work(
-    script, message, fresh, monkeypatch, tmp_path, caplog
+    script, message, fresh, direct_alone, monkeypatch, tmp_path, caplog
 ):
     monkeypatch.setenv("CC", a_compiler(tmp_path, script))
     monkeypatch.setattr(compiled, "_LIMIT_SECONDS", 1)
@@ -237,7 +262,7 @@ def test_what_fails_is_logged_once_and_other_strategies_do_its_work(
 
 
 @needs_compiler
-def test_a_library_that_computes_something_else_is_left_out(fresh, monkeypatch, tmp_path, caplog):
+def test_a_library_that_computes_something_else_is_left_out(direct_alone, monkeypatch, tmp_path, caplog):
     wrong = tmp_path / "direct.c"
     wrong.write_text(SOURCE.read_text().replace("bias ? bias[b + l] : 0", "1"))
     monkeypatch.setattr(direct, "_SOURCE", wrong)
@@ -295,7 +320,8 @@ def test_torchs_default_device_and_autocast_do_not_reach_it(fresh):
 
 @needs_compiler
 def test_a_stride_beyond_the_image_needs_no_more_memory():
-    hold_to_the_oracle((2, 4, 4, 9, 9, 1, 1, (3, 3), 100_000, 1, 1))
+    for strategy in IN_C:
+        hold_to_the_oracle((2, 4, 4, 9, 9, 1, 1, (3, 3), 100_000, 1, 1), strategy)
 
 
 def convolve(dtype=torch.float32, strategy="direct"):

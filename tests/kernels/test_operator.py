@@ -158,22 +158,25 @@ def test_a_zero_map_gives_the_plain_convolution_bitwise(strategy, dtype, shape):
     assert torch.equal(aw_conv2d(I, K, A, None, 1, 1, strategy=strategy), plain)
 
 
-def by_rule(C, size, compact=1, dtype=torch.float32):
-    I, K, A = torch.empty(2, C, size, size), torch.empty(C, C, 3, 3), torch.empty(2, C, compact, 3, 3)
+def by_rule(C, size, compact=1, dtype=torch.float32, samples=2):
+    I, K, A = torch.empty(samples, C, size, size), torch.empty(C, C, 3, 3), torch.empty(samples, C, compact, 3, 3)
     return size_rule(I.to(dtype), K.to(dtype), A.to(dtype), Geometry([1, 1], [1, 1], [1, 1]))
 
 
 @needs_compiler
 def test_the_size_rule_has_the_least_to_write():
-    assert [by_rule(128, 28), by_rule(256, 28), by_rule(512, 7)] == ["grouped", "direct", "direct"]
-    assert [by_rule(512, 7, compact=512), by_rule(64, 7)] == ["per_sample", "tapwise"]
+    assert [by_rule(16, 28), by_rule(128, 28), by_rule(256, 28), by_rule(512, 7)] == ["blocked"] * 2 + ["direct"] * 2
+    assert [by_rule(256, 28, samples=8), by_rule(512, 7, samples=8)] == ["blocked", "direct"]
+    assert [by_rule(C, 28, samples=1) for C in (32, 64, 256)] == ["blocked", "per_sample", "direct"]
+    assert [by_rule(512, 7, compact=512), by_rule(64, 7, compact=64)] == ["per_sample", "blocked"]
 
 
 def test_the_size_rule_where_nothing_is_compiled(monkeypatch):
     half = torch.bfloat16
     assert [by_rule(C, size, dtype=half) for C, size in ((128, 28), (256, 28), (512, 7))] == WITHOUT_A_COMPILER
-    monkeypatch.setattr(STRATEGY_MODULES["direct"], "unsupported_reason", lambda device, dtype: "needs a C compiler")
+    monkeypatch.setattr(STRATEGY_MODULES["blocked"], "unsupported_reason", lambda device, dtype: "needs a C compiler")
     assert [by_rule(C, size) for C, size in ((128, 28), (256, 28), (512, 7))] == WITHOUT_A_COMPILER
+    assert by_rule(64, 7) == "tapwise"
 
 
 WITHOUT_A_COMPILER = ["grouped", "per_sample", "tapwise"]
