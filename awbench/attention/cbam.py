@@ -12,13 +12,21 @@ from awbench.attention.channels import reduced_channels
 
 
 class ChannelGate(nn.Module):
-    """M_c(F) = sigmoid(MLP(AvgPool(F)) + MLP(MaxPool(F))), equation 2: (N, C, H, W) -> (N, C, 1, 1)."""
+    """M_c(F) = sigmoid(MLP(AvgPool(F)) + MLP(MaxPool(F))), equation 2: (N, C, H, W) -> (N, C, 1, 1).
+
+    That the biases start at zero is the official code's; its weights start as torch's linear layers do.
+    """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
         hidden = reduced_channels(channels, reduction)
         self.fc1 = nn.Linear(channels, hidden)
         self.fc2 = nn.Linear(hidden, channels)
+        self.initialise()
+
+    def initialise(self) -> None:
+        for layer in (self.fc1, self.fc2):
+            nn.init.zeros_(layer.bias)
 
     def mlp(self, z: Tensor) -> Tensor:
         return self.fc2(torch.relu(self.fc1(z)))

@@ -9,8 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from awbench.attention import CBAM, SqueezeExcitation
+from awbench.attention.cbam import ChannelGate
 from awbench.attention.efficient_channel_attention import ECA, kernel_size_for
 from awbench.errors import UserError
+from awbench.models import build_variant
+from awbench.variants import ModelOptions, make_options
 
 X = torch.randn(3, 32, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -33,6 +36,8 @@ def test_squeeze_excitation():
 
 def test_cbam():
     module = CBAM(32).double().eval()
+    for layer in (module.channel_gate.fc1, module.channel_gate.fc2):
+        torch.nn.init.normal_(layer.bias)  # they start at zero
     torch.nn.init.constant_(module.spatial_gate.bn.weight, 0.7)  # it starts at zero, which would test nothing
     torch.nn.init.constant_(module.spatial_gate.bn.running_mean, 0.2)
     for n, out in enumerate(module(X)):
@@ -58,6 +63,35 @@ def test_eca():
 @pytest.mark.parametrize(("channels", "k"), [(64, 3), (128, 5), (256, 5), (512, 5), (1024, 5), (2048, 7)])
 def test_eca_kernel_size_by_equation_12(channels, k):
     assert kernel_size_for(channels) == k
+
+
+def test_cbams_channel_gate_starts_without_bias_as_in_its_code():
+    gate = CBAM(32).channel_gate
+    assert not gate.fc1.bias.any() and not gate.fc2.bias.any()
+    assert gate.fc1.weight.any()
+    network = build_variant("cbam_resnet20", ModelOptions())
+    assert not any(module.fc1.bias.any() for module in network.modules() if isinstance(module, ChannelGate))
+
+
+@pytest.mark.parametrize(("depth", "added"), [(18, 44), (50, 80)])
+def test_ecas_released_kernel_sizes(depth, added):
+    """80 parameters over ResNet-50, as its paper prints."""
+    options = make_options(attention_options={"released": f"resnet{depth}"})
+    with torch.device("meta"):
+        counts = [
+            sum(parameter.numel() for parameter in build_variant(name, chosen).parameters())
+            for name, chosen in ((f"resnet{depth}", ModelOptions()), (f"eca_resnet{depth}", options))
+        ]
+    assert counts[1] - counts[0] == added
+
+
+def test_a_released_network_that_does_not_fit_is_named():
+    with pytest.raises(UserError, match="released is 'resnet51'; ECA released resnet18, resnet34"):
+        ECA(256, released="resnet51")
+    with pytest.raises(UserError, match="released is resnet50, whose blocks have 256, 512, 1024, 2048 channels"):
+        ECA(64, released="resnet50")
+    with pytest.raises(UserError, match="give one of the two"):
+        ECA(256, kernel_size=3, released="resnet50")
 
 
 def test_cbams_spatial_gate_starts_with_zero_scale_and_small_momentum():

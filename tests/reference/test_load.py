@@ -86,7 +86,7 @@ def test_printed_zeros_are_kept(source):
             r"numbers\[0\] \(resnet101 macs 7.570\) has no standing; add standing: primary",
         ),
         ([("standing: primary", "standing: heard")], r"standing: .*primary.* \(it is 'heard'\)"),
-        ([("unit: GMAC", "unit: GFLOP")], "unit 'GFLOP' does not fit macs; use MAC or GMAC"),
+        ([("unit: GMAC", "unit: GFLOP")], "unit 'GFLOP' does not fit macs; use MAC or MMAC or GMAC or GiMAC"),
         ([(", unit: GMAC", "")], r"numbers\[0\].unit: Field required"),
         ([("metric: macs", "metric: mac")], r"metric 'mac' is not known; did you mean macs\?"),
         ([("resnet101", "resnet100")], r"resnet100 is not a variant; did you mean resnet101\?"),
