@@ -87,10 +87,10 @@ class DetectionConvention(Strict):
 class LatencyConvention(Strict):
     """What speed was measured on; "unknown" where the source does not say."""
 
-    device: str
-    batch_size: int | Unknown
-    dtype: str
-    image_size: Pixels | Unknown
+    device: str = "unknown"
+    batch_size: int | Unknown = "unknown"
+    dtype: str = "unknown"
+    image_size: Pixels | Unknown = "unknown"
     layout: str = "unknown"
     software: str = "unknown"
 

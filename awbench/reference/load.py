@@ -180,8 +180,12 @@ def load_source(path: Path) -> Source:
 def _resolve(source: Source) -> list[ReferenceNumber]:
     resolved = []
     for number in source.numbers:
-        convention = getattr(number.conventions, number.kind) or getattr(source.conventions, number.kind)
-        if number.dataset:
+        convention = getattr(source.conventions, number.kind)
+        own = getattr(number.conventions, number.kind)
+        if own is not None:
+            changes = {name: getattr(own, name) for name in own.model_fields_set}
+            convention = convention.model_copy(update=changes) if convention else own
+        if number.dataset and number.kind == "accuracy":
             convention = convention.model_copy(update={"dataset": number.dataset})
         standing = number.standing or source.standing
         assert standing is not None  # Source._check

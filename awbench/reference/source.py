@@ -23,8 +23,8 @@ class Entry(Strict):
     Attributes:
         variant: the network, by its name here; one the suite does not build says so in `network`.
         weights, schedule: which of several published trainings.
-        dataset: of accuracies, a key of CLAIM_DATASETS; "" for the convention's.
-        conventions: where this number's differ from the source's.
+        dataset: a key of CLAIM_DATASETS; "" for the accuracy convention's.
+        conventions: in what this number's differ from the source's.
     """
 
     variant: str
@@ -68,9 +68,15 @@ class Number(Entry):
 
 
 class Row(Entry):
-    """A network's row of a table. Attributes: values, metric -> value; units are the metric's, or in `Source.units`."""
+    """A network's row of a table.
+
+    Attributes:
+        values: metric -> value.
+        units: of metrics that have several, where they are not those of `Source.units`.
+    """
 
     values: dict[str, Decimal] = Field(min_length=1)
+    units: dict[str, str] = {}
 
     def numbers(self, units: dict[str, str]) -> list[Number]:
         """The row's numbers, each on its own.
@@ -78,15 +84,13 @@ class Row(Entry):
         Raises:
             ValueError: a metric is unknown or has several units, or a value does not fit.
         """
-        numbers = []
+        numbers, units = [], units | self.units
         for metric, value in self.values.items():
             known = list(METRICS[metric].units) if metric in METRICS else []
             if metric not in units and len(known) > 1:
                 raise ValueError(f"{metric} may be in {' or '.join(known)}; add it to the source's units")
-            unit = units.get(metric, *known)
+            unit = units.get(metric) or next(iter(known), "")
             shared = {name: getattr(self, name) for name in Entry.model_fields}
-            kind = METRICS[metric].kind if metric in METRICS else ""
-            shared["dataset"] = self.dataset if kind == "accuracy" else ""
             try:
                 numbers.append(Number(**shared, metric=metric, value=value, unit=unit))
             except ValidationError as error:
@@ -151,8 +155,6 @@ class Source(Strict):
             own = getattr(number.conventions, number.kind)
             if own is None and getattr(self.conventions, number.kind) is None:
                 raise ValueError(f"{where} has no convention; add conventions: {number.kind}: to it or to the source")
-            if number.dataset and number.kind != "accuracy":
-                raise ValueError(f"{where} has a dataset, which only accuracies have; remove it")
             which = (number.weights, number.schedule, number.dataset, number.network, repr(own))
             identity = (number.variant, number.metric, *which)
             if identity in seen:
