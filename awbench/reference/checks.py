@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import Any
@@ -30,6 +31,7 @@ def check_url(url: str) -> None:
         raise ValueError(f"url {url!r} must begin with https:// and be a plain address")
 
 
+@functools.cache
 def check_variant(name: str) -> None:
     try:
         parse_variant(name)

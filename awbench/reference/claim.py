@@ -64,7 +64,7 @@ class Claim(Strict):
     @property
     def family(self) -> str:
         """Of the networks that fit its dataset."""
-        return "cifar" if self.dataset_name.startswith("cifar") else "imagenet"
+        return "cifar" if self.dataset_name in ("cifar10", "cifar100", "fashion-mnist") else "imagenet"
 
     @property
     def names_settings(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from awbench.reference.checks import check_dataset
 from awbench.validation import Strict
 
 StatedPlacement = Literal["v1", "v1.5", "unknown"]
@@ -25,30 +26,55 @@ class ComplexityConvention(Strict):
         operation: "mac", or "flop" where a multiply-accumulate is printed as two.
         layers: layers counted -> operations for each multiply-accumulate (convolution, linear),
             output element (convolution_bias) or input element (the others).
+        attention_options: of the network that the source counted, as `awbench complexity --attention-option` takes
+            them.
+        attention_biases: whether the fully connected layers of its SE or CBAM have biases, as they do here.
+        norms_trained: of a detector, whether scale and shift of norms are among its trainable parameters where the
+            stage is not frozen; here they are fixed.
     """
 
-    stride_placement: StatedPlacement
-    image_size: Pixels | Unknown
+    stride_placement: StatedPlacement = "unknown"
+    image_size: Pixels | Unknown = "unknown"
     engine: Literal["", "detectron2", "torchvision"] = ""
     proposals: Annotated[int, Field(ge=0)] = 0
-    operation: Literal["mac", "flop"]
-    layers: dict[Layer, Annotated[int, Field(ge=1)]]
+    operation: Literal["mac", "flop", "unknown"] = "unknown"
+    layers: dict[Layer, Annotated[int, Field(ge=1)]] | Unknown = "unknown"
+    attention_options: dict[str, int | str] = {}
+    attention_biases: bool = True
+    norms_trained: bool = False
+
+    @property
+    def counting_is_known(self) -> bool:
+        """Whether operations can be counted as the source does."""
+        return "unknown" not in (self.stride_placement, self.image_size, self.operation, self.layers)
 
     @model_validator(mode="after")
     def _check(self) -> ComplexityConvention:
+        if self.layers == "unknown":
+            return self
         if self.layers.get("convolution") is None or self.layers.get("convolution") != self.layers.get("linear"):
             raise ValueError("layers must count convolution and linear, both with the same weight")
         return self
 
 
 class AccuracyConvention(Strict):
-    """How accuracy was evaluated; "unknown" where the source does not say."""
+    """How accuracy was evaluated; "unknown" where the source does not say.
 
-    dataset: str
-    stride_placement: StatedPlacement
-    crop: Pixels | Unknown
-    resize: Pixels | Unknown
-    crops: int | Unknown
+    Attributes:
+        dataset: a key of CLAIM_DATASETS.
+    """
+
+    dataset: str = "ImageNet-1k val"
+    stride_placement: StatedPlacement = "unknown"
+    crop: Pixels | Unknown = "unknown"
+    resize: Pixels | Unknown = "unknown"
+    crops: int | Unknown = "unknown"
+
+    @field_validator("dataset")
+    @classmethod
+    def _known(cls, dataset: str) -> str:
+        check_dataset(dataset)
+        return dataset
 
 
 class DetectionConvention(Strict):
@@ -61,10 +87,10 @@ class DetectionConvention(Strict):
 class LatencyConvention(Strict):
     """What speed was measured on; "unknown" where the source does not say."""
 
-    device: str
-    batch_size: int | Unknown
-    dtype: str
-    image_size: Pixels | Unknown
+    device: str = "unknown"
+    batch_size: int | Unknown = "unknown"
+    dtype: str = "unknown"
+    image_size: Pixels | Unknown = "unknown"
     layout: str = "unknown"
     software: str = "unknown"
 

@@ -11,7 +11,8 @@ from typing import Any
 from awbench.errors import UserError
 from awbench.reference.claim import Claim
 from awbench.reference.metrics import METRICS
-from awbench.reference.source import RunToRun, Source
+from awbench.reference.run_to_run import RunToRun
+from awbench.reference.source import Source
 from awbench.reference.yaml_files import load_validated
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -51,6 +52,39 @@ class ReferenceNumber:
         """How many base units one printed unit is: 10^9 for GMAC."""
         return METRICS[self.metric].units[self.unit]
 
+    @property
+    def dataset(self) -> str:
+        """Of an accuracy or an AP, in the source's words; accuracies have a key of CLAIM_DATASETS."""
+        return getattr(self.convention, "dataset", "")
+
+
+@dataclass(frozen=True)
+class PublishedThroughput:
+    """How fast a source trained a network.
+
+    Attributes:
+        images_per_s: of the whole device.
+        device: in the source's words.
+        precision, layout, batch_size, image_size: "unknown" where it does not say.
+        network: what it is, where the suite does not build it.
+        origin: source, value and device, in words.
+    """
+
+    variant: str
+    images_per_s: float
+    device: str
+    precision: str
+    layout: str
+    batch_size: int | str
+    image_size: int | str
+    source: str
+    standing: str
+    network: str = ""
+
+    @property
+    def origin(self) -> str:
+        return f"{self.source}: {self.images_per_s:g} images/s, {self.precision}, {self.layout}, on {self.device}"
+
 
 @dataclass(frozen=True)
 class References:
@@ -74,10 +108,30 @@ class References:
 
     @property
     def run_to_run(self) -> list[RunToRun]:
-        """How far runs of one recipe lie apart, in the order of files."""
-        return [entry for source in self.sources for entry in source.scatter]
+        """How far runs of one recipe lie apart, in the order of files; error rates as accuracies."""
+        return [entry.in_accuracy for source in self.sources for entry in source.scatter]
 
     scatter = run_to_run  # for report, until it moved
+
+    @property
+    def throughputs(self) -> list[PublishedThroughput]:
+        """Training speeds that sources state, in the order of files."""
+        return [
+            PublishedThroughput(
+                variant=number.variant,
+                images_per_s=float(number.value),
+                device=number.convention.device,
+                precision=number.convention.dtype,
+                layout=number.convention.layout,
+                batch_size=number.convention.batch_size,
+                image_size=number.convention.image_size,
+                source=number.source,
+                standing=number.standing,
+                network=number.network,
+            )
+            for number in self.numbers
+            if number.metric == "train_images_per_s"
+        ]
 
 
 def default_directory() -> Path:
@@ -126,7 +180,13 @@ def load_source(path: Path) -> Source:
 def _resolve(source: Source) -> list[ReferenceNumber]:
     resolved = []
     for number in source.numbers:
-        kind = METRICS[number.metric].kind
+        convention = getattr(source.conventions, number.kind)
+        own = getattr(number.conventions, number.kind)
+        if own is not None:
+            changes = {name: getattr(own, name) for name in own.model_fields_set}
+            convention = convention.model_copy(update=changes) if convention else own
+        if number.dataset and number.kind == "accuracy":
+            convention = convention.model_copy(update={"dataset": number.dataset})
         standing = number.standing or source.standing
         assert standing is not None  # Source._check
         resolved.append(
@@ -138,7 +198,7 @@ def _resolve(source: Source) -> list[ReferenceNumber]:
                 unit=number.unit,
                 standing=standing,
                 url=number.url or source.url,
-                convention=getattr(number.conventions, kind) or getattr(source.conventions, kind),
+                convention=convention,
                 weights=number.weights,
                 schedule=number.schedule,
                 note=number.note,

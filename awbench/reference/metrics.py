@@ -19,9 +19,9 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "params": Metric("complexity", {"parameters": 1, "M parameters": 10**6}),
-    "trainable_params": Metric("complexity", {"parameters": 1}),
-    "macs": Metric("complexity", {"MAC": 1, "GMAC": 10**9}),
+    "params": Metric("complexity", {"parameters": 1, "M parameters": 10**6, "Mi parameters": 2**20}),
+    "trainable_params": Metric("complexity", {"parameters": 1, "M parameters": 10**6, "Mi parameters": 2**20}),
+    "macs": Metric("complexity", {"MAC": 1, "MMAC": 10**6, "GMAC": 10**9, "GiMAC": 2**30}),
     "top1": Metric("accuracy", {"percent": 1}),
     "top5": Metric("accuracy", {"percent": 1}),
     "top1_error": Metric("accuracy", {"percent": 1}),
@@ -36,12 +36,14 @@ METRICS: dict[str, Metric] = {
     "inference_time": Metric("latency", {"s/image": 1}),
     "train_memory": Metric("latency", {"GB": 1}),
     "throughput": Metric("latency", {"images/s": 1}),
+    "train_images_per_s": Metric("latency", {"images/s": 1}),
 }
 
-# What a claim's words for its data are called here; runs on anything else are no evidence for it.
+# What the words of numbers and claims for their data are called here; runs on anything else are no evidence.
 CLAIM_DATASETS = {
     "ImageNet-1k val": "imagenet",
     "CIFAR-10 test": "cifar10",
     "CIFAR-100 test": "cifar100",
+    "Fashion-MNIST test": "fashion-mnist",
     "COCO val2017": "coco",
 }

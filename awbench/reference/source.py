@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from awbench.reference.checks import check_characters, check_dataset, check_metric, check_url, check_variant
 from awbench.reference.claim import Claim, Standing
@@ -13,30 +13,41 @@ from awbench.reference.conventions import ComplexityConvention as ComplexityConv
 from awbench.reference.conventions import Conventions
 from awbench.reference.metrics import CLAIM_DATASETS as CLAIM_DATASETS  # for report, until it moved
 from awbench.reference.metrics import METRICS
-from awbench.validation import Strict
+from awbench.reference.run_to_run import RunToRun as RunToRun
+from awbench.validation import Strict, first_error
 
 
-class Number(Strict):
-    """One published number. Whatever is left out of the optional fields holds as the source states it.
+class Entry(Strict):
+    """What belongs to numbers. Whatever is left out of the optional fields holds as the source states it.
 
     Attributes:
         variant: the network, by its name here; one the suite does not build says so in `network`.
-        value: as printed: trailing zeros are kept and count as printed digits.
         weights, schedule: which of several published trainings.
-        conventions: where this number's differ from the source's.
+        dataset: a key of CLAIM_DATASETS; "" for the accuracy convention's.
+        conventions: in what this number's differ from the source's.
     """
 
     variant: str
-    metric: str
-    value: Decimal
-    unit: str
     weights: str = ""
     schedule: str = ""
+    dataset: str = ""
     standing: Standing | None = None
     url: str | None = None
     note: str = ""
     network: str = ""
     conventions: Conventions = Conventions()
+
+
+class Number(Entry):
+    """One published number. Attributes: value, as printed: trailing zeros are kept and count as printed digits."""
+
+    metric: str
+    value: Decimal
+    unit: str
+
+    @property
+    def kind(self) -> str:
+        return METRICS[self.metric].kind
 
     @model_validator(mode="after")
     def _check(self) -> Number:
@@ -49,9 +60,42 @@ class Number(Strict):
             raise ValueError(f"value {self.value} of {self.metric} has more than 12 decimals")
         if self.unit in ("percent", "AP points") and self.value > 100:
             raise ValueError(f"value {self.value} of {self.metric} is above 100 {self.unit}")
+        if self.dataset:
+            check_dataset(self.dataset)
         if self.url is not None:
             check_url(self.url)
         return self
+
+
+class Row(Entry):
+    """A network's row of a table.
+
+    Attributes:
+        values: metric -> value.
+        units: of metrics that have several, where they are not those of `Source.units`.
+    """
+
+    values: dict[str, Decimal] = Field(min_length=1)
+    units: dict[str, str] = {}
+
+    def numbers(self, units: dict[str, str]) -> list[Number]:
+        """The row's numbers, each on its own.
+
+        Raises:
+            ValueError: a metric is unknown or has several units, or a value does not fit.
+        """
+        numbers, units = [], units | self.units
+        for metric, value in self.values.items():
+            known = list(METRICS[metric].units) if metric in METRICS else []
+            if metric not in units and len(known) > 1:
+                raise ValueError(f"{metric} may be in {' or '.join(known)}; add it to the source's units")
+            unit = units.get(metric) or next(iter(known), "")
+            shared = {name: getattr(self, name) for name in Entry.model_fields}
+            try:
+                numbers.append(Number(**shared, metric=metric, value=value, unit=unit))
+            except ValidationError as error:
+                raise ValueError(first_error(error)) from None
+        return numbers
 
 
 class Statement(Strict):
@@ -61,40 +105,14 @@ class Statement(Strict):
     text: str
 
 
-class RunToRun(Strict):
-    """How far runs of one recipe lie apart, or what difference a source tolerates.
-
-    Attributes:
-        of: what is repeated: the evaluation of the same weights, or the training.
-        dataset: a key of CLAIM_DATASETS; runs on another one differ otherwise.
-    """
-
-    what: str
-    of: Literal["evaluation", "training"]
-    dataset: str
-    metric: str
-    unit: str
-    published: Decimal | None = None
-    reruns: list[Decimal] = []
-    tolerance: Decimal | None = None
-    standing: Standing
-    url: str
-
-    @model_validator(mode="after")
-    def _check(self) -> RunToRun:
-        check_metric(self.metric, self.unit)
-        check_dataset(self.dataset)
-        if not self.reruns and self.tolerance is None:
-            raise ValueError("give reruns or tolerance")
-        return self
-
-
 class Source(Strict):
     """One file: one publication or repository.
 
     Attributes:
         standing: holds for every number and claim that does not state its own.
         unknown: what of it nobody here could read; to be removed when its numbers are entered.
+        units: of the metrics in `rows` that have several.
+        numbers: those of `rows` too, once the file is read.
         recipe: the training recipe the source states, as it states it.
         recipes_here: its weights, or "" for all its numbers -> the recipe of ours that trains so.
     """
@@ -109,7 +127,9 @@ class Source(Strict):
     note: str = ""
     conventions: Conventions = Conventions()
     unknown: str = ""
+    units: dict[str, str] = {}
     numbers: list[Number] = []
+    rows: list[Row] = []
     claims: list[Claim] = []
     statements: list[Statement] = []
     scatter: list[RunToRun] = []
@@ -120,16 +140,23 @@ class Source(Strict):
     def _check(self) -> Source:
         check_url(self.url)
         check_characters(self.model_dump(mode="python"))
+        for metric, unit in self.units.items():
+            check_metric(metric, unit)
+        for index, row in enumerate(self.rows):
+            try:
+                self.numbers.extend(row.numbers(self.units))
+            except ValueError as error:
+                raise ValueError(f"rows[{index}] ({row.variant}): {error}") from None
+        seen: set[tuple[str, ...]] = set()
         for index, number in enumerate(self.numbers):
             where = f"numbers[{index}] ({number.variant} {number.metric} {number.value})"
             if number.standing is None and self.standing is None:
                 raise ValueError(f"{where} has no standing; add standing: primary, secondary or recalled")
-            kind = METRICS[number.metric].kind
-            if getattr(number.conventions, kind) is None and getattr(self.conventions, kind) is None:
-                raise ValueError(f"{where} has no convention; add conventions: {kind}: to it or to the source")
-        seen: set[tuple[str, ...]] = set()
-        for number in self.numbers:
-            identity = (number.variant, number.metric, number.weights, number.schedule)
+            own = getattr(number.conventions, number.kind)
+            if own is None and getattr(self.conventions, number.kind) is None:
+                raise ValueError(f"{where} has no convention; add conventions: {number.kind}: to it or to the source")
+            which = (number.weights, number.schedule, number.dataset, number.network, repr(own))
+            identity = (number.variant, number.metric, *which)
             if identity in seen:
                 raise ValueError(f"{number.variant} {number.metric} is given twice; keep one, or name its weights")
             seen.add(identity)

@@ -12,11 +12,12 @@ from awbench.reference.load import ReferenceNumber
 from awbench.variants import list_variants, parse_variant
 from awbench.verdicts.conventions import convention_differences, other_conventions
 from awbench.verdicts.conventions import describe_layers as describe_layers  # for report, until it moved
-from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting
+from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting, describe_attention
 
 EQUAL = "equal to all printed digits"
 UNKNOWN = "unknown"
 NOT_MEASURED = "not measured"
+COMPARISON_ONLY = "for comparison only"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class ComplexityComparison:
     Attributes:
         number: None for a network whose number nobody published, or nobody here could read.
         measured: in base units (parameters, MAC), or None.
-        verdict: "equal to all printed digits", "differs by x %", "unknown" or "not measured: needs ...".
+        verdict: "equal to all printed digits", "differs by x %", "unknown", "not measured: needs ..." or, for a network
+            that is not built here, "for comparison only: ...".
         note: why sources disagree, as far as it was reproduced.
         record: key of the record that holds the measurement, or "".
     """
@@ -87,12 +89,14 @@ def _compare(number: ReferenceNumber, numbers: list[ReferenceNumber], index: Com
     verdict = _requirement(number) if measured is None else _verdict(measured, number)
     notes = [number.note] if number.note else []
     if number.metric == "macs":
-        if verdict != EQUAL and (measured is not None or number.convention.stride_placement == "unknown"):
+        unexplained = measured is not None or not number.convention.counting_is_known
+        if verdict != EQUAL and unexplained and not number.network:
             notes.append(_met_by(number, index))
         if measured is not None:
             notes += _disagreements(number, numbers, index)
     record = counts.record if counts and measured is not None else ""
-    return ComplexityComparison(number.variant, number.metric, number, measured, verdict, "; ".join(notes), record)
+    note = "; ".join(filter(None, notes))
+    return ComplexityComparison(number.variant, number.metric, number, measured, verdict, note, record)
 
 
 def measure_under(number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex) -> int | None:
@@ -104,10 +108,11 @@ def _cost(number: ReferenceNumber, convention: ComplexityConvention, counts: Cou
     if counts is None:
         return None
     if number.metric != "macs":
-        return counts.values.get(number.metric)
-    return (
-        None if convention.stride_placement == "unknown" else counts.operations(convention.layers, convention.operation)
-    )
+        return counts.parameters(parse_variant(number.variant), number.metric, convention)
+    if not convention.counting_is_known:
+        return None
+    assert convention.layers != "unknown", "counting is known"
+    return counts.operations(convention.layers, convention.operation)
 
 
 def _find(number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex) -> CountedNetwork | None:
@@ -116,11 +121,11 @@ def _find(number: ReferenceNumber, convention: ComplexityConvention, index: Comp
         return None
     if parse_variant(number.variant).task == "detection":
         return _find_detector(number, convention, index)
-    if not isinstance(convention.image_size, int):
-        return None
-    # Parameters do not depend on where the stride is.
+    # Parameters depend neither on where the stride is nor on the image.
     placement = "v1.5" if convention.stride_placement == "unknown" else convention.stride_placement
-    return index.get(number.variant, placement, convention.image_size)
+    size = parse_variant(number.variant).architecture.image_size
+    size = convention.image_size if isinstance(convention.image_size, int) else size
+    return index.get(number.variant, placement, size, describe_attention(convention.attention_options))
 
 
 def _find_detector(
@@ -148,32 +153,44 @@ def _count_command(variant: str) -> str:
 
 def _requirement(number: ReferenceNumber) -> str:
     if number.network:
-        return f"{NOT_MEASURED}: needs {number.network}"
+        return f"{COMPARISON_ONLY}: {number.network}"
     convention = number.convention
     if parse_variant(number.variant).task == "detection":
-        command = f"awbench complexity {number.variant} --engine {convention.engine}"
+        command = f"awbench complexity {number.variant} --engine {convention.engine or 'detectron2'}"
+        if number.metric == "macs" and not convention.counting_is_known:
+            return _unknown_counting(convention)
         if number.metric == "macs":
             command += f" --image-size {convention.image_size} --proposals {convention.proposals}"
         engine = " and Detectron2 (make detectron2)" if convention.engine == "detectron2" else ""
         return f"{NOT_MEASURED}: needs '{command}'{engine}"
-    if convention.stride_placement == "unknown" or convention.image_size == "unknown":
-        return f"{NOT_MEASURED}: needs the source's stride placement and image size, which are unknown"
+    if number.metric == "macs" and not convention.counting_is_known:
+        return _unknown_counting(convention)
     variant = parse_variant(number.variant)
     command = f"awbench complexity {number.variant}"
-    if convention.stride_placement != "v1.5":
+    command += "".join(f" --attention-option {name}={value}" for name, value in convention.attention_options.items())
+    if convention.stride_placement == "v1":
         command += f" --stride-placement {convention.stride_placement}"
-    if convention.image_size != variant.architecture.image_size:
+    if convention.image_size not in ("unknown", variant.architecture.image_size):
         command += f" --image-size {convention.image_size}"
     return f"{NOT_MEASURED}: needs '{command}'"
 
 
+def _unknown_counting(convention: ComplexityConvention) -> str:
+    """E.g. "not measured: needs the source's stride placement, which it does not state"."""
+    names = ("stride_placement", "image_size", "operation", "layers")
+    missing = [name.replace("_", " ") for name in names if getattr(convention, name) == "unknown"]
+    return f"{NOT_MEASURED}: needs the source's {', '.join(missing)}, which it does not state"
+
+
 def _met_by(number: ReferenceNumber, index: ComplexityIndex) -> str:
-    """Under which other convention that the field uses the number would be met."""
+    """Under which other convention that the field uses the number would be met; "" where nothing was counted."""
+    counted = False
     for words, convention in other_conventions(number.convention):
         measured = measure_under(number, convention, index)
         if measured is not None and equal_to_printed_digits(measured, number.value, number.base_units):
             return f"would be met by counting {words}"
-    return "not met under any convention known here"
+        counted = counted or measured is not None
+    return "not met under any convention known here" if counted else ""
 
 
 def _disagreements(number: ReferenceNumber, numbers: list[ReferenceNumber], index: ComplexityIndex) -> list[str]:
@@ -181,6 +198,8 @@ def _disagreements(number: ReferenceNumber, numbers: list[ReferenceNumber], inde
     notes = []
     for other in numbers:
         if other.source == number.source or (other.variant, other.metric) != (number.variant, number.metric):
+            continue
+        if other.network or not other.convention.counting_is_known:
             continue
         if _same_printed(number, other):
             continue

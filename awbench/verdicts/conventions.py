@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from awbench.reference.conventions import ComplexityConvention, Layer
 from awbench.variants import STRIDE_PLACEMENTS
@@ -12,6 +13,9 @@ from awbench.variants import STRIDE_PLACEMENTS
 KNOWN_LAYER_SETS: dict[str, dict[Layer, int]] = {
     "conv + linear": {"convolution": 1, "linear": 1},
     "conv + linear + pooling": {"convolution": 1, "linear": 1, "pooling": 1},
+    "what ECA's repository counts": {
+        "convolution": 1, "linear": 1, "normalisation": 4, "activation": 1, "pooling": 1,
+    },
     "what mmcv counts": {
         "convolution": 1, "linear": 1, "convolution_bias": 1, "normalisation": 2, "activation": 1, "pooling": 1,
     },
@@ -21,7 +25,8 @@ KNOWN_LAYER_SETS: dict[str, dict[Layer, int]] = {
 def other_conventions(stated: ComplexityConvention) -> Iterator[tuple[str, ComplexityConvention]]:
     """(in words, convention) of those that the field uses, at the stated image size, the stated placement first."""
     others = [placement for placement in STRIDE_PLACEMENTS if placement != stated.stride_placement]
-    for placement in (stated.stride_placement, *others):
+    known = [] if stated.stride_placement == "unknown" else [stated.stride_placement]
+    for placement in (*known, *others):
         for name, layers in KNOWN_LAYER_SETS.items():
             for operation in ("mac", "flop"):
                 changes = {"stride_placement": placement, "operation": operation, "layers": layers}
@@ -42,8 +47,10 @@ def convention_differences(own: ComplexityConvention, other: ComplexityConventio
     return differences
 
 
-def describe_layers(layers: Mapping[Layer, int]) -> str:
+def describe_layers(layers: Mapping[Layer, int] | Literal["unknown"]) -> str:
     """The name of a well-known set of counted layers, or e.g. "convolution + linear + 2 x normalisation"."""
+    if layers == "unknown":
+        return "layers unknown"
     for name, known in KNOWN_LAYER_SETS.items():
         if layers == known:
             return name

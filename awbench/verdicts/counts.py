@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from awbench.records import Record
 from awbench.records.environment import complexity_source_digest
 from awbench.records.settings import Counting
-from awbench.reference.conventions import Layer
+from awbench.reference.conventions import ComplexityConvention, Layer
 from awbench.variants import ModelOptions, Variant, list_variants
 from awbench.verdicts.protocol import default_options
 
 _COCO_CATEGORIES = 80  # for which detectors are counted
+_FROZEN_STAGES = 1  # of detectors, beside the stem, as both model zoos train
+_EXPANSION = {"basic": 1, "bottleneck": 4}
+_REDUCTION = 16
 
 
 @dataclass(frozen=True)
@@ -30,20 +34,61 @@ class CountedNetwork:
                 total += weight * self.values[f"elements.{layer}"]
         return total
 
+    def parameters(self, variant: Variant, metric: str, convention: ComplexityConvention) -> int | None:
+        """Parameters or trainable parameters under a convention, from those of the network as it is built here."""
+        counted = self.values.get(metric)
+        if counted is None:
+            return None
+        first_stage = _FROZEN_STAGES if metric == "trainable_params" else 0
+        if not convention.attention_biases:
+            counted -= attention_biases(variant, first_stage)
+        if convention.norms_trained and metric == "trainable_params":
+            counted += norm_parameters(variant, first_stage)
+        return counted
+
+
+def attention_biases(variant: Variant, first_stage: int = 0) -> int:
+    """Biases of both fully connected layers of every SE or CBAM, from a stage on."""
+    if variant.attention not in ("se", "cbam"):
+        return 0
+    architecture = variant.architecture
+    biases = []
+    for blocks, width in zip(architecture.blocks_per_stage, architecture.widths, strict=True):
+        c = width * _EXPANSION[architecture.block]
+        biases.append(blocks * (c + max(1, c // _REDUCTION)))
+    return sum(biases[first_stage:])
+
+
+def norm_parameters(variant: Variant, first_stage: int = 0) -> int:
+    """Scales and shifts of the norms of a network's bottlenecks and projection shortcuts, from a stage on."""
+    architecture = variant.architecture
+    channels = []
+    for stage, blocks in enumerate(architecture.blocks_per_stage):
+        inner, outer = architecture.inner_width(stage), architecture.widths[stage] * _EXPANSION[architecture.block]
+        of_block = 2 * inner + outer if architecture.block == "bottleneck" else 2 * outer
+        channels.append(blocks * of_block + (outer if stage or architecture.block == "bottleneck" else 0))
+    return 2 * sum(channels[first_stage:])
+
 
 @dataclass(frozen=True)
 class Setting:
-    """What a network is counted at: pixels a side, or (height, width) and more for a detector."""
+    """What a network is counted at: pixels a side, or (height, width) and more for a detector.
+
+    Attributes:
+        attention: options of its attention module that are not the default ones, see `describe_attention`.
+    """
 
     stride_placement: str
     image_size: int | tuple[int, int]
     engine: str = ""
     proposals: int = 0
+    attention: str = ""
 
 
 class ComplexityIndex:
-    """Complexity records of the grid with default options: those of the present source before others, the newest first.
+    """Complexity records of the grid: those of the present source before others, the newest first.
 
+    Options are the default ones but for stride placement and those of an attention module on activations.
     Records of networks that this version does not know (another branch's, say) stand for nothing here.
     """
 
@@ -56,15 +101,15 @@ class ComplexityIndex:
             variant = known.get(record.variant)
             if variant is None or not isinstance(record.settings, Counting) or not _is_default(record, variant):
                 continue
-            setting = _setting(record.settings, record.options["stride_placement"])
+            setting = _setting(record)
             counts = CountedNetwork({name: int(quantity.value) for name, quantity in record.values.items()}, record.key)
             self._by_setting[variant.name, setting] = counts
-            if setting.engine:
+            if setting.engine and not setting.attention:
                 self._detectors[variant.name, setting.engine] = counts
 
-    def get(self, variant: str, stride_placement: str, image_size: int) -> CountedNetwork | None:
+    def get(self, variant: str, stride_placement: str, image_size: int, attention: str = "") -> CountedNetwork | None:
         """A classifier's counts."""
-        return self._by_setting.get((variant, Setting(stride_placement, image_size)))
+        return self._by_setting.get((variant, Setting(stride_placement, image_size, attention=attention)))
 
     def get_detector(self, variant: str, setting: Setting) -> CountedNetwork | None:
         return self._by_setting.get((variant, setting))
@@ -75,17 +120,26 @@ class ComplexityIndex:
 
 
 def _is_default(record: Record, variant: Variant) -> bool:
-    """Whether the network has default options but for its stride placement."""
+    """Whether the network has default options but for its stride placement and its attention module's."""
     classes = _COCO_CATEGORIES if variant.task == "detection" else None
     options = ModelOptions(stride_placement=record.options["stride_placement"], num_classes=classes)
-    return record.options == default_options(variant.name, options)
+    default = default_options(variant.name, options)
+    return {**record.options, "attention": None} == {**default, "attention": None}
 
 
-def _setting(settings: Counting, stride_placement: str) -> Setting:
+def describe_attention(options: Mapping[str, Any]) -> str:
+    """E.g. "released=resnet50", as `awbench complexity --attention-option` takes them; "" for default options."""
+    return ",".join(f"{name}={value}" for name, value in sorted(options.items()))
+
+
+def _setting(record: Record) -> Setting:
+    settings = record.settings
+    assert isinstance(settings, Counting), "it is of kind complexity"
     size = settings.image_size
     return Setting(
-        stride_placement=stride_placement,
+        stride_placement=record.options["stride_placement"],
         image_size=(size[0], size[1]) if isinstance(size, list) else size,
         engine=settings.engine or "",
         proposals=settings.proposals or 0,
+        attention=describe_attention(record.options.get("attention", {})),
     )

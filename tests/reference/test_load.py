@@ -62,8 +62,36 @@ def test_the_facts_that_were_handed_over_are_there():
     assert numbers["cbam_paper", "se_resnet50", "macs", ""] == ("3.860", "recalled")
     assert numbers["senet_paper", "se_resnet101", "top1_error", ""] == ("22.38", "secondary")
     assert numbers["detectron2_model_zoo", "faster_rcnn_resnet101_fpn", "box_ap", "3x"] == ("42.0", "primary")
-    assert numbers["detectron2_model_zoo", "faster_rcnn_resnet50_fpn", "params", ""] == ("41699936", "primary")
-    assert numbers["timm", "se_resnet101", "top1", "legacy_seresnet101"] == ("78.370", "primary")
+    assert numbers["timm", "se_resnet101", "top1", "legacy_seresnet101.in1k"] == ("78.370", "primary")
+    assert numbers["pytorchinsight", "cbam_resnet101", "top1", "best epoch"] == ("78.3540", "primary")
+    assert numbers["eca_repository", "eca_resnet50", "params", ""] == ("24.37", "primary")
+    assert numbers["cbam_paper", "cbam_resnet18", "top1_error", ""] == ("29.27", "recalled")
+
+
+def test_what_we_measured_ourselves_is_not_called_published():
+    assert not [n for n in load_references().of_kind("complexity") if n.source == "detectron2_model_zoo"]
+
+
+def test_accuracies_say_what_they_are_of():
+    found = {number.dataset for number in load_references().of_kind("accuracy")}
+    assert found == {"ImageNet-1k val", "CIFAR-10 test", "CIFAR-100 test", "Fashion-MNIST test"}
+    conventions = {n.source: n.convention for n in load_references().of_kind("accuracy")}
+    for source, placement in (
+        ("senet_repository", "v1"),
+        ("cbam_repository", "v1.5"),
+        ("deep_residual_networks", "v1"),
+    ):
+        stated = conventions[source]
+        assert (stated.stride_placement, stated.crop, stated.resize, stated.crops) == (placement, 224, 256, 1)
+
+
+def test_published_speeds_of_training_can_be_read():
+    speeds = {(t.variant, t.layout): t for t in load_references().throughputs if t.source == "timm_training"}
+    best = speeds["resnet101", "NHWC"]
+    assert (best.images_per_s, best.device, best.precision, best.batch_size) == (747.89, "RTX 3090", "amp", 256)
+    assert speeds["resnet101", "NCHW"].images_per_s == 568.98
+    assert speeds["ecaresnet50d", "NHWC"].network
+    assert any(t.source == "eca_paper" and "4 RTX 2080 Ti" in t.device for t in load_references().throughputs)
 
 
 def test_printed_zeros_are_kept(source):
@@ -86,7 +114,7 @@ def test_printed_zeros_are_kept(source):
             r"numbers\[0\] \(resnet101 macs 7.570\) has no standing; add standing: primary",
         ),
         ([("standing: primary", "standing: heard")], r"standing: .*primary.* \(it is 'heard'\)"),
-        ([("unit: GMAC", "unit: GFLOP")], "unit 'GFLOP' does not fit macs; use MAC or GMAC"),
+        ([("unit: GMAC", "unit: GFLOP")], "unit 'GFLOP' does not fit macs; use MAC or MMAC or GMAC or GiMAC"),
         ([(", unit: GMAC", "")], r"numbers\[0\].unit: Field required"),
         ([("metric: macs", "metric: mac")], r"metric 'mac' is not known; did you mean macs\?"),
         ([("resnet101", "resnet100")], r"resnet100 is not a variant; did you mean resnet101\?"),
@@ -109,6 +137,28 @@ def test_printed_zeros_are_kept(source):
         ),
         ([("linear: 1", "linear: 2")], "both with the same weight"),
         ([("https://", "http://")], "must begin with https"),
+        (
+            [
+                (
+                    "numbers:\n  - {variant: resnet101, metric: macs, value: 7.570, unit: GMAC}",
+                    "rows:\n  - {variant: resnet101, values: {macs: 7.570}}",
+                )
+            ],
+            r"rows\[0\] \(resnet101\): macs may be in MAC or MMAC or GMAC or GiMAC; add it to the source's units",
+        ),
+        (
+            [
+                (
+                    "numbers:\n  - {variant: resnet101, metric: macs, value: 7.570, unit: GMAC}",
+                    "rows:\n  - {variant: resnet101, values: {mac: 7.570}}",
+                )
+            ],
+            r"rows\[0\] \(resnet101\): metric 'mac' is not known; did you mean macs\?",
+        ),
+        (
+            [("unit: GMAC}", "unit: GMAC, dataset: CIFAR-10}")],
+            r"dataset 'CIFAR-10' is not known; did you mean CIFAR-10",
+        ),
         ([("schema_version: 1", "schema_version: 9")], "schema_version"),
         ([("title: An example", "title: An: example")], "line 3: not valid YAML"),
         ([("title: An example", "title: a\ntitle: b")], "line 4: not valid YAML: key 'title' is given twice"),
@@ -174,3 +224,19 @@ def test_the_papers_tables_have_a_slot_that_takes_numbers(tmp_path):
     path.write_text(filled)
     assert load_references(tmp_path).unknown == ()
     assert load_source(path).numbers[0].variant == "aw_resnet50"
+
+
+def test_a_row_of_a_table_is_a_number_for_each_value(source):
+    old = "numbers:\n  - {variant: resnet101, metric: macs, value: 7.570, unit: GMAC}"
+    new = (
+        "  accuracy: {stride_placement: v1, crop: 224}\n"
+        "units: {macs: GMAC}\n"
+        "rows:\n"
+        "  - {variant: resnet101, values: {macs: 7.570, top1: 77.0}, conventions: {accuracy: {crop: 299}}}\n"
+        "  - {variant: resnet20, dataset: CIFAR-10 test, values: {top1_error: 8.27}}\n"
+        "  - {variant: resnet34, values: {macs: 3664}, units: {macs: MMAC}}"
+    )
+    macs, top1, error, small = load_references(source((old, new)).parent).numbers
+    assert (str(macs.value), macs.unit, top1.unit, small.unit) == ("7.570", "GMAC", "percent", "MMAC")
+    assert (top1.convention.crop, top1.convention.stride_placement) == (299, "v1"), "the rest is the source's"
+    assert (top1.dataset, error.dataset) == ("ImageNet-1k val", "CIFAR-10 test")
