@@ -10,15 +10,15 @@ import torch
 from sample_records import make_record
 
 from awbench.cli.main import main
-from awbench.kernels import direct
+from awbench.kernels import blocked, direct
 from awbench.records import Record
 
 torch.set_num_threads(1)  # two test processes on two cores, and the same sums everywhere
 os.environ["AWBENCH_AW_STRATEGY"] = "rule"  # nothing is tuned by chance
 for dtype in (torch.float32, torch.float64):
-    direct.unsupported_reason(
-        torch.device("cpu"), dtype
-    )  # what is compiled the first time is said here, in no test's output
+    # What is compiled the first time is said here, in no test's output.
+    direct.unsupported_reason(torch.device("cpu"), dtype)
+    blocked.unsupported_reason(torch.device("cpu"), dtype)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_without_runs_both_studies_are_planned_backbones_first():
 
 
 def test_expected_runs_are_those_of_each_comparison():
-    imagenet = planned().studies[0]
+    imagenet = planned(deviations={"top1": 0.1}).studies[0]
     headline, se, cbam = (outcome(question_of_comparison(one), "true", 0.1).runs for one in imagenet.judged.comparisons)
     found = {name: part.expected["true", "middle"] for name, part in by_name(imagenet.networks).items()}
     assert found["resnet101"] == found["aw_resnet101"] == pytest.approx(headline)

@@ -106,7 +106,7 @@ def test_coco_records_stand_beside_the_number_of_their_engine_and_schedule(store
     }
     (zoo_weights,) = [row for row in table.objects if row["published"] == 42.0]
     assert (zoo_weights["measured"], zoo_weights["runs"], zoo_weights["origin"]) == (42.03, 1, "weights")
-    assert zoo_weights["verdict"].startswith("differs: +0.030 AP points, allowed +-0.020; the same weights")
+    assert zoo_weights["verdict"].startswith("agrees: +0.030 AP points, within +-0.050; the same weights")
     zoo = "detectron2_model_zoo"
     assert measured[zoo, "faster_rcnn_resnet50_fpn", 37.9] == "38.00 AP points, 1 trained here, spread unknown"
     assert measured[zoo, "faster_rcnn_resnet50_fpn", 40.2].startswith(

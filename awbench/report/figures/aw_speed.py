@@ -11,8 +11,8 @@ from awbench.report.aw_speed import describe_run, executed_as, newest_runs, shap
 from awbench.report.figures.figure import COLOURS, Figure, new_figure
 
 _MOST_FIGURES = 4
-_METHODS = ("auto", "grouped", "unfolded", "per_sample", "tapwise", "direct", "fused")
-_MARKERS = dict(zip(_METHODS, "oXods^v", strict=True))
+_METHODS = ("auto", "grouped", "unfolded", "per_sample", "tapwise", "direct", "blocked", "fused")
+_MARKERS = dict(zip(_METHODS, "oXods^Pv", strict=True))
 
 
 def aw_speed_figures(records: Records) -> list[Figure]:
