@@ -17,7 +17,7 @@ from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting, de
 EQUAL = "equal to all printed digits"
 UNKNOWN = "unknown"
 NOT_MEASURED = "not measured"
-COMPARISON_ONLY = "for comparison only"
+COMPARISON_ONLY = "not measured: for comparison only"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ComplexityComparison:
         number: None for a network whose number nobody published, or nobody here could read.
         measured: in base units (parameters, MAC), or None.
         verdict: "equal to all printed digits", "differs by x %", "unknown", "not measured: needs ..." or, for a network
-            that is not built here, "for comparison only: ...".
+            that is not built here, "not measured: for comparison only: ...".
         note: why sources disagree, as far as it was reproduced.
         record: key of the record that holds the measurement, or "".
     """

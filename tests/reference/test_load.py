@@ -240,3 +240,12 @@ def test_a_row_of_a_table_is_a_number_for_each_value(source):
     assert (str(macs.value), macs.unit, top1.unit, small.unit) == ("7.570", "GMAC", "percent", "MMAC")
     assert (top1.convention.crop, top1.convention.stride_placement) == (299, "v1"), "the rest is the source's"
     assert (top1.dataset, error.dataset) == ("ImageNet-1k val", "CIFAR-10 test")
+
+
+def test_the_example_of_the_readme_is_a_valid_file(root, tmp_path):
+    readme = (root / "reference_results/README.md").read_text()
+    (example,) = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "schema_version" in block]
+    (tmp_path / "example.yaml").write_text(example)
+    references = load_references(tmp_path)
+    assert {number.kind for number in references.numbers} == {"complexity", "accuracy", "detection", "latency"}
+    assert len(references.throughputs) == len(references.run_to_run) == 1

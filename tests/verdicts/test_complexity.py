@@ -257,7 +257,7 @@ def test_biases_and_norms_are_counted_without_building_the_network(variant, firs
 def test_a_network_that_is_not_built_here_is_for_comparison_only():
     number = replace(published("4.1"), variant="fca_resnet50", network="FcaNet, which is not built here")
     (compared,) = compare(number)
-    assert compared.verdict == "for comparison only: FcaNet, which is not built here"
+    assert compared.verdict == "not measured: for comparison only: FcaNet, which is not built here"
     assert compared.note == ""
 
 
