@@ -17,6 +17,7 @@ from awbench.records.settings import (
     DetectorWeights,
 )
 from awbench.reference.load import ReferenceNumber
+from awbench.reference.metrics import CLAIM_DATASETS
 from awbench.variants import ModelOptions, Task, list_variants
 from awbench.verdicts.index import records_of
 from awbench.verdicts.protocol import has_default_options, is_training, own_placement, recipe_identity
@@ -59,6 +60,8 @@ def measured(records: Records, number: ReferenceNumber) -> Evidence | None:
 
 def _accuracy(number: ReferenceNumber, records: Iterable[Record]) -> Evidence | None:
     """On all of ImageNet's validation images; a subset is another number."""
+    if CLAIM_DATASETS.get(number.dataset, "imagenet") != "imagenet":
+        return None
     metric = number.metric.removesuffix("_error")
     whole = [
         record

@@ -10,6 +10,7 @@ from typing import Any
 from awbench.records import Record, Records
 from awbench.records.settings import GivenWeights, Training
 from awbench.reference.load import References
+from awbench.reference.metrics import CLAIM_DATASETS
 from awbench.report.complexity import COUNTED_AT
 from awbench.report.figures.figure import Figure, colour_of, new_figure
 from awbench.report.figures.runs import runs_alike
@@ -91,6 +92,8 @@ def _published(references: References, index: ComplexityIndex, metric: str) -> l
     points = []
     for number in references.numbers:
         if number.network or number.metric not in (metric, f"{metric}_error"):
+            continue
+        if CLAIM_DATASETS.get(number.dataset, "") not in ("", "imagenet", "coco"):
             continue
         variant = parse_variant(number.variant)
         placement = getattr(number.convention, "stride_placement", "unknown")
