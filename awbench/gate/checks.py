@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from awbench.gate.commands import requirement
 from awbench.gate.locked import LockedCounts, LockedIndex
 from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.verdicts.agreement import judge_published
-from awbench.verdicts.commands import requirement
 
 Status = Literal["holds", "off", "not measured"]
 KINDS = ("complexity", "accuracy", "detection", "proxy", "latency")

@@ -124,12 +124,14 @@ def check_proxies(records: Records, locked: Sequence[LockedRuns]) -> list[Check]
             checks.append(not_measured("proxy", name, requirement))
         else:
             others = {  # runs that are the locked ones again count once
-                tuple(side.numbers)
+                (side.variant, tuple(side.numbers))
                 for side in (*present.values(), *locked)
                 if (side.metric, side.engine, side.training) == (row.metric, row.engine, row.training)
                 and side.variant != row.variant
             }
-            status, message = _hold(runs, row, sorted(others), simultaneous(LEVEL, len(locked)))
+            status, message = _hold(
+                runs, row, [values for _, values in sorted(others)], simultaneous(LEVEL, len(locked))
+            )
             checks.append(Check("proxy", name, status, message))
     return checks
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from awbench.gate.commands import requirement
 from awbench.records import Records
 from awbench.reference.load import ReferenceNumber, References
 from awbench.report.table import Column, Table
 from awbench.verdicts.agreement import LEVEL, NOT_MEASURED, JudgedNumber, judge_published
-from awbench.verdicts.commands import requirement
 from awbench.verdicts.measured import KINDS, Evidence
 
 PROVENANCE_NOTE = (

@@ -1,4 +1,4 @@
-"""Whether what was measured agrees with what was published: tolerances, deviations, directions, how often it is wrong."""
+"""Whether what was measured agrees with what was published: tolerances, directions, how often that is wrong."""
 
 from __future__ import annotations
 
