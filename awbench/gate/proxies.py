@@ -14,14 +14,15 @@ import yaml
 
 from awbench.gate.checks import HOLDS, NOT_MEASURED, OFF, Check, Status, not_measured
 from awbench.gate.locked import locked_folder
+from awbench.recipes.datasets import DATASET_FACTS
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
 from awbench.reference.yaml_files import load_validated
 from awbench.validation import Strict
-from awbench.verdicts.interval import simultaneous
+from awbench.verdicts.agreement import LEVEL
+from awbench.verdicts.interval import gain_interval, simultaneous
 from awbench.verdicts.measured import digits_runs, shapes_runs
 from awbench.verdicts.runs import by_seed, values_of
-from awbench.verdicts.statistics import LEVEL, welch_difference
 
 # Of the locked mean: below it something is broken, however few the runs are or far they lie apart. Chosen.
 _LEAST = {"top1": 0.97, "ap50": 0.5}
@@ -39,6 +40,10 @@ class LockedRuns(Strict):
     metric: Literal["top1", "ap50"]
     training: str
     values: list[Decimal]
+
+    @property
+    def numbers(self) -> list[float]:
+        return [float(value) for value in self.values]
 
 
 class _RunsFile(Strict):
@@ -85,7 +90,7 @@ def runs_to_yaml(runs: Iterable[LockedRuns]) -> str:
     ]
     rows = []
     for row in runs:
-        plain = {**row.model_dump(), "values": [float(value) for value in row.values]}
+        plain = {**row.model_dump(), "values": row.numbers}
         flow = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000).strip()
         rows.append(f"  - {flow}")
     return "\n".join([*lines, "runs:" if rows else "runs: []", *rows]) + "\n"
@@ -100,37 +105,54 @@ def _training_digest(record: Record) -> str:
 
 
 def check_proxies(records: Records, locked: Sequence[LockedRuns]) -> list[Check]:
-    """Proxy runs must not lie apart from the locked ones, in either direction: Welch's t, Bonferroni-corrected."""
-    present = {(runs.variant, runs.engine, runs.metric): runs for runs in proxy_runs(records)}
-    level = simultaneous(LEVEL, len(locked))
+    """Proxy runs must not lie apart from the locked ones, in either direction, by the interval of a gain.
+
+    Corrected for the number of locked rows, and pooled over all of one metric and engine, as a study is over its
+    networks.
+    """
+    present = {_group(runs): runs for runs in proxy_runs(records)}
     checks = []
     for row in locked:
         name = f"{row.variant} {row.metric} on {f'shapes, {row.engine}' if row.engine else 'digits'}"
-        runs = present.get((row.variant, row.engine, row.metric))
+        runs = present.get(_group(row))
         if runs is None:
-            requirement = f"needs 'awbench reproduce'{' and Detectron2' if row.engine == 'detectron2' else ''}"
-            checks.append(not_measured("proxy", name, requirement))
+            study = "shapes" if row.engine else "digits"
+            engine = " and Detectron2" if row.engine == "detectron2" else ""
+            checks.append(not_measured("proxy", name, f"needs 'awbench study run {study}'{engine}"))
         elif runs.training != row.training:
             requirement = "the recipe was changed since its runs were locked: needs 'awbench lock'"
             checks.append(not_measured("proxy", name, requirement))
         else:
-            status, message = _hold(runs, row, level)
+            others = {  # runs that are the locked ones again count once
+                (side.variant, tuple(side.numbers))
+                for side in (*present.values(), *locked)
+                if (side.metric, side.engine, side.training) == (row.metric, row.engine, row.training)
+                and side.variant != row.variant
+            }
+            status, message = _hold(
+                runs, row, [values for _, values in sorted(others)], simultaneous(LEVEL, len(locked))
+            )
             checks.append(Check("proxy", name, status, message))
     return checks
 
 
-def _hold(runs: LockedRuns, row: LockedRuns, level: float) -> tuple[Status, str]:
-    """(status, why) of present runs beside locked ones."""
-    now, then = ([float(value) for value in side.values] for side in (runs, row))
+def _group(runs: LockedRuns) -> tuple[str, str, str]:
+    return runs.variant, runs.engine, runs.metric
+
+
+def _hold(runs: LockedRuns, row: LockedRuns, others: Sequence[Sequence[float]], level: float) -> tuple[Status, str]:
+    """(status, why) of present runs beside locked ones. Args: others, runs of the other networks."""
+    now, then = runs.numbers, row.numbers
     if now == then:
         return HOLDS, f"the locked values, over {len(now)} run(s)"
     least, mean = _LEAST[row.metric] * statistics.fmean(then), statistics.fmean(now)
     if mean < least:
         return OFF, f"mean {mean:.2f}, far below the locked runs: least {least:.2f}"
-    difference = welch_difference(now, then, level)
-    words = f"{difference.value:+.2f} to the locked runs"
-    if not difference.low < difference.high:  # one run, or no deviation between runs
-        return NOT_MEASURED, f"{words}; {NOT_MEASURED}: needs two runs or more of each"
-    off = difference.low > 0 or difference.high < 0
-    interval = f"{level:.1%} interval {difference.low:+.2f} to {difference.high:+.2f}"
-    return OFF if off else HOLDS, f"{words}, {interval}"
+    resolution = DATASET_FACTS["shapes" if row.engine else "digits"].resolution(row.metric)
+    interval = gain_interval(now, then, others, level, resolution)
+    if interval is None:
+        difference = mean - statistics.fmean(then)
+        return NOT_MEASURED, f"{difference:+.2f} to the locked runs; {NOT_MEASURED}: needs two runs or more of each"
+    off = interval.low > 0 or interval.high < 0
+    shown = f"{level:.2%} interval {interval.low:+.2f} to {interval.high:+.2f}"
+    return OFF if off else HOLDS, f"{interval.value:+.2f} to the locked runs, {shown}"

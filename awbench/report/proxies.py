@@ -1,122 +1,158 @@
-"""Tables of the proxies: digits for classifiers, procedural shapes for detectors; over seeds, and what AW adds."""
+"""Tables of the smoke tests: digits for classifiers, procedural shapes for detectors, by their studies.
+
+Runs that the study made are judged by it. Runs by its recipe that it did not make are shown and compared with nothing.
+"""
 
 from __future__ import annotations
 
-import math
+import statistics
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining
 from awbench.reference.load import References
-from awbench.reference.source import METRICS
+from awbench.reference.metrics import METRICS
+from awbench.report.answers import shown_answer, shown_interval, shown_look
 from awbench.report.table import Column, Table, Unmeasured
-from awbench.variants import Task, Variant, classification_name, list_variants
-from awbench.verdicts.measured import ENGINES, by_seed, digits_runs, shapes_runs
-from awbench.verdicts.statistics import Difference, mean_and_spread, welch_difference
+from awbench.studies import Study, load_study
+from awbench.variants import Variant, list_variants
+from awbench.verdicts.evidence import Evidence
+from awbench.verdicts.measured import ENGINES, digits_runs, shapes_runs
+from awbench.verdicts.runs import by_seed
+from awbench.verdicts.study import JudgedComparison, judge_study
 
-PROXY_NOTE = (
-    "A proxy on 8x8 handwritten digits: it shows that every variant trains through the same code; "
-    "it is no evidence on ImageNet or COCO."
+_SMOKE_TEST = (
+    "A smoke test: it shows that every variant trains, resumes and is evaluated through the same code; an answer here "
+    "is about {data} and this machine's arithmetic, and no evidence on ImageNet or COCO."
 )
-SHAPES_NOTE = (
-    "A proxy on procedural shapes, from random weights in minutes: it shows that detectors train, resume and are "
-    "evaluated through the same code as on COCO; it is no evidence on COCO."
+_INTERVAL_NOTE = (
+    "AW adds: the intervals of all comparisons hold together at {level:.0%}, and runs are not taken to scatter less "
+    "than the metric's smallest step. Not of the study: shown, compared with nothing; 'awbench study run {name}' makes "
+    "its runs."
 )
 
 
 @dataclass(frozen=True)
-class ProxyRuns:
-    """Runs of a network and of the same network without AW, by seed, the newest of each.
+class SmokeTested:
+    """The runs of a network, and what the study says of it.
 
     Attributes:
-        baseline: empty for a network without AW.
-        metric: that AW is held to.
+        runs: one a seed.
+        comparison: of the network with the same one without AW; None where the study has none.
+        left_aside: why the runs are not of the study; "" where they are.
     """
 
     variant: Variant
-    runs: dict[int, Record]
-    baseline: dict[int, Record]
+    runs: tuple[Record, ...]
     metric: str
+    comparison: JudgedComparison | None = None
+    left_aside: str = ""
     engine: str = ""
 
-    @property
-    def over(self) -> str | None:
-        """The name of the same network without AW, where it was measured."""
-        return _without_aw(self.variant) if self.baseline else None
-
     def values(self, metric: str) -> list[float]:
-        return _values(self.runs, metric)
+        return [float(run.value(metric)) for run in self.runs if metric in run.values]
 
     def mean(self, metric: str) -> float | None:
         values = self.values(metric)
-        return mean_and_spread(values)[0] if values else None
+        return statistics.fmean(values) if values else None
 
     @property
     def deviation(self) -> float | None:
         """The run-to-run standard deviation; None for one run."""
-        return _known(mean_and_spread(self.values(self.metric))[1])
+        values = self.values(self.metric)
+        return statistics.stdev(values) if len(values) > 1 else None
 
-    @cached_property
-    def added(self) -> Difference | None:
-        """What AW adds."""
-        if not self.baseline:
-            return None
-        return welch_difference(self.values(self.metric), _values(self.baseline, self.metric))
+    @property
+    def over(self) -> str | None:
+        return self.comparison.comparison.over if self.comparison else None
+
+    @property
+    def difference(self) -> float | None:
+        interval = self.comparison.interval if self.comparison else None
+        return interval.value if interval else None
+
+    @property
+    def interval(self) -> list[float] | None:
+        interval = self.comparison.interval if self.comparison else None
+        return [interval.low, interval.high] if interval else None
 
     @property
     def records(self) -> list[str]:
         """Keys."""
-        return [record.key for record in (*self.runs.values(), *self.baseline.values())]
+        return [run.key for run in (*self.runs, *(self.comparison.baseline if self.comparison else ()))]
 
 
-def _values(runs: dict[int, Record], metric: str) -> list[float]:
-    return [float(record.value(metric)) for record in runs.values() if metric in record.values]
+def smoke_tested(study: Study, records: Records, proxies: Iterable[Record], engine: str = "") -> list[SmokeTested]:
+    """Networks that have runs, in the grid's order: those of the study, else those by its recipe.
+
+    Args:
+        proxies: trainings by the study's recipe as it stands.
+    """
+    judged = judge_study(study, records)
+    comparisons = {one.comparison.variant: one for one in judged.comparisons}
+    others: dict[str, list[Record]] = {}
+    for record in proxies:
+        others.setdefault(record.variant, []).append(record)
+    rows = []
+    for variant in list_variants(study.task):
+        name = variant.name
+        if runs := judged.evidence.runs.get(name, ()):
+            rows.append(SmokeTested(variant, runs, study.metric, comparisons.get(name), engine=engine))
+        elif name in others:
+            reason = _left_aside(judged.evidence, others[name])
+            rows.append(SmokeTested(variant, tuple(by_seed(others[name]).values()), study.metric, None, reason, engine))
+    return rows
 
 
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _left_aside(evidence: Evidence, runs: Iterable[Record]) -> str:
+    keys = {run.key for run in runs}
+    reasons = Counter(left.reason for left in evidence.left_aside if left.record.key in keys)
+    return reasons.most_common(1)[0][0] if reasons else "the network is in none of its comparisons"
 
 
-def _without_aw(variant: Variant) -> str:
-    return variant.name.replace(
-        variant.backbone, classification_name(variant.architecture_name, variant.attention, False)
-    )
-
-
-def _metric(name: str, heading: str, key: str = "") -> Column[ProxyRuns]:
+def _metric(name: str, heading: str, key: str = "") -> Column[SmokeTested]:
     """The mean of a metric over the runs."""
     return Column(heading, lambda row: row.mean(name), ".2f", key=key or name)
 
 
-def _shown_gain(added: Difference) -> str:
-    """E.g. "+0.65 (-0.34 to +1.64)"."""
-    if math.isnan(added.low):
-        return f"{added.value:+.2f} (interval unknown: one run)"
-    return f"{added.value:+.2f} ({added.low:+.2f} to {added.high:+.2f})"
+def _shown_gain(row: SmokeTested) -> str:
+    return shown_interval(row.comparison.interval) if row.comparison and row.comparison.look else ""
 
 
-_GAIN: tuple[Column[ProxyRuns], ...] = (
-    Column.exact("difference", lambda row: row.added.value if row.added else None),
-    Column.exact("interval", lambda row: [_known(row.added.low), _known(row.added.high)] if row.added else None),
-)
-_DIGITS: tuple[Column[ProxyRuns], ...] = (
+def _shown_study(row: SmokeTested) -> str:
+    if row.left_aside:
+        return f"not of the study: {row.left_aside}"
+    return shown_look(row.comparison) if row.comparison else f"{len(row.runs)} runs"
+
+
+_GAIN: tuple[Column[SmokeTested], ...] = (
+    Column("over", lambda row: row.over),
+    Column.shown("AW adds (interval)", _shown_gain),
+    Column("answer", lambda row: row.comparison.gain if row.comparison else None,
+           show=lambda row: shown_answer(row.comparison) if row.comparison and row.comparison.interval else ""),
+    Column("study", lambda row: not row.left_aside, show=_shown_study, key="of_the_study"),
+    Column.exact("left_aside", lambda row: row.left_aside or None),
+    Column.exact("difference", lambda row: row.difference),
+    Column.exact("interval", lambda row: row.interval),
+    Column.exact(
+        "level", lambda row: row.comparison.interval.level if row.comparison and row.comparison.interval else None
+    ),
+)  # fmt: skip
+_DIGITS: tuple[Column[SmokeTested], ...] = (
     Column("variant", lambda row: row.variant.name),
     Column.exact("dataset", lambda row: "digits"),
     Column.exact("proxy", lambda row: True),
-    Column.exact("top1_by_seed", lambda row: {str(seed): run.value("top1") * 1.0 for seed, run in row.runs.items()}),
+    Column.exact("top1_by_seed", lambda row: dict(zip(map(str, by_seed(row.runs)), row.values("top1"), strict=True))),
     Column("runs", lambda row: len(row.runs), "d", key=""),
     _metric("top1", "top-1 mean (%)", key="top1_mean"),
     Column("standard deviation", lambda row: row.deviation, ".2f", key="top1_standard_deviation", missing="unknown"),
     Column("lowest", lambda row: min(row.values("top1")), ".2f", key=""),
-    Column("over", lambda row: row.over),
-    Column("AW adds (95 % interval)", lambda row: row.added, _shown_gain, key=""),
     *_GAIN,
-    Column.exact("level", lambda row: row.added.level if row.added else None),
 )
 _HEADINGS = {"box_ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "APs", "ap_medium": "APm", "ap_large": "APl"}
-_SHAPES: tuple[Column[ProxyRuns], ...] = (
+_SHAPES: tuple[Column[SmokeTested], ...] = (
     Column("variant", lambda row: row.variant.name),
     Column("engine", lambda row: row.engine),
     Column.exact("dataset", lambda row: "shapes"),
@@ -124,60 +160,40 @@ _SHAPES: tuple[Column[ProxyRuns], ...] = (
     Column("runs", lambda row: len(row.runs), "d"),
     *(_metric(name, _HEADINGS.get(name, name)) for name, metric in METRICS.items() if metric.kind == "detection"),
     _metric("train_time_per_iteration", "s/iteration"),
-    Column.exact("over", lambda row: row.over),
-    Column("AW adds (AP)", lambda row: row.added, _shown_gain, key=""),
     *_GAIN,
 )
 
 
 def proxy_table(records: Records, references: References) -> Table:
     """Digits: mean and standard deviation over seeds, and what AW adds to the same network without it."""
-    nothing = _unmeasured("digits", "top-1 mean (%)", "'awbench reproduce' or 'awbench sweep'")
-    return Table(
-        title="Digits, a proxy",
-        fields=_DIGITS,
-        values=_rows(digits_runs(records), "classification", "top1") or [nothing],
-        notes=(
-            PROXY_NOTE,
-            "The interval is Welch's t over runs with different seeds; it covers 0 where nothing is shown.",
-        ),
-        records_of=lambda row: row.records,
+    study = load_study("digits")
+    return _table(
+        study, _DIGITS, smoke_tested(study, records, digits_runs(records)), "top-1 mean (%)", "handwritten digits"
     )
 
 
 def shapes_table(records: Records, references: References) -> Table:
-    """Procedural shapes: mean AP over seeds, and what AW adds, for each engine."""
-    nothing = _unmeasured("shapes", "runs", "'awbench reproduce' or 'awbench train faster_rcnn_resnet18_fpn'")
+    """Procedural shapes: mean AP over seeds, and what AW adds, for each engine by itself."""
+    study, rows = load_study("shapes"), []
+    for engine in ENGINES:
+        of_engine = Records(record for record in records.of_kind("detection") if _engine(record) == engine)
+        rows += smoke_tested(study, of_engine, shapes_runs(of_engine), engine)
+    return _table(study, _SHAPES, rows, "runs", "procedural shapes")
+
+
+def _engine(record: Record) -> str:
+    return record.settings.engine if isinstance(record.settings, DetectorTraining) else ""
+
+
+def _table(
+    study: Study, fields: tuple[Column[SmokeTested], ...], rows: list[SmokeTested], column: str, data: str
+) -> Table:
+    requirement = f"not measured: needs 'awbench study run {study.name}'"
+    nothing = Unmeasured({"variant": study.name, column: requirement}, {"variant": study.name, "verdict": requirement})
     return Table(
-        title="Procedural shapes, a proxy",
-        fields=_SHAPES,
-        values=_rows(shapes_runs(records), "detection", "box_ap") or [nothing],
-        notes=(SHAPES_NOTE,),
+        title=study.title,
+        fields=fields,
+        values=rows or [nothing],
+        notes=(_SMOKE_TEST.format(data=data), _INTERVAL_NOTE.format(level=study.level, name=study.name)),
         records_of=lambda row: row.records,
     )
-
-
-def _rows(trained: Iterable[Record], task: Task, metric: str) -> list[ProxyRuns]:
-    """By engine, networks in the grid's order; those without a run are left out."""
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in trained:
-        engine = record.settings.engine if isinstance(record.settings, DetectorTraining) else ""
-        groups.setdefault((engine, record.variant), []).append(record)
-    runs = {key: by_seed(group) for key, group in groups.items()}
-    return [
-        ProxyRuns(
-            variant,
-            runs[engine, variant.name],
-            runs.get((engine, _without_aw(variant)), {}) if variant.aw else {},
-            metric,
-            engine,
-        )
-        for engine in ("", *ENGINES)
-        for variant in list_variants(task)
-        if (engine, variant.name) in runs
-    ]
-
-
-def _unmeasured(dataset: str, column: str, commands: str) -> Unmeasured:
-    requirement = f"not measured: needs {commands}"
-    return Unmeasured({"variant": dataset, column: requirement}, {"variant": dataset, "verdict": requirement})

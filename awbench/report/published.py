@@ -7,17 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from awbench.gate.commands import requirement
 from awbench.records import Records
 from awbench.reference.load import ReferenceNumber, References
 from awbench.report.table import Column, Table
-from awbench.verdicts.agreement import judge
-from awbench.verdicts.measured import Measured, measured
+from awbench.verdicts.agreement import LEVEL, NOT_MEASURED, JudgedNumber, judge_published
+from awbench.verdicts.measured import KINDS, Evidence
 
-REQUIREMENTS = {
-    "accuracy": "not measured: needs ImageNet and a CUDA GPU (AWBENCH_IMAGENET=DIR awbench reproduce)",
-    "detection": "not measured: needs COCO and a CUDA GPU (AWBENCH_COCO=DIR awbench reproduce)",
-    "latency": "not measured: needs the device the source measured on",
-}
 PROVENANCE_NOTE = (
     "standing: primary, read in the source itself; secondary, transcribed by others; recalled, unverified."
 )
@@ -25,19 +21,23 @@ _PLACEMENT_NOTE = (
     "stride_placement: v1.5 has a bottleneck's stride in the 3x3 convolution, v1 in the first 1x1; what a convention "
     "does not name the source does not state."
 )
+_AGREEMENT_NOTE = (
+    "difference: measured minus published. The published weights, evaluated as their source does, must give the number "
+    "within half a unit of its last digit and what evaluations are known to differ by. Trainings must have it in their "
+    f"prediction interval, {LEVEL:.1%} for all numbers together; better than that differs too. Not comparable: the "
+    "file, the evaluation or the training is another than the published one."
+)
 _NOTES = {
     "accuracy": (
         "Of all 50,000 validation images; crop and resize: pixels of the evaluated crop, and of the shorter side "
         "before it. An error rate is 100 minus the accuracy.",
         _PLACEMENT_NOTE,
-        "difference: measured minus published. Published weights evaluated here must give the published number within "
-        "a tolerance; trainings must have it in their 95 % prediction interval, and better than that differs too.",
+        _AGREEMENT_NOTE,
     ),
     "detection": (
         "AP of boxes on COCO val2017 by pycocotools, over IoU 0.50 to 0.95; ap50 and ap75 at one IoU; small: under "
         "32x32 pixels, large: over 96x96.",
-        "difference: measured minus published. Published weights evaluated here must give the published number within "
-        "a tolerance; trainings must have it in their 95 % prediction interval, and better than that differs too.",
+        _AGREEMENT_NOTE,
     ),
     "latency": (
         "Times of other machines are shown and never compared; what this project measures is in the table of speed.",
@@ -55,7 +55,7 @@ class Published:
     """A published number, what was measured of it here, and whether they agree or what is missing."""
 
     number: ReferenceNumber
-    measured: Measured | None
+    measured: Evidence | None
     verdict: str
 
     @property
@@ -122,13 +122,16 @@ _COLUMNS: tuple[Column[Published], ...] = (
 
 
 def published_table(kind: str) -> Callable[[Records, References], Table]:
-    """The table of a kind of published numbers; an unmeasured one has what it needs as its verdict."""
+    """The table of a kind of published numbers; an unmeasured one says what would measure it, or that nothing can."""
 
     def table(records: Records, references: References) -> Table:
+        judged = judge_published(records, references) if kind in KINDS else []
+        if kind not in KINDS:
+            judged = [JudgedNumber(number, None, NOT_MEASURED) for number in references.of_kind(kind)]
         return Table(
             title=_TITLES[kind],
             fields=_COLUMNS,
-            values=[_row(number, records, references) for number in references.of_kind(kind)],
+            values=[_row(one) for one in judged if one.number.kind == kind],
             notes=(*_NOTES[kind], PROVENANCE_NOTE, *unknown_notes(references)),
             records_of=lambda row: row.measured.records if row.measured else (),
             source_of=lambda row: row.number.source,
@@ -137,20 +140,9 @@ def published_table(kind: str) -> Callable[[Records, References], Table]:
     return table
 
 
-def _row(number: ReferenceNumber, records: Records, references: References) -> Published:
-    found = measured(records, number)
-    if found is None:
-        return Published(number, None, _requirement(number))
-    agreement = judge(number, found, references.scatter)
-    return Published(number, found, f"{agreement.status}: {agreement.words}")
-
-
-def _requirement(number: ReferenceNumber) -> str:
-    if number.network:
-        return f"not measured: needs {number.network}"
-    if number.kind == "detection" and "detectron2" in number.convention.detector.lower():
-        return REQUIREMENTS["detection"].replace("needs ", "needs Detectron2 (make detectron2), ")
-    return REQUIREMENTS[number.kind]
+def _row(judged: JudgedNumber) -> Published:
+    status, words = judged.agreement.status, judged.agreement.words or requirement(judged.number)
+    return Published(judged.number, judged.evidence, f"{status}: {words}")
 
 
 def unknown_notes(references: References) -> tuple[str, ...]:

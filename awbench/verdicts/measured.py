@@ -1,8 +1,13 @@
-"""Which records measured what was published: the very weights, or trainings by the same recipe. And the proxies'."""
+"""Which records measured what was published: the very weights, or trainings by the same recipe. And the proxies'.
+
+A record is held to a number only where all is as published that can move it. What was meant for the number and is not
+alike is left aside with the reason.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,19 +20,49 @@ from awbench.records.settings import (
     ClassifierWeights,
     DetectorTraining,
     DetectorWeights,
+    GivenWeights,
+    Training,
 )
 from awbench.reference.load import ReferenceNumber
 from awbench.reference.metrics import CLAIM_DATASETS
-from awbench.variants import ModelOptions, Task, list_variants
+from awbench.variants import ModelOptions, Task, list_variants, parse_variant
+from awbench.verdicts.evidence import difference
 from awbench.verdicts.index import records_of
-from awbench.verdicts.protocol import has_default_options, is_training, own_placement, recipe_identity
-from awbench.verdicts.runs import by_seed
+from awbench.verdicts.protocol import has_default_options, is_training, recipe_identity
+from awbench.verdicts.runs import by_seed as by_seed  # for figures, until they import it from there
 
 IMAGENET_VAL_IMAGES = DATASET_FACTS["imagenet"].val_images
+KINDS = ("accuracy", "detection")
 # How fast a run computes, not what: the published recipes do not state them.
 _ARITHMETIC = ("precision", "channels_last")
-# torchvision's file names end in the first digits of their sha256.
-_PUBLISHED_SHA256 = {"COCO_V1": "258fb6c6"}
+# Both model zoos: pixels of the shorter and the longer side, and norms of the backbone.
+_ZOO_INPUT, _ZOO_NORM = (800, 1333), "frozen"
+_SCHEDULES = ("1x", "3x")  # of Detectron2, that are recipes here
+# First digits of the sha256, which torchvision puts into the names of its files.
+_TORCHVISION_SHA256 = {
+    ("resnet18", "IMAGENET1K_V1"): "f37072fd",
+    ("resnet34", "IMAGENET1K_V1"): "b627a593",
+    ("resnet50", "IMAGENET1K_V1"): "0676ba61",
+    ("resnet50", "IMAGENET1K_V2"): "11ad3fa6",
+    ("resnet101", "IMAGENET1K_V1"): "63fe2227",
+    ("resnet101", "IMAGENET1K_V2"): "cd907fc2",
+    ("resnet152", "IMAGENET1K_V1"): "394f9c45",
+    ("resnet152", "IMAGENET1K_V2"): "f82ba261",
+    ("faster_rcnn_resnet50_fpn", "COCO_V1"): "258fb6c6",
+}
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """How the detectors of an engine's model zoo were built. Attributes: backbone, whose weights they started from."""
+
+    stride_placement: Literal["v1", "v1.5"]
+    backbone: str
+
+
+# MODEL_ZOO.md of Detectron2 ("converted copies of MSRA's original models"); torchvision's own weights.
+ZOOS = {"detectron2": Zoo("v1", "MSRA"), "torchvision": Zoo("v1.5", "torchvision")}
+_BACKBONES = {"caffe2": "MSRA", "torchvision": "torchvision", "awbench": "an ImageNet training of ours"}
 
 
 @dataclass(frozen=True)
@@ -47,116 +82,198 @@ class Evidence:
     records: tuple[str, ...] = ()
 
 
-Measured = Evidence  # for report, until it is renamed there
+@dataclass(frozen=True)
+class Measured:
+    """What records say of a published number.
+
+    Attributes:
+        evidence: None where nothing can be held to it.
+        not_comparable: why records that were meant for it are not, each reason once.
+    """
+
+    evidence: Evidence | None = None
+    not_comparable: tuple[str, ...] = ()
 
 
-def measured(records: Records, number: ReferenceNumber) -> Evidence | None:
-    """What records say of a published accuracy or AP; None where it was not measured."""
-    if number.network or number.kind not in ("accuracy", "detection"):
-        return None
-    find = _accuracy if number.kind == "accuracy" else _detection
-    return find(number, records_of(records, number.kind, number.variant))
-
-
-def _accuracy(number: ReferenceNumber, records: Iterable[Record]) -> Evidence | None:
-    """On all of ImageNet's validation images; a subset is another number."""
-    if CLAIM_DATASETS.get(number.dataset, "imagenet") != "imagenet":
-        return None
+def measured(records: Records, number: ReferenceNumber) -> Measured:
+    """The newest evaluation of the published weights; or else the first training with each seed, as in studies."""
+    if number.network or number.kind not in KINDS:
+        return Measured()
     metric = number.metric.removesuffix("_error")
-    whole = [
-        record
-        for record in records
-        if isinstance(record.settings, ClassifierTraining | ClassifierWeights)
-        and record.settings.dataset == "imagenet"
-        and record.value("images") == IMAGENET_VAL_IMAGES
-        and metric in record.values
-    ]
+    evaluated: list[Record] = []
+    trained: dict[int, Record] = {}  # by seed
+    reasons: list[str] = []
+    for record in records_of(records, number.kind, number.variant):
+        settings = record.settings
+        if not isinstance(settings, GivenWeights | Training) or metric not in record.values:
+            continue
+        if settings.dataset != dataset_of(number) or not _is_meant_for(number, record):
+            continue
+        if reason := next(_reasons(number, record), ""):
+            reasons.append(reason)
+        elif isinstance(settings, GivenWeights):
+            evaluated.append(record)
+        else:
+            trained.setdefault(settings.seed, record)
+    evidence = _evidence(number, metric, evaluated, [run for _, run in sorted(trained.items())])
+    return Measured(evidence, () if evidence else tuple(dict.fromkeys(reasons)))
 
+
+def _evidence(number: ReferenceNumber, metric: str, evaluated: list[Record], trained: list[Record]) -> Evidence | None:
     def value(record: Record) -> float:
-        return 100 - record.value(metric) if metric != number.metric else record.value(metric)
+        return 100 - float(record.value(metric)) if metric != number.metric else float(record.value(metric))
 
-    evaluated = [record for record in whole if _is_evaluation_of(record, number)]
-    trained = [record for record in whole if _is_training_of(record, number)]
-    return _evidence(evaluated, trained, value)
-
-
-def _is_evaluation_of(record: Record, number: ReferenceNumber) -> bool:
-    settings, stated = record.settings, number.convention
-    return (
-        isinstance(settings, ClassifierWeights)
-        and bool(number.weights)
-        and settings.weights == number.weights
-        and stated.resize in ("unknown", settings.evaluation.resize)
-        and stated.crop in ("unknown", settings.evaluation.crop)
-    )
-
-
-def _is_training_of(record: Record, number: ReferenceNumber) -> bool:
-    if not number.recipe_here or record.inputs.get("initial_weights_sha256") != "random":
-        return False
-    stated = number.convention.stride_placement
-    recipe = recipe_identity("classification", number.recipe_here)
-    return (
-        isinstance(record.settings, ClassifierTraining)
-        and is_training(record, "imagenet")
-        and _same_but_arithmetic(record.settings.recipe.json_object, recipe)
-        and has_default_options(record, ModelOptions(stride_placement="v1.5" if stated == "unknown" else stated))
-    )
-
-
-def _same_but_arithmetic(recipe: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(recipe.get(name) == value for name, value in other.items() if name not in _ARITHMETIC)
-
-
-def _detection(number: ReferenceNumber, records: Iterable[Record]) -> Evidence | None:
-    """On all of COCO, by the engine that the source names."""
-    engine = next((engine for engine in ENGINES if engine in number.convention.detector.lower()), None)
-    whole = [
-        record
-        for record in records
-        if isinstance(record.settings, DetectorTraining | DetectorWeights)
-        and record.settings.dataset == "coco"
-        and record.settings.complete
-        and record.settings.protocol == PROTOCOLS["detection"]
-        and record.settings.engine == engine
-        and number.metric in record.values
-    ]
-    evaluated = [record for record in whole if _are_published(record, number)]
-    trained = [record for record in whole if _follows_schedule(record, number)]
-    return _evidence(evaluated, trained, lambda record: record.value(number.metric))
-
-
-def _are_published(record: Record, number: ReferenceNumber) -> bool:
-    """Whether a record evaluated the very weights whose number was published, at the sizes of the model zoos."""
-    settings = record.settings
-    if not isinstance(settings, DetectorWeights) or not number.weights:
-        return False
-    named = settings.weights == number.weights
-    hashed = record.inputs.get("weights_sha256", "").startswith(_PUBLISHED_SHA256.get(number.weights, "none"))
-    return (named or hashed) and (settings.input.test, settings.input.test_max) == (800, 1333)
-
-
-def _follows_schedule(record: Record, number: ReferenceNumber) -> bool:
-    """Whether a detector was trained by the published schedule, from given weights of its backbone."""
-    return (
-        bool(number.schedule)
-        and isinstance(record.settings, DetectorTraining)
-        and is_training(record, "coco", recipe_identity("detection", f"detectron2-{number.schedule}"))
-        and record.inputs.get("backbone_weights_sha256", "random") != "random"
-        and has_default_options(record, own_placement(record))
-    )
-
-
-def _evidence(evaluated: list[Record], trained: list[Record], value: Callable[[Record], float]) -> Evidence | None:
-    """The newest evaluation of the published weights, or else the newest training with each seed."""
     if evaluated:
-        newest = max(evaluated, key=lambda record: record.finished)
-        data = newest.notes[0] if newest.notes else ""
-        return Evidence("weights", (float(value(newest)),), data, (newest.key,))
-    runs = by_seed(trained).values()
-    if not runs:
-        return None
-    return Evidence("trained", tuple(float(value(run)) for run in runs), "", tuple(run.key for run in runs))
+        newest = evaluated[-1]
+        return Evidence("weights", (value(newest),), newest.notes[0] if newest.notes else "", (newest.key,))
+    keys = tuple(run.key for run in trained)
+    return Evidence("trained", tuple(map(value, trained)), "", keys) if trained else None
+
+
+def dataset_of(number: ReferenceNumber) -> str:
+    """By its name in records; "" where it has none."""
+    return CLAIM_DATASETS.get(number.convention.dataset, "")
+
+
+def engine_of(number: ReferenceNumber) -> str:
+    """The library that a detector was published with; "" for classifiers, and for libraries that are not used here."""
+    detector = getattr(number.convention, "detector", "").lower()
+    return next((engine for engine in ENGINES if engine in detector), "")
+
+
+def recipe_of(number: ReferenceNumber) -> str:
+    """The recipe here by which the published network was trained; "" where there is none."""
+    if number.kind == "accuracy":
+        return number.recipe_here
+    known = engine_of(number) == "detectron2" and number.schedule in _SCHEDULES
+    return f"detectron2-{number.schedule}" if known else ""
+
+
+def digest_of(number: ReferenceNumber) -> str:
+    """sha256 of the file of the published weights, or its first digits; "" where it is not known."""
+    stated = str(getattr(number, "weights_sha256", ""))
+    return stated or _TORCHVISION_SHA256.get((number.variant, number.weights), "")
+
+
+def stated_placement(number: ReferenceNumber) -> str:
+    """Where the published network has its strides, or "unknown"; those without bottlenecks have no choice."""
+    if parse_variant(number.variant).architecture.block != "bottleneck":
+        return "v1.5"
+    if number.kind == "detection":
+        return ZOOS[engine].stride_placement if (engine := engine_of(number)) else "unknown"
+    return str(number.convention.stride_placement)
+
+
+def _is_meant_for(number: ReferenceNumber, record: Record) -> bool:
+    """Whether a record evaluated the published weights, or a file of that name; or was trained by that recipe."""
+    settings = record.settings
+    if isinstance(settings, Training):
+        return bool(recipe_of(number)) and settings.recipe.name == recipe_of(number)
+    assert isinstance(settings, GivenWeights)
+    named = bool(number.weights) and settings.weights == number.weights
+    return named or (bool(digest_of(number)) and _sha256(record).startswith(digest_of(number)))
+
+
+def _sha256(record: Record) -> str:
+    return record.inputs.get("weights_sha256", "")
+
+
+def _reasons(number: ReferenceNumber, record: Record) -> Iterator[str]:
+    """Why a record cannot be held to a number that it was meant for."""
+    settings = record.settings
+    yield from _data_reasons(number, record)
+    if isinstance(settings, DetectorWeights | DetectorTraining):
+        if settings.protocol != PROTOCOLS["detection"]:
+            yield f"protocol {settings.protocol} of the detection code, now {PROTOCOLS['detection']}"
+        yield from _other("engine", settings.engine, engine_of(number) or "unknown")
+    if isinstance(settings, GivenWeights):
+        yield from _weights_reasons(number, record, settings)
+    else:
+        yield from _training_reasons(number, record)
+    placement = stated_placement(number)
+    if placement == "unknown" and isinstance(settings, GivenWeights):
+        yield "where the strides of the published network are is not stated"
+    own = record.options["stride_placement"]
+    yield from _other("stride placement", own, own if placement == "unknown" else placement)
+    if not has_default_options(record, ModelOptions(stride_placement=own)):
+        yield "the network has other options than the default ones"
+
+
+def _data_reasons(number: ReferenceNumber, record: Record) -> Iterator[str]:
+    facts, images = DATASET_FACTS[dataset_of(number)], record.values.get("images")
+    if images is None or images.value != facts.val_images:
+        count = "an unknown number" if images is None else f"{images.value:,}"
+        yield f"evaluated on {count} of {facts.val_images:,} images"
+    if isinstance(record.settings, DetectorWeights | DetectorTraining) and not record.settings.complete:
+        yield "not the complete dataset"
+    if left_out := sum(note.startswith("left out: ") for note in record.notes):
+        yield f"{left_out} images could not be decoded and were left out"
+
+
+def _weights_reasons(number: ReferenceNumber, record: Record, settings: GivenWeights) -> Iterator[str]:
+    digest = digest_of(number)
+    if not digest:
+        yield f"the digest of {number.weights} is not known"
+    elif not _sha256(record).startswith(digest):
+        yield f"{settings.weights} has sha256 {_sha256(record)[:8] or 'unknown'}, the published file {digest[:8]}"
+    if settings.precision != "float32":
+        yield f"evaluated in {settings.precision or 'an unknown precision'}, published in float32"
+    if isinstance(settings, ClassifierWeights):
+        for name in ("resize", "crop"):
+            published = getattr(number.convention, name)
+            if published == "unknown":
+                yield f"the source does not state its {name}"
+            yield from _other(name, getattr(settings.evaluation, name), published)
+        interpolation = getattr(number.convention, "interpolation", "unknown")
+        if interpolation != "unknown":
+            yield from _other("interpolation", settings.evaluation.interpolation, interpolation)
+    if isinstance(settings, DetectorWeights):
+        yield from _other("input", (settings.input.test, settings.input.test_max), _ZOO_INPUT)
+        yield from _other("norm", settings.norm, _ZOO_NORM)
+        sampling = settings.json_object.get("sampling") or {}
+        if any(value is not None for value in sampling.values()):
+            yield "another number of proposals than the engine's own"
+
+
+def _training_reasons(number: ReferenceNumber, record: Record) -> Iterator[str]:
+    settings = record.settings
+    assert isinstance(settings, Training), "measured gives trainings and given weights alone"
+    if settings.protocol != PROTOCOLS[record.kind]:
+        yield f"protocol {settings.protocol} of the training code, now {PROTOCOLS[record.kind]}"
+    recipe = recipe_identity("detection" if number.kind == "detection" else "classification", recipe_of(number))
+    own = settings.recipe.json_object
+    if other := difference({**own, **{name: recipe[name] for name in _ARITHMETIC}}, recipe):
+        yield f"recipe: {other}"
+    facts, train_images = DATASET_FACTS[dataset_of(number)], record.environment.get("train_images")
+    if train_images != facts.train_images:
+        count = "an unknown number" if train_images is None else f"{train_images:,}"
+        yield f"trained on {count} of {facts.train_images:,} images"
+    if isinstance(settings, ClassifierTraining):
+        if record.inputs.get("initial_weights_sha256") != "random":
+            yield "began from given weights"
+        evaluation = settings.json_object.get("evaluation") or {}
+        if other := difference(evaluation, recipe["evaluation"]):
+            yield f"evaluation: {other}"
+        for name in ("resize", "crop"):
+            stated = getattr(number.convention, name)
+            yield from _other(name, evaluation.get(name), evaluation.get(name) if stated == "unknown" else stated)
+    else:
+        wanted, backbone = ZOOS[engine_of(number)].backbone, _backbone(record)
+        if backbone != wanted:
+            yield f"published from {wanted} weights, this backbone is {backbone}"
+
+
+def _backbone(record: Record) -> str:
+    """Whose weights a detector's backbone started from, by the layout of their file."""
+    if record.inputs.get("backbone_weights_sha256", "random") == "random":
+        return "from random weights"
+    layouts = [found[1] for note in record.notes if (found := re.match(r"backbone from .*, layout (\S+)$", note))]
+    return _BACKBONES.get(layouts[0], layouts[0]) if layouts else "of unknown origin"
+
+
+def _other(what: str, own: Any, published: Any) -> Iterator[str]:
+    if own != published:
+        yield f"{what} is {own}, published with {published}"
 
 
 def digits_runs(records: Records) -> list[Record]:

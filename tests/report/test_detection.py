@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from sample_records import make_record
 
 from awbench.recipes import PROTOCOLS
-from awbench.recipes.datasets import DATASET_FACTS
 from awbench.recipes.detection import load_detection_recipe
 from awbench.records import Quantity, RecordStore
 from awbench.records.record import UNITS
-from awbench.reference.load import load_references
+from awbench.reference.load import ReferenceNumber, References, load_references
 from awbench.report.tables import TABLES
 from awbench.variants import ModelOptions, describe_options, parse_variant
 
+SHA256 = "12345678" + "0" * 56
 FULL_SIZE = {"test": 800, "test_max": 1333}
 
 
@@ -22,98 +24,144 @@ def store(tmp_path) -> RecordStore:
     return RecordStore(tmp_path)
 
 
-def detection_record(
-    variant: str, ap: float, *, engine="torchvision", recipe="shapes-quick", seed=0, backbone="random", **settings
-):
+def detection_record(variant: str, ap: float, **changes):
+    """A detector trained on COCO as Detectron2's zoo trains, 1x, from MSRA's weights; or with changed settings."""
+    placement = changes.pop("stride_placement", "v1")
+    recipe = load_detection_recipe(changes.pop("recipe", "detectron2-1x"), changes.pop("recipe_changes", ()))
+    backbone = changes.pop("backbone", "caffe2")
+    images, train_images = changes.pop("images", 5000), changes.pop("train_images", 118_287)
     return make_record(
         kind="detection",
         variant=variant,
         settings={
-            "origin": "trained",
-            "engine": engine,
-            "dataset": "shapes",
-            "complete": True,
-            "recipe": load_detection_recipe(recipe).identity(),
-            "seed": seed,
-            "protocol": PROTOCOLS["detection"],
-            **settings,
+            "origin": "trained", "engine": "detectron2", "dataset": "coco", "complete": True,
+            "recipe": recipe.identity(), "seed": 0, "protocol": PROTOCOLS["detection"], **changes,
         },
-        options=describe_options(parse_variant(variant), ModelOptions(num_classes=6)),
-        inputs={
-            "val_sha256": DATASET_FACTS["shapes"].val_sha256,
-            "backbone_weights_sha256": backbone,
-            "weights_sha256": "0" * 64,
-        },
+        options=describe_options(
+            parse_variant(variant), ModelOptions(stride_placement=placement, num_classes=80)
+        ),
+        inputs={"backbone_weights_sha256": "1" * 64 if backbone else "random", "weights_sha256": SHA256},
         values={
             "box_ap": Quantity(value=ap, unit="AP points"),
-            "ap50": Quantity(value=2 * ap, unit="AP points"),
-            "train_time_per_iteration": Quantity(value=0.5, unit="s/iteration"),
+            "images": Quantity(value=images, unit="images"),
         },
-        notes=["COCO val2017, 5,000 images"],
+        notes=["COCO val2017, 5,000 images", *([f"backbone from a.pkl, layout {backbone}"] if backbone else [])],
+        environment={"train_images": train_images},
+    )  # fmt: skip
+
+
+def weights_record(variant: str, ap: float, weights="model_final_f6e8b1.pkl", **changes):
+    """Given weights evaluated as the model zoos do."""
+    settings = {
+        "origin": "weights", "weights": weights, "input": FULL_SIZE, "precision": "float32", "norm": "frozen",
+        "sampling": {"test_proposals": None}, **changes,
+    }  # fmt: skip
+    return detection_record(variant, ap, **settings)
+
+
+@pytest.fixture
+def references():
+    """Of the zoo, with the digest of one of its files."""
+    found = load_references()
+    numbers = [
+        Stated(**vars(number), weights_sha256=SHA256[:8]) if number.weights == "model_final_f6e8b1.pkl" else number
+        for number in found.numbers
+    ]
+    return References(found.sources, tuple(numbers), found.unknown)
+
+
+@dataclass(frozen=True)
+class Stated(ReferenceNumber):
+    """A number whose source states the digest of its weights."""
+
+    weights_sha256: str = ""
+
+
+def verdicts(store, references) -> dict[tuple[str, str, float], str]:
+    table = TABLES["detection"](store.read(), references)
+    return {
+        (row["source"], row["variant"], row["published"]): row["verdict"]
+        for row in table.objects
+        if row["metric"] == "box_ap"
+    }
+
+
+R50 = ("detectron2_model_zoo", "faster_rcnn_resnet50_fpn", 37.9)
+R101 = ("detectron2_model_zoo", "faster_rcnn_resnet101_fpn", 42.0)
+
+
+def test_coco_records_stand_beside_the_number_of_their_engine_and_schedule(store, references):
+    for seed, ap in enumerate((37.9, 38.0, 38.1)):
+        store.add(detection_record("faster_rcnn_resnet50_fpn", ap, seed=seed))
+    store.add(weights_record("faster_rcnn_resnet101_fpn", 42.03))
+    found = verdicts(store, references)
+    assert found[R50].startswith("agrees: +0.100 AP points, within")
+    assert found[R101].startswith(
+        "agrees: +0.030 AP points, within +-0.100; the same weights: 0.05 for the last printed"
     )
+    assert found["detectron2_model_zoo", "faster_rcnn_resnet50_fpn", 40.2] == (
+        "not measured: needs 'awbench train faster_rcnn_resnet50_fpn --recipe detectron2-3x --init-weights R-50.pkl "
+        "--engine detectron2 --stride-placement v1 --dataset coco --data DIR'"
+    )
+    assert found["torchvision", "faster_rcnn_resnet50_fpn", 37.0] == (
+        "not measured: needs 'awbench eval faster_rcnn_resnet50_fpn --weights FILE --recipe detectron2-1x "
+        "--engine torchvision --dataset coco --data DIR'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"backbone": "awbench"}, "published from MSRA weights, this backbone is an ImageNet training of ours"),
+        ({"backbone": "torchvision"}, "published from MSRA weights, this backbone is torchvision"),
+        ({"backbone": ""}, "published from MSRA weights, this backbone is from random weights"),
+        ({"engine": "torchvision"}, "engine is torchvision, published with detectron2"),
+        ({"stride_placement": "v1.5"}, "stride placement is v1.5, published with v1"),
+        ({"complete": False}, "not the complete dataset"),
+        ({"images": 100}, "evaluated on 100 of 5,000 images"),
+        ({"train_images": 1000}, "trained on 1,000 of 118,287 images"),
+        ({"recipe_changes": ["iterations=100", "schedule.steps=[50]"]}, "recipe: iterations is 100, not 90000"),
+        ({"protocol": 0}, "protocol 0 of the detection code"),
+    ],
+)
+def test_detectors_trained_otherwise_are_not_comparable_and_the_reason_is_said(store, references, changes, reason):
+    store.add(detection_record("faster_rcnn_resnet50_fpn", 3.0, **changes))
+    verdict = verdicts(store, references)[R50]
+    assert verdict.startswith("not comparable: ") and reason in verdict
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"engine": "torchvision"}, "engine is torchvision, published with detectron2"),
+        ({"input": {"test": 640, "test_max": 1333}}, "input is (640, 1333), published with (800, 1333)"),
+        ({"norm": "batch"}, "norm is batch, published with frozen"),
+        ({"precision": "bfloat16"}, "evaluated in bfloat16, published in float32"),
+        ({"stride_placement": "v1.5"}, "stride placement is v1.5, published with v1"),
+        ({"sampling": {"test_proposals": 300}}, "another number of proposals"),
+    ],
+)
+def test_detectors_evaluated_otherwise_are_not_comparable(store, references, changes, reason):
+    store.add(weights_record("faster_rcnn_resnet101_fpn", 3.0, **changes))
+    assert verdicts(store, references)[R101].startswith(f"not comparable: {reason}")
+
+
+def test_a_file_whose_digest_nobody_states_is_not_comparable(store):
+    """Detectron2's names are ids, not digests."""
+    store.add(weights_record("faster_rcnn_resnet101_fpn", 42.0))
+    found = verdicts(store, load_references())[R101]
+    assert found == "not comparable: the digest of model_final_f6e8b1.pkl is not known"
+
+
+def test_another_file_of_that_name_is_not_comparable(store, references):
+    record = weights_record("faster_rcnn_resnet101_fpn", 3.0)
+    store.add(record.model_copy(update={"inputs": {"weights_sha256": "2" * 64}}))
+    found = verdicts(store, references)[R101]
+    assert found == "not comparable: model_final_f6e8b1.pkl has sha256 22222222, the published file 12345678"
 
 
 def rows(store, kind):
     return {(row["variant"], row.get("engine")): row for row in TABLES[kind](store.read(), load_references()).objects}
-
-
-def test_the_shapes_table_says_what_aw_adds_within_an_engine(store):
-    for seed, (plain, aw) in enumerate([(10.0, 12.0), (11.0, 12.5), (9.0, 14.0)]):
-        store.add(detection_record("faster_rcnn_resnet18_fpn", plain, seed=seed))
-        store.add(detection_record("faster_rcnn_aw_resnet18_fpn", aw, seed=seed))
-    store.add(detection_record("faster_rcnn_aw_resnet18_fpn", 50.0, engine="detectron2"))
-    store.add(detection_record("faster_rcnn_resnet18_fpn", 90.0, recipe="detectron2-1x"))  # no proxy run
-    found = rows(store, "shapes")
-    aw = found["faster_rcnn_aw_resnet18_fpn", "torchvision"]
-    assert (aw["runs"], aw["over"], aw["difference"]) == (
-        3,
-        "faster_rcnn_resnet18_fpn",
-        pytest.approx(2.8333, abs=1e-4),
-    )
-    assert aw["interval"][0] < 2.83 < aw["interval"][1]
-    assert found["faster_rcnn_resnet18_fpn", "torchvision"]["box_ap"] == pytest.approx(10.0)
-    other = found["faster_rcnn_aw_resnet18_fpn", "detectron2"]
-    assert (other["runs"], other["difference"], other["ap75"]) == (1, None, None)
-
-
-def test_coco_records_stand_beside_the_number_of_their_engine_and_schedule(store):
-    coco = {"dataset": "coco", "backbone": "1" * 64}
-    store.add(detection_record("faster_rcnn_resnet50_fpn", 38.0, engine="detectron2", recipe="detectron2-1x", **coco))
-    for changes in (  # none of these is the published setting
-        {"complete": False}, {"backbone": "random"}, {"protocol": 0},
-        {"recipe": "detectron2-3x", "engine": "torchvision"},
-        {"origin": "weights", "weights": "mine.safetensors", "input": FULL_SIZE},
-    ):  # fmt: skip
-        wrong = {"engine": "detectron2", "recipe": "detectron2-1x", "seed": 7, **coco, **changes}
-        store.add(detection_record("faster_rcnn_resnet50_fpn", 3.0, **wrong))
-    store.add(
-        detection_record(
-            "faster_rcnn_resnet101_fpn",
-            42.03,
-            engine="detectron2",
-            origin="weights",
-            input=FULL_SIZE,
-            weights="model_final_f6e8b1.pkl",
-            **coco,
-        )
-    )
-    table = TABLES["detection"](store.read(), load_references())
-    shown = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    measured = {
-        (row["source"], row["variant"], row["published"]): cells["measured"] or cells["verdict"]
-        for row, cells in zip(table.objects, shown, strict=True)
-        if row["metric"] == "box_ap"
-    }
-    (zoo_weights,) = [row for row in table.objects if row["published"] == 42.0]
-    assert (zoo_weights["measured"], zoo_weights["runs"], zoo_weights["origin"]) == (42.03, 1, "weights")
-    assert zoo_weights["verdict"].startswith("agrees: +0.030 AP points, within +-0.050; the same weights")
-    zoo = "detectron2_model_zoo"
-    assert measured[zoo, "faster_rcnn_resnet50_fpn", 37.9] == "38.00 AP points, 1 trained here, spread unknown"
-    assert measured[zoo, "faster_rcnn_resnet50_fpn", 40.2].startswith(
-        "not measured: needs Detectron2 (make detectron2)"
-    )
-    assert measured[zoo, "faster_rcnn_resnet101_fpn", 42.0].startswith("42.03 AP points, these weights, COCO val2017")
-    assert measured["torchvision", "faster_rcnn_resnet50_fpn", 37.0].startswith("not measured: needs COCO")
 
 
 def test_the_detectors_table_shows_counts_of_either_engine(store):

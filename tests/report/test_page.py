@@ -83,7 +83,7 @@ def test_without_records_everything_is_not_measured(store):
     page = render_page(store.read(), load_references())
     assert '<span class="badge not-measured">4 not measured</span>' in page
     assert "from 0 records" in page and "There are no records yet" in page
-    assert page.count("AWBENCH_IMAGENET=DIR awbench reproduce") >= 2
+    assert page.count("awbench study run imagenet") >= 2
 
 
 def test_every_table_is_there_with_every_row(hostile_store):

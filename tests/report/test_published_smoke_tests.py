@@ -1,0 +1,81 @@
+"""Tables of the smoke tests: what their studies say, and runs that are not of them."""
+
+from __future__ import annotations
+
+import pytest
+from study_records import CLASSES, as_records, runs_of, study_run
+
+from awbench.reference.load import load_references
+from awbench.report.tables import TABLES
+from awbench.studies import load_study
+
+DIGITS, SHAPES = load_study("digits"), load_study("shapes")
+NOT_OF_THE_STUDY = {"environment": {"study": None}}
+REFERENCES = load_references()
+
+
+def digits(*groups):
+    return {row["variant"]: row for row in TABLES["proxy"](as_records(*groups), REFERENCES).objects}
+
+
+def test_a_small_gain_on_digits_is_corrected_floored_and_no_finding():
+    """By Welch's t of one pair alone this was +0.65 (+0.25 to +1.05)."""
+    found = digits(
+        runs_of(DIGITS, "resnet20", [97.77, 97.77, 98.05]), runs_of(DIGITS, "aw_resnet20", [98.33, 98.61, 98.61])
+    )
+    aw = found["aw_resnet20"]
+    assert aw["difference"] == pytest.approx(0.6533, abs=1e-3) and aw["over"] == "resnet20"
+    assert aw["interval"][0] < 0 < aw["interval"][1] and aw["answer"] == "undecided"
+    assert aw["level"] == pytest.approx(1 - 0.05 / 3)
+    assert (found["resnet20"]["top1_mean"], found["resnet20"]["difference"]) == (pytest.approx(97.8633, abs=1e-3), None)
+
+
+def test_equal_runs_do_not_give_an_interval_of_no_width():
+    found = digits(runs_of(DIGITS, "resnet20", [98.0] * 3), runs_of(DIGITS, "aw_resnet20", [98.28] * 3))
+    low, high = found["aw_resnet20"]["interval"]
+    assert high - low > 2 * 100 / 359
+
+
+def test_runs_that_the_study_did_not_make_are_shown_and_compared_with_nothing():
+    found = digits(
+        runs_of(DIGITS, "resnet20", [97.0, 97.1, 97.2], **NOT_OF_THE_STUDY),
+        runs_of(DIGITS, "aw_resnet20", [98.0, 98.1, 98.2], **NOT_OF_THE_STUDY),
+    )
+    aw = found["aw_resnet20"]
+    assert (aw["top1_mean"], aw["of_the_study"]) == (pytest.approx(98.1), False)
+    assert (aw["over"], aw["difference"], aw["interval"], aw["answer"]) == (None, None, None, None)
+    assert aw["left_aside"] == "not made by the study (awbench study run digits)"
+    table = TABLES["proxy"](as_records(runs_of(DIGITS, "resnet20", [97.0], **NOT_OF_THE_STUDY)), REFERENCES)
+    assert table.rows[0][-1] == "not of the study: not made by the study (awbench study run digits)"
+
+
+def test_a_look_that_is_still_to_come_is_said():
+    records = as_records(runs_of(DIGITS, "resnet20", [97.0]), runs_of(DIGITS, "aw_resnet20", [98.0]))
+    plain, aw = TABLES["proxy"](records, REFERENCES).rows
+    assert (aw[-1], aw[6]) == ("too early: 1 and 1 runs, the first look is at 3 of each", "")
+    assert (plain[-1], plain[5]) == ("1 runs", "")
+
+
+def test_the_tables_say_that_they_are_smoke_tests():
+    for kind in ("proxy", "shapes"):
+        table = TABLES[kind](as_records(), REFERENCES)
+        assert "smoke test" in table.title and "no evidence on ImageNet or COCO" in table.notes[0]
+        assert f"awbench study run {'digits' if kind == 'proxy' else 'shapes'}" in table.rows[0][2]
+
+
+def shapes_run(label, ap50, engine="torchvision"):
+    changes = {"engine": engine, "inputs": {"backbone_weights_sha256": "random"}}
+    return study_run(SHAPES, label, 0, ap50, **changes)
+
+
+def test_detectors_are_compared_within_an_engine_alone(monkeypatch):
+    monkeypatch.setitem(CLASSES, "shapes", 6)
+    records = as_records(
+        [shapes_run("faster_rcnn_resnet18_fpn", 10.0), shapes_run("faster_rcnn_aw_resnet18_fpn", 12.0)],
+        [shapes_run("faster_rcnn_aw_resnet18_fpn", 50.0, "detectron2")],
+    )
+    found = {(row["variant"], row["engine"]): row for row in TABLES["shapes"](records, REFERENCES).objects}
+    assert found["faster_rcnn_aw_resnet18_fpn", "torchvision"]["ap50"] == 12.0
+    other = found["faster_rcnn_aw_resnet18_fpn", "detectron2"]
+    assert (other["runs"], other["ap50"], other["difference"]) == (1, 50.0, None)
+    assert found["faster_rcnn_aw_resnet18_fpn", "torchvision"]["interval"] is None  # one run each
