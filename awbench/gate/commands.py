@@ -70,13 +70,13 @@ def _why_not(number: ReferenceNumber) -> str:
         return number.network if " " in number.network else f"{number.network} is not built here"
     if number.kind == "latency":
         here = f"; 'awbench latency {number.variant}' times it here" if number.metric in _SHOWN_BY_LATENCY else ""
-        return f"times of {number.convention.device} say nothing of another device{here}"
-    if dataset_of(number) not in DATASET_FACTS:
-        return f"{number.convention.dataset} is not a dataset here"
+        return f"measured on {number.convention.device}{here}"
     if number.kind == "detection" and engine_of(number) not in ZOOS:
-        return f"{number.convention.detector} is not built here"
+        return f"published with no engine that is used here ({number.convention.detector})"
+    if dataset_of(number) not in DATASET_FACTS:
+        return f"{number.dataset} is not a dataset here"
     if digest_of(number):
         return "the source does not state how it evaluates"
     if number.weights:
-        return f"the digest of {number.weights} is not known, and no recipe here trains as the source did"
+        return "no digest of its weights is stated, and no recipe here trains as the source did"
     return "no recipe here trains as the source did"

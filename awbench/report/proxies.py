@@ -19,6 +19,7 @@ from awbench.report.table import Column, Table, Unmeasured
 from awbench.studies import Study, load_study
 from awbench.variants import Variant, list_variants
 from awbench.verdicts.evidence import Evidence
+from awbench.verdicts.interval import Interval
 from awbench.verdicts.measured import ENGINES, digits_runs, shapes_runs
 from awbench.verdicts.runs import by_seed
 from awbench.verdicts.study import JudgedComparison, judge_study
@@ -69,14 +70,9 @@ class SmokeTested:
         return self.comparison.comparison.over if self.comparison else None
 
     @property
-    def difference(self) -> float | None:
-        interval = self.comparison.interval if self.comparison else None
-        return interval.value if interval else None
-
-    @property
-    def interval(self) -> list[float] | None:
-        interval = self.comparison.interval if self.comparison else None
-        return [interval.low, interval.high] if interval else None
+    def interval(self) -> Interval | None:
+        """Of what AW adds; None without a comparison, and before its first look."""
+        return self.comparison.interval if self.comparison else None
 
     @property
     def records(self) -> list[str]:
@@ -128,17 +124,13 @@ def _shown_study(row: SmokeTested) -> str:
 
 
 _GAIN: tuple[Column[SmokeTested], ...] = (
-    Column("over", lambda row: row.over),
     Column.shown("AW adds (interval)", _shown_gain),
-    Column("answer", lambda row: row.comparison.gain if row.comparison else None,
-           show=lambda row: shown_answer(row.comparison) if row.comparison and row.comparison.interval else ""),
+    Column("answer", lambda row: shown_answer(row.comparison) if row.comparison and row.interval else None),
     Column("study", lambda row: not row.left_aside, show=_shown_study, key="of_the_study"),
     Column.exact("left_aside", lambda row: row.left_aside or None),
-    Column.exact("difference", lambda row: row.difference),
-    Column.exact("interval", lambda row: row.interval),
-    Column.exact(
-        "level", lambda row: row.comparison.interval.level if row.comparison and row.comparison.interval else None
-    ),
+    Column.exact("difference", lambda row: row.interval.value if row.interval else None),
+    Column.exact("interval", lambda row: [row.interval.low, row.interval.high] if row.interval else None),
+    Column.exact("level", lambda row: row.interval.level if row.interval else None),
 )  # fmt: skip
 _DIGITS: tuple[Column[SmokeTested], ...] = (
     Column("variant", lambda row: row.variant.name),
@@ -149,6 +141,7 @@ _DIGITS: tuple[Column[SmokeTested], ...] = (
     _metric("top1", "top-1 mean (%)", key="top1_mean"),
     Column("standard deviation", lambda row: row.deviation, ".2f", key="top1_standard_deviation", missing="unknown"),
     Column("lowest", lambda row: min(row.values("top1")), ".2f", key=""),
+    Column("over", lambda row: row.over),
     *_GAIN,
 )
 _HEADINGS = {"box_ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "APs", "ap_medium": "APm", "ap_large": "APl"}
@@ -160,6 +153,7 @@ _SHAPES: tuple[Column[SmokeTested], ...] = (
     Column("runs", lambda row: len(row.runs), "d"),
     *(_metric(name, _HEADINGS.get(name, name)) for name, metric in METRICS.items() if metric.kind == "detection"),
     _metric("train_time_per_iteration", "s/iteration"),
+    Column.exact("over", lambda row: row.over),
     *_GAIN,
 )
 

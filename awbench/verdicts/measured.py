@@ -132,7 +132,7 @@ def _evidence(number: ReferenceNumber, metric: str, evaluated: list[Record], tra
 
 def dataset_of(number: ReferenceNumber) -> str:
     """By its name in records; "" where it has none."""
-    return CLAIM_DATASETS.get(number.convention.dataset, "")
+    return CLAIM_DATASETS.get(number.dataset, "")
 
 
 def engine_of(number: ReferenceNumber) -> str:

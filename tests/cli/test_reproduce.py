@@ -65,7 +65,11 @@ def test_reproduce_writes_every_table_and_figure_and_repeats_nothing(awbench, sm
 
 def test_what_needs_data_or_a_gpu_is_named(awbench, small_grid):
     summary = json.loads(awbench("reproduce", "--json")[1])
-    for kind, needs in (("accuracy", "ImageNet"), ("detection", "COCO"), ("claims", "awbench study run imagenet")):
+    for kind, needs in (
+        ("accuracy", "--dataset imagenet"),
+        ("detection", "--dataset coco"),
+        ("claims", "study run imagenet"),
+    ):
         assert any(needs in text for text in summary["not_measured"][kind])
 
 

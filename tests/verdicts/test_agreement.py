@@ -50,6 +50,15 @@ def test_published_weights_must_give_the_published_number():
     assert status(number(), "weights", 76.06) == status(number(), "weights", 76.2) == "differs"
 
 
+def test_evaluations_that_a_source_made_again_say_how_far_they_lie_apart():
+    """Somebody's tolerance says nothing: Detectron2's 0.02 is for 100 images."""
+    again = reruns(78.50).model_copy(update={"of": "evaluation", "published": Decimal("78.52")})
+    tolerated = again.model_copy(update={"reruns": [], "tolerance": Decimal("0.001")})
+    assert "0.02 between evaluations (published)" in judged(number(), "weights", 76.13, rows=[again, tolerated]).words
+    assert status(number(), "weights", 76.16, rows=[again]) == "differs"
+    assert status(number(), "weights", 76.16, rows=[tolerated]) == "agrees"
+
+
 def test_a_number_is_not_held_to_more_digits_than_were_printed():
     """37.9 was printed of 37.85 to 37.95: 37.93 is that number, and so is 37.95 of another decoder."""
     assert status(AP, "weights", 37.93) == status(AP, "weights", 37.99) == status(AP, "weights", 37.81) == "agrees"
