@@ -16,13 +16,6 @@ from awbench.reference.load import References
 from awbench.variants import ModelOptions, list_variants
 from awbench.verdicts.protocol import default_options, recipe_identity
 
-# Until references hold them: images/s in training, AMP, channels last, 224 pixels, one RTX 3090
-# (github.com/huggingface/pytorch-image-models, results/benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv; SE: legacy_*).
-_TIMM = {
-    "resnet18": 3481.78, "resnet34": 2036.51, "resnet50": 1218.01, "resnet101": 747.89, "resnet152": 501.44,
-    "se_resnet50": 1003.5, "se_resnet101": 601.55,
-}  # fmt: skip
-_TIMM_RECIPE = {"augmentation": {"size": 224}, "precision": "bfloat16", "channels_last": True}
 _PRECISIONS = {"amp": "bfloat16"}
 
 
@@ -98,9 +91,9 @@ def _recorded(record: Record) -> Throughput | None:
 
 def _published(references: References) -> Iterator[Throughput]:
     """Images a second in training, and seconds an iteration of detectors by schedules that are recipes here."""
-    recipes, found = list_recipes(DETECTION_RECIPES), False
+    recipes = list_recipes(DETECTION_RECIPES)
     for number in references.numbers:
-        if number.kind != "latency" or number.network or number.convention.device == "unknown":
+        if number.kind != "latency" or number.network or "unknown" in number.convention.device:
             continue
         count, device = _devices(number.convention.device)
         schedule = f"detectron2-{number.schedule}"
@@ -111,16 +104,12 @@ def _published(references: References) -> Iterator[Throughput]:
             engine = next((engine for engine in ENGINES if engine in number.source), "")
             yield _of_source(number.variant, "coco", recipe, device, seconds, origin, engine)
         elif number.metric.startswith("train") and number.unit == "images/s":
-            found = True
             recipe = {
                 "augmentation": {"size": number.convention.image_size},
                 "precision": _PRECISIONS.get(number.convention.dtype, number.convention.dtype),
                 "channels_last": number.convention.layout in ("NHWC", "channels_last"),
             }
             yield _of_source(number.variant, "imagenet", recipe, device, count / float(number.value), origin)
-    for variant, value in () if found else _TIMM.items():
-        origin = f"timm's benchmark of training, {value:g} images/s on one RTX 3090 with AMP"
-        yield _of_source(variant, "imagenet", _TIMM_RECIPE, "RTX 3090", 1 / value, origin)
 
 
 def _of_source(
