@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from awbench.cli.common import progress, say
 from awbench.cli.latency import show_progress
+from awbench.recipes.defaults import ENGINES
 from awbench.records import Record, RecordStore
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 
@@ -29,7 +30,7 @@ def count_grid(store: RecordStore, cross_check: bool = True) -> list[Record]:
 def count_detectors(store: RecordStore) -> list[Record]:
     """Records of every detector with each engine that is installed, under both stride placements where they differ."""
     from awbench.detection.complexity import DetectorInput
-    from awbench.detection.engine import ENGINES, has_detectron2
+    from awbench.detection.engine import has_detectron2
     from awbench.experiments.measurements import record_detector_complexity
 
     engines = [engine for engine in ENGINES if engine != "detectron2" or has_detectron2()]

@@ -18,7 +18,6 @@ from awbench.records.settings import NetworkTiming
 from awbench.reference.yaml_files import load_validated
 from awbench.validation import Strict
 from awbench.variants import parse_variant
-from awbench.verdicts.index import records_of
 from awbench.verdicts.protocol import has_default_options
 
 _WIDEST = 0.3  # interval of a ratio, relative: a wider one says nothing
@@ -81,7 +80,7 @@ def check_latency(records: Records, bands: Iterable[LatencyBand], device: str) -
             continue
         fitting = [
             record
-            for record in records_of(records, "latency", band.variant)
+            for record in records.of_network("latency", band.variant)
             if isinstance(record.settings, NetworkTiming)
             and record.settings.device_name == name
             and now <= record.inputs.items()

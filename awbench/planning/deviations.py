@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from awbench.reference.load import References
-from awbench.reference.metrics import CLAIM_DATASETS
+from awbench.reference.run_to_run import run_to_run
 from awbench.verdicts.evidence import Evidence
 from awbench.verdicts.study import values_of
 
@@ -71,16 +71,8 @@ def _published(references: References, dataset: str, metric: str) -> Deviations 
     Three reruns count too little to be here: torchvision's three, 0.26 apart, all lie below the published value and so
     are of another recipe.
     """
-    rows = []
-    for row in references.run_to_run:
-        if row.of != "training" or row.metric != metric or CLAIM_DATASETS[row.dataset] != dataset:
-            continue
-        runs = int(getattr(row, "runs", None) or len(row.reruns))
-        deviation = getattr(row, "deviation", None)
-        if deviation is None and len(row.reruns) > 1:
-            deviation = statistics.stdev(map(float, row.reruns))
-        if deviation is not None and runs > 3:
-            rows.append(float(deviation))
+    found = run_to_run(references.run_to_run, dataset, metric)
+    rows = [row.deviation for row in found if row.runs is not None and row.runs > 3]
     if not rows:
         return None
     origin = f"{len(rows)} published recipes, each run 4 times or more: the smallest, the median, the largest"

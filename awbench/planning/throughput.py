@@ -103,7 +103,7 @@ def _published(references: References) -> Iterator[Throughput]:
             seconds = float(number.value) * number.base_units * count / recipe["batch_size"]
             engine = next((engine for engine in ENGINES if engine in number.source), "")
             yield _of_source(number.variant, "coco", recipe, device, seconds, origin, engine)
-        elif number.metric.startswith("train") and number.unit == "images/s":
+        elif number.metric == "train_images_per_s":
             recipe = {
                 "augmentation": {"size": number.convention.image_size},
                 "precision": _PRECISIONS.get(number.convention.dtype, number.convention.dtype),

@@ -29,8 +29,10 @@ class Records:
     def __init__(self, records: Iterable[Record] = (), results: Path | None = None) -> None:
         self.results = results
         self._by_kind: dict[str, list[Record]] = {}
+        self._by_network: dict[tuple[str, str], list[Record]] = {}
         for record in records:
             self._by_kind.setdefault(record.kind, []).append(record)
+            self._by_network.setdefault((record.kind, record.variant), []).append(record)
 
     @functools.cached_property
     def _newest(self) -> dict[str, Record]:
@@ -53,6 +55,10 @@ class Records:
     def of_kind(self, kind: str) -> list[Record]:
         """All of a kind, oldest first."""
         return list(self._by_kind.get(kind, ()))
+
+    def of_network(self, kind: str, variant: str) -> list[Record]:
+        """All of a kind and a network, oldest first."""
+        return list(self._by_network.get((kind, variant), ()))
 
     def find(self, key: str) -> Record | None:
         """The newest record of a key, or None."""

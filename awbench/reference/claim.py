@@ -66,11 +66,6 @@ class Claim(Strict):
         """Of the networks that fit its dataset."""
         return "cifar" if self.dataset_name in ("cifar10", "cifar100", "fashion-mnist") else "imagenet"
 
-    @property
-    def names_settings(self) -> bool:
-        """Whether it is about attention settings, and so about networks of every depth."""
-        return any(name in ATTENTION_SETTINGS for side in self.sides for name in side)
-
     @model_validator(mode="after")
     def _check(self) -> Claim:
         check_metric(self.metric, self.unit.replace("percentage points", "percent"))

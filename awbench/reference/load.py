@@ -59,34 +59,6 @@ class ReferenceNumber:
 
 
 @dataclass(frozen=True)
-class PublishedThroughput:
-    """How fast a source trained a network.
-
-    Attributes:
-        images_per_s: of the whole device.
-        device: in the source's words.
-        precision, layout, batch_size, image_size: "unknown" where it does not say.
-        network: what it is, where the suite does not build it.
-        origin: source, value and device, in words.
-    """
-
-    variant: str
-    images_per_s: float
-    device: str
-    precision: str
-    layout: str
-    batch_size: int | str
-    image_size: int | str
-    source: str
-    standing: str
-    network: str = ""
-
-    @property
-    def origin(self) -> str:
-        return f"{self.source}: {self.images_per_s:g} images/s, {self.precision}, {self.layout}, on {self.device}"
-
-
-@dataclass(frozen=True)
 class References:
     """All sources of a folder.
 
@@ -110,28 +82,6 @@ class References:
     def run_to_run(self) -> list[RunToRun]:
         """How far runs of one recipe lie apart, in the order of files; error rates as accuracies."""
         return [entry.in_accuracy for source in self.sources for entry in source.scatter]
-
-    scatter = run_to_run  # for report, until it moved
-
-    @property
-    def throughputs(self) -> list[PublishedThroughput]:
-        """Training speeds that sources state, in the order of files."""
-        return [
-            PublishedThroughput(
-                variant=number.variant,
-                images_per_s=float(number.value),
-                device=number.convention.device,
-                precision=number.convention.dtype,
-                layout=number.convention.layout,
-                batch_size=number.convention.batch_size,
-                image_size=number.convention.image_size,
-                source=number.source,
-                standing=number.standing,
-                network=number.network,
-            )
-            for number in self.numbers
-            if number.metric == "train_images_per_s"
-        ]
 
 
 def default_directory() -> Path:

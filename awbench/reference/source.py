@@ -9,11 +9,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from awbench.reference.checks import check_characters, check_dataset, check_metric, check_url, check_variant
 from awbench.reference.claim import Claim, Standing
-from awbench.reference.conventions import ComplexityConvention as ComplexityConvention  # for report, until it moved
 from awbench.reference.conventions import Conventions
-from awbench.reference.metrics import CLAIM_DATASETS as CLAIM_DATASETS  # for report, until it moved
 from awbench.reference.metrics import METRICS
-from awbench.reference.run_to_run import RunToRun as RunToRun
+from awbench.reference.run_to_run import RunToRun
 from awbench.validation import Strict, first_error
 
 

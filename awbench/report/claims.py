@@ -24,7 +24,8 @@ from awbench.report.table import Column, Table
 from awbench.variants import AWOptions
 from awbench.verdicts.claims import JudgedClaim, judge_claims
 from awbench.verdicts.outlook import outlook
-from awbench.verdicts.study import JudgedComparison, claimed_gain, values_of
+from awbench.verdicts.runs import values_of
+from awbench.verdicts.study import JudgedComparison, claimed_gain
 
 STATUSES = ("as claimed", "less than claimed", "more than claimed", "undecided", "too early", "not measured")
 

@@ -6,20 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from awbench.recipes.defaults import ENGINES
 from awbench.records import Records
 from awbench.reference.load import References
 from awbench.report.published import PROVENANCE_NOTE
 from awbench.report.table import Column, Table, Unmeasured
 from awbench.variants import STRIDE_PLACEMENTS, Variant, list_variants
-from awbench.verdicts.complexity import (
-    Comparison,
-    ComplexityIndex,
-    Measured,
-    Setting,
-    compare_complexity,
-    describe_layers,
-)
-from awbench.verdicts.measured import ENGINES
+from awbench.verdicts.complexity import ComplexityComparison, compare_complexity
+from awbench.verdicts.conventions import describe_layers
+from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting
 
 # The size that `awbench complexity` counts detectors at by default, see `awbench.detection.complexity.DetectorInput`.
 COUNTED_AT = ((800, 1088), 1000)
@@ -43,18 +38,18 @@ def complexity_table(records: Records, references: References) -> Table:
     )
 
 
-def _standing(comparison: Comparison) -> str:
+def _standing(comparison: ComplexityComparison) -> str:
     return comparison.number.standing if comparison.number else ""
 
 
-def _published(comparison: Comparison) -> str:
+def _published(comparison: ComplexityComparison) -> str:
     number = comparison.number
     if number is None:
         return "unknown"
     return f"{number.value:,}{_unit(comparison)}" if number.base_units == 1 else f"{number.value}{_unit(comparison)}"
 
 
-def _measured(comparison: Comparison) -> str:
+def _measured(comparison: ComplexityComparison) -> str:
     number, measured = comparison.number, comparison.measured
     if measured is None:
         return ""
@@ -63,17 +58,17 @@ def _measured(comparison: Comparison) -> str:
     return f"{measured / number.base_units:.{_decimals(comparison)}f}{_unit(comparison)}"
 
 
-def _difference(comparison: Comparison) -> str:
+def _difference(comparison: ComplexityComparison) -> str:
     difference = comparison.difference
     return "" if difference is None else f"{difference:+.{_decimals(comparison)}f}"
 
 
-def _unit(comparison: Comparison) -> str:
+def _unit(comparison: ComplexityComparison) -> str:
     unit = comparison.number.unit if comparison.number else ""
     return f" {unit.split()[0]}" if unit not in ("", "parameters", "MAC") else ""
 
 
-def _decimals(comparison: Comparison) -> int:
+def _decimals(comparison: ComplexityComparison) -> int:
     """Three more than were printed, to show how near the rounding is; exact counts have none."""
     number = comparison.number
     if number is None or number.base_units == 1:
@@ -81,7 +76,7 @@ def _decimals(comparison: Comparison) -> int:
     return max(0, -int(number.value.as_tuple().exponent)) + 3
 
 
-def _convention(comparison: Comparison) -> str:
+def _convention(comparison: ComplexityComparison) -> str:
     """E.g. "v1.5, 224, MAC, conv + linear"; parameters do not depend on it."""
     if comparison.number is None or comparison.metric != "macs":
         return ""
@@ -90,7 +85,7 @@ def _convention(comparison: Comparison) -> str:
     return f"{stated.stride_placement}, {stated.image_size}, {stated.operation.upper()}, {layers}"
 
 
-_COMPARISON: tuple[Column[Comparison], ...] = (
+_COMPARISON: tuple[Column[ComplexityComparison], ...] = (
     Column("variant", lambda c: c.variant),
     Column("metric", lambda c: c.metric),
     Column("source", lambda c: c.number.source if c.number else None),
@@ -112,12 +107,12 @@ class Counts:
     """Of a network with default options, under both stride placements; v1 may be missing for a detector."""
 
     variant: Variant
-    v15: Measured
-    v1: Measured | None
+    v15: CountedNetwork
+    v1: CountedNetwork | None
     engine: str = ""
 
     @property
-    def counted(self) -> dict[str, Measured]:
+    def counted(self) -> dict[str, CountedNetwork]:
         """By stride placement."""
         return {"v1.5": self.v15, **({"v1": self.v1} if self.v1 else {})}
 

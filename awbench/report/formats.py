@@ -11,9 +11,7 @@ from collections.abc import Callable, Sequence
 
 from tabulate import tabulate
 
-from awbench.report.table import Table, select
-
-__all__ = ["EXTENSIONS", "FORMATS", "render", "select"]
+from awbench.report.table import Table
 
 
 def render(table: Table, format: str) -> str:

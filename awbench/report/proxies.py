@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from awbench.recipes.defaults import ENGINES
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining
 from awbench.reference.load import References
@@ -20,7 +21,7 @@ from awbench.studies import Study, load_study
 from awbench.variants import Variant, list_variants
 from awbench.verdicts.evidence import Evidence
 from awbench.verdicts.interval import Interval
-from awbench.verdicts.measured import ENGINES, digits_runs, shapes_runs
+from awbench.verdicts.measured import digits_runs, shapes_runs
 from awbench.verdicts.runs import by_seed
 from awbench.verdicts.study import JudgedComparison, judge_study
 

@@ -11,7 +11,6 @@ from awbench.reference.conventions import ComplexityConvention
 from awbench.reference.load import ReferenceNumber
 from awbench.variants import list_variants, parse_variant
 from awbench.verdicts.conventions import convention_differences, other_conventions
-from awbench.verdicts.conventions import describe_layers as describe_layers  # for report, until it moved
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting, describe_attention
 
 EQUAL = "equal to all printed digits"
@@ -47,11 +46,6 @@ class ComplexityComparison:
         if self.number is None or self.measured is None:
             return None
         return Decimal(self.measured) / self.number.base_units - self.number.value
-
-
-# For report, until they are renamed there.
-Comparison = ComplexityComparison
-Measured = CountedNetwork
 
 
 def equal_to_printed_digits(measured: int, published: Decimal, base_units: int) -> bool:

@@ -27,9 +27,7 @@ from awbench.reference.load import ReferenceNumber
 from awbench.reference.metrics import CLAIM_DATASETS
 from awbench.variants import ModelOptions, Task, list_variants, parse_variant
 from awbench.verdicts.evidence import difference
-from awbench.verdicts.index import records_of
 from awbench.verdicts.protocol import has_default_options, is_training, recipe_identity
-from awbench.verdicts.runs import by_seed as by_seed  # for figures, until they import it from there
 
 IMAGENET_VAL_IMAGES = DATASET_FACTS["imagenet"].val_images
 KINDS = ("accuracy", "detection")
@@ -103,7 +101,7 @@ def measured(records: Records, number: ReferenceNumber) -> Measured:
     evaluated: list[Record] = []
     trained: dict[int, Record] = {}  # by seed
     reasons: list[str] = []
-    for record in records_of(records, number.kind, number.variant):
+    for record in records.of_network(number.kind, number.variant):
         settings = record.settings
         if not isinstance(settings, GivenWeights | Training) or metric not in record.values:
             continue

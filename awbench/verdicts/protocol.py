@@ -49,11 +49,6 @@ def default_options(variant: str, options: ModelOptions) -> dict[str, Any]:
     return describe_options(parse_variant(variant), options)
 
 
-def own_placement(record: Record) -> ModelOptions:
-    """Default options but for the record's own stride placement."""
-    return ModelOptions(stride_placement=record.options["stride_placement"])
-
-
 def training_protocol(record: Record) -> dict[str, Any]:
     """Everything of a run that must be the same for two networks to be compared, but for the networks and the seed."""
     settings = {name: value for name, value in record.settings.json_object.items() if name != "seed"}

@@ -13,16 +13,10 @@ from dataclasses import dataclass
 from awbench.records import Record, Records
 from awbench.reference.source import Claim
 from awbench.studies import GIVEN, Comparison, Study
-from awbench.verdicts.answers import (
-    Claimed,
-    Gain,
-    Size,
-    answer_gain,
-    answer_size,
-    is_compatible,
-)
+from awbench.verdicts.answers import Claimed, Gain, Size, answer_gain, answer_size, is_compatible
 from awbench.verdicts.evidence import Evidence, gather_evidence
 from awbench.verdicts.interval import FEWEST_TO_POOL, Interval, gain_interval, simultaneous
+from awbench.verdicts.runs import values_of
 
 
 @dataclass(frozen=True)
@@ -164,8 +158,3 @@ def pairs_of_question(study: Study, comparison: Comparison) -> int:
         return sum(one.claim == comparison.claim for one in study.comparisons)
     own = [one for one in study.comparisons if not one.claim]
     return len(own) if study.purpose != "confirmatory" else sum(one.role == comparison.role for one in own)
-
-
-def values_of(runs: Iterable[Record], metric: str) -> list[float]:
-    """One value a run."""
-    return [float(record.value(metric)) for record in runs]

@@ -12,6 +12,7 @@ from study_records import COCO, IMAGENET, as_records, runs_of
 from awbench.planning.deviations import deviations_of
 from awbench.records import Records
 from awbench.reference.load import load_references
+from awbench.reference.run_to_run import RunToRun
 from awbench.verdicts.evidence import gather_evidence
 
 OURS = load_references()
@@ -22,8 +23,8 @@ def found(records=None, study=IMAGENET, references=OURS, **given):
 
 
 def row(**changes):
-    row = {"of": "training", "metric": "top1", "dataset": "ImageNet-1k val", "reruns": [], **changes}
-    return SimpleNamespace(**row)
+    stated = {"what": "runs", "unit": "percent", "standing": "primary", "url": "https://example.org"}
+    return RunToRun(**{"of": "training", "metric": "top1", "dataset": "ImageNet-1k val", **stated, **changes})
 
 
 def rows(*entries):
@@ -43,6 +44,7 @@ def test_three_reruns_do_not_count_but_many_published_rows_do():
     assert found(references=rows(triple)) is None
     many = [row(deviation=value, runs=5) for value in (0.05, 0.07, 0.3)]
     other = [row(deviation=9.0, runs=50, metric="top5"), row(deviation=9.0, runs=50, of="evaluation")]
+    other.append(row(deviation=8.0, runs=50, no_estimate="of several recipes"))
     counted = found(references=rows(triple, *many, *other))
     assert (counted.low, counted.middle, counted.high) == (0.05, 0.07, 0.3)
 

@@ -48,12 +48,9 @@ def test_published_throughput_gives_hours_where_nothing_was_timed(store):
     assert "se_resnet101's" in above_se.origin
 
 
-def test_throughput_of_the_references_takes_the_place_of_our_own_table(store, monkeypatch):
-    from awbench.reference import metrics
-
-    monkeypatch.setitem(metrics.METRICS, "train_throughput", metrics.Metric("latency", {"images/s": 1}))
+def test_a_published_throughput_of_several_gpus_is_one_of_each(store):
     where = {"device": "2 A100s", "batch_size": 256, "dtype": "amp", "image_size": 224, "layout": "NHWC"}
-    number = {"variant": "resnet101", "metric": "train_throughput", "value": 1000, "unit": "images/s"}
+    number = {"variant": "resnet101", "metric": "train_images_per_s", "value": 1000, "unit": "images/s"}
     source = {"schema_version": 1, "id": "fast", "title": "t", "url": "https://example.org", "read_from": "r",
               "standing": "primary", "conventions": {"latency": where}, "numbers": [number]}  # fmt: skip
     folder = store.results / "refs"

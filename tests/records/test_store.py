@@ -222,7 +222,7 @@ def test_a_record_that_lacks_what_its_readers_rely_on_is_refused(place, name, re
 
 def test_records_hold_what_is_published_in_its_base_unit():
     from awbench.records.record import UNITS
-    from awbench.reference.source import METRICS
+    from awbench.reference.metrics import METRICS
 
     published = {name: next(iter(metric.units)) for name, metric in METRICS.items()}
     assert {name: unit for name, unit in UNITS.items() if name in published and name != "train_time"} == {

@@ -9,7 +9,7 @@ import pytest
 
 from awbench.reference.conventions import AccuracyConvention, DetectionConvention
 from awbench.reference.load import ReferenceNumber
-from awbench.reference.source import RunToRun
+from awbench.reference.run_to_run import RunToRun
 from awbench.verdicts.agreement import judge, judge_all
 from awbench.verdicts.measured import Evidence, Measured
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from sample_records import training_record
 
 from awbench.records import Records
-from awbench.verdicts.index import records_of
 from awbench.verdicts.runs import by_seed, values_of
 
 
@@ -15,8 +14,8 @@ def test_records_of_a_network_are_those_of_a_search_through_all():
     records, others = Records(runs), Records(runs[:3])
     for kind in ("accuracy", "detection", "latency"):
         for name in (*names, "resnet18"):
-            assert records_of(records, kind, name) == [r for r in records.of_kind(kind) if r.variant == name]
-            assert len(records_of(others, kind, name)) <= 1
+            assert records.of_network(kind, name) == [r for r in records.of_kind(kind) if r.variant == name]
+            assert len(others.of_network(kind, name)) <= 1
 
 
 def test_the_newest_run_of_a_seed_counts_in_the_order_of_seeds():

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from awbench.recipes.defaults import ENGINES
 from awbench.records import Record, Records
 from awbench.records.settings import GivenWeights, Training
 from awbench.reference.load import References
@@ -15,8 +16,10 @@ from awbench.report.complexity import COUNTED_AT
 from awbench.report.figures.figure import Figure, colour_of, new_figure
 from awbench.report.figures.runs import runs_alike
 from awbench.variants import ModelOptions, Variant, list_variants, parse_variant
-from awbench.verdicts.complexity import ComplexityIndex, Setting
-from awbench.verdicts.measured import ENGINES, IMAGENET_VAL_IMAGES, by_seed, digits_runs, has_default_options
+from awbench.verdicts.counts import ComplexityIndex, Setting
+from awbench.verdicts.measured import IMAGENET_VAL_IMAGES, digits_runs
+from awbench.verdicts.protocol import has_default_options
+from awbench.verdicts.runs import by_seed
 
 
 @dataclass(frozen=True)

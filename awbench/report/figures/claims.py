@@ -10,7 +10,8 @@ from awbench.report.answers import shown_answer, shown_interval, shown_look
 from awbench.report.claims import ClaimRow, claim_rows, claimed, status_of, verdict_text
 from awbench.report.figures.figure import Figure, new_figure
 from awbench.verdicts.claims import JudgedClaim
-from awbench.verdicts.study import claimed_gain, values_of
+from awbench.verdicts.runs import values_of
+from awbench.verdicts.study import claimed_gain
 
 STATUS_COLOURS = {
     "as claimed": "#00714f",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from awbench.records import Records
 from awbench.report.figures.figure import Figure, colour_of, new_figure
 from awbench.variants import list_variants
-from awbench.verdicts.complexity import ComplexityIndex
+from awbench.verdicts.counts import ComplexityIndex
 
 _PANELS = (("params", "added parameters (%)"), ("macs", "added multiply-accumulates (%)"))
 
