@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -69,16 +71,10 @@ def signed_rank_interval(values: Sequence[float], level: float = 0.95) -> Interv
 @functools.cache
 def _signed_rank(count: int, level: float) -> int | None:
     """The largest r with P(W <= r) <= (1 - level) / 2 for the signed-rank statistic W of `count` values, or None."""
-    ways = [1]  # ways[w]: how many of the 2^count sign patterns have the rank sum w
+    patterns = [1]  # patterns[w]: how many of the 2^count sign patterns have the rank sum w
     for rank in range(1, count + 1):
-        ways = [
-            (ways[w] if w < len(ways) else 0) + (ways[w - rank] if 0 <= w - rank < len(ways) else 0)
-            for w in range(len(ways) + rank)
-        ]
-    found, below, limit = -1, 0, Fraction((1 - level) / 2) * 2**count
-    for w, patterns in enumerate(ways):
-        below += patterns
-        if below > limit:
-            break
-        found = w
+        zeros = [0] * rank
+        patterns = [a + b for a, b in zip(patterns + zeros, zeros + patterns, strict=True)]
+    limit = Fraction((1 - level) / 2) * 2**count
+    found = bisect.bisect_right(list(itertools.accumulate(patterns)), limit) - 1
     return found if found >= 0 else None

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from scipy.stats import median_abs_deviation
+
 from awbench.measure.intervals import Interval, signed_rank_interval
 from awbench.regress.process import SuiteRun, pair
 from awbench.regress.trees import Tree
@@ -18,7 +20,6 @@ WARM_UP_SECONDS = 0.2
 TURNS = 4  # of each process with each workload; each is at least one sample
 TURN_SECONDS = 0.1
 _LARGEST_SPREAD = 0.05  # chosen: on an idle machine it is ten times less
-_MAD_TO_DEVIATION = 1.4826  # for normal values
 
 
 class Decision(enum.Enum):
@@ -177,7 +178,6 @@ def _judge(workload: str, times: Sequence[tuple[float, float]], level: float, go
     logs = [math.log(head / base) for base, head in times]
     found = signed_rank_interval(logs, level)
     ratio = Interval(math.exp(found.value), math.exp(found.low), math.exp(found.high))
-    middle = statistics.median(logs)
     return Change(
         workload=workload,
         base_ms=statistics.median(base for base, _ in times),
@@ -185,7 +185,7 @@ def _judge(workload: str, times: Sequence[tuple[float, float]], level: float, go
         ratio=ratio,
         level=level,
         pairs=len(times),
-        spread=_MAD_TO_DEVIATION * statistics.median(abs(log - middle) for log in logs),
+        spread=float(median_abs_deviation(logs, scale="normal")),
         decision=decide(ratio, goal),
     )
 

@@ -2,13 +2,13 @@
 
 Run by path, never imported, and importing nothing of awbench: whatever awbench it meets is the tree's.
 
-    PYTHONPATH=TREE python -P worker.py TREE SUITE
+    PYTHONPATH=TREE python -P worker.py TREE SUITE DESCRIPTOR
 
-It first answers with the names of the workloads, then each line on stdin, all in JSON:
+On the connection of that file descriptor it first sends the names of the workloads, then answers each request:
 
-    ["set_up", name]              null
-    ["warm_up", name, seconds]    null
-    ["turn", name, seconds]       milliseconds of a call, one number a sample
+    ("set_up", name)              None
+    ("warm_up", name, seconds)    None
+    ("turn", name, seconds)       milliseconds of a call, one number per sample
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from __future__ import annotations
 import gc
 import importlib.util
 import itertools
-import json
 import math
-import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -99,33 +98,31 @@ def check_origin(tree: Path) -> None:
         sys.exit("nothing was imported from the tree under test, so that both sides would be the same code")
 
 
-def main(tree: Path, suite: Path) -> None:
-    # What the code under test prints, even from C, must not get between the answers, nor its reads between requests.
-    requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
+def requests(connection: Connection) -> Iterator[tuple[Any, ...]]:
+    """Until the other end is closed."""
+    while True:
+        try:
+            yield connection.recv()
+        except EOFError:
+            return
 
-    def answer(value: Any) -> None:
-        answers.write(json.dumps(value) + "\n")
-        answers.flush()
 
+def main(tree: Path, suite: Path, connection: Connection) -> None:
     makers = load_suite(suite)
     workloads: dict[str, Workload] = {}
-    answer(list(makers))
-    for line in requests:
-        action, name, *seconds = json.loads(line)
+    connection.send(list(makers))
+    for action, name, *seconds in requests(connection):
+        answer = None
         if action == "set_up":
             workloads[name] = Workload(makers[name]())
             gc.freeze()  # what set-up made is not looked through before each turn
-            answer(None)
         elif action == "warm_up":
             workloads[name].warm_up(*seconds)
             check_origin(tree)
-            answer(None)
         else:
-            answer(workloads[name].turn(*seconds))
+            answer = workloads[name].turn(*seconds)
+        connection.send(answer)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]))
+    main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]), Connection(int(sys.argv[3])))
