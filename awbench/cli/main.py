@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -91,7 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def entry_point() -> None:
-    """The `awbench` script."""
+    """The `awbench` script. What the library logs goes to stderr, routine notices too."""
+    log = logging.getLogger("awbench")
+    log.setLevel(logging.INFO)
+    log.addHandler(logging.StreamHandler())
     try:
         code = main()
     except Exception:  # printed by `main`

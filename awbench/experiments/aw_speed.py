@@ -6,15 +6,24 @@ import secrets
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from awbench.experiments.measurements import interval_values, new_record
+from awbench.measure.aw_speed import (
+    Shape,
+    ShapeSpeed,
+    Speed,
+    SpeedSettings,
+    check_speed_settings,
+    measure_rates,
+    measure_shape,
+)
+from awbench.measure.timing import OnProgress, TimingGoal, ignore_progress
 from awbench.records import Quantity, Record, RecordStore
 from awbench.records.clock import now
-from awbench.records.environment import cpu_name, environment, package_version, source_digest
-
-if TYPE_CHECKING:
-    from awbench.measure.aw_speed import Shape, ShapeSpeed, Speed, SpeedSettings
-    from awbench.measure.timing import OnProgress, TimingGoal
+from awbench.records.environment import cpu_name, package_version, source_digest
 
 KIND = "aw_speed"
 
@@ -24,9 +33,9 @@ def record_aw_speed(
     shapes: Sequence[Shape],
     settings: SpeedSettings,
     goal: TimingGoal,
-    on_progress: OnProgress = lambda rounds, width: None,
+    on_progress: OnProgress = ignore_progress,
 ) -> list[Record]:
-    """Time an AW-convolution every way at every shape; a record a method and shape, all of one run.
+    """Time an AW-convolution by every method at every shape; a record per method and shape, all of one run.
 
     Args:
         goal: its budget is shared by the shapes.
@@ -35,12 +44,8 @@ def record_aw_speed(
     Raises:
         UserError: as `awbench.measure.aw_speed.check_speed_settings`.
     """
-    import torch
-
-    from awbench.measure.aw_speed import check_speed_settings, measure_rates, measure_shape
-
     dtype, cuda = check_speed_settings(settings), settings.device == "cuda"
-    where = {**environment(), "run": secrets.token_hex(6)}
+    where = {"run": secrets.token_hex(6)}
     if cuda:
         where["gpu_clocks"] = _gpu_clocks()
     rates = measure_rates(dtype) if cuda else None
@@ -50,25 +55,21 @@ def record_aw_speed(
         "device_name": torch.cuda.get_device_name() if cuda else cpu_name(),
         **({"tf32": bool(torch.backends.cudnn.allow_tf32)} if cuda else {"threads": torch.get_num_threads()}),
     }
+    inputs = {"source_sha256": aw_speed_source_digest(), "torch": package_version("torch")}
     records = []
     for shape in shapes:
         started = now()
         measured = measure_shape(shape, settings, each, rates, on_progress)
-        records += [
-            Record(
-                kind=KIND,
-                variant=speed.method.replace(" ", "_"),
-                options={},
-                settings={**described, **asdict(shape)},  # type: ignore[arg-type]  # read as its kind's model
-                inputs={"source_sha256": aw_speed_source_digest(), "torch": package_version("torch")},
-                values=_values(speed, measured),
-                notes=list(measured.notes),
-                environment={**where, "executed_as": speed.executed_as},
-                started=started,
-                finished=now(),
-            )
-            for speed in measured.speeds
-        ]
+        for speed in measured.speeds:
+            identity = {
+                "kind": KIND,
+                "variant": speed.method.replace(" ", "_"),
+                "options": {},
+                "settings": {**described, **asdict(shape)},
+                "inputs": inputs,
+            }
+            where_executed = {**where, "executed_as": speed.executed_as}
+            records.append(new_record(identity, started, _values(speed, measured), measured.notes, where_executed))
     for record in records:
         store.add(record)
     return records
@@ -83,17 +84,13 @@ def _values(speed: Speed, measured: ShapeSpeed) -> dict[str, Quantity]:
     timing = speed.timing
     (time,) = timing.stages.values()
     values = {
-        "time_ms": Quantity(value=time.value * 1e3, unit="ms"),
-        "time_ms_low": Quantity(value=time.low * 1e3, unit="ms"),
-        "time_ms_high": Quantity(value=time.high * 1e3, unit="ms"),
+        **interval_values("time_ms", time, "ms", scale=1e3),
         "spread": Quantity(value=timing.spread, unit="interquartile range / median"),
         "rounds": Quantity(value=timing.rounds, unit="calls"),
         "harness_overhead_ms": Quantity(value=measured.overhead * 1e3, unit="ms"),
     }
     if timing.ratio:
-        for part in ("value", "low", "high"):
-            name = "ratio_to_plain" + ("" if part == "value" else f"_{part}")
-            values[name] = Quantity(value=getattr(timing.ratio, part), unit="of the plain convolution's time")
+        values |= interval_values("ratio_to_plain", timing.ratio, "of the plain convolution's time")
     if speed.peak_memory_bytes is not None:
         values["peak_memory_bytes"] = Quantity(value=speed.peak_memory_bytes, unit="bytes")
     for name, seconds in measured.floors.items():
@@ -103,9 +100,9 @@ def _values(speed: Speed, measured: ShapeSpeed) -> dict[str, Quantity]:
 
 def _gpu_clocks() -> str:
     """As found, of the multiprocessors and the memory; or "unknown"."""
-    words = ["nvidia-smi", "--query-gpu=clocks.sm,clocks.mem", "--format=csv,noheader"]
+    argv = ["nvidia-smi", "--query-gpu=clocks.sm,clocks.mem", "--format=csv,noheader"]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return done.stdout.strip() or "unknown"

@@ -7,8 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from awbench.errors import UserError
+from awbench.measure.complexity import Complexity, check_image_size, measure_complexity
 from awbench.measure.intervals import Interval
+from awbench.measure.latency import (
+    NETWORK,
+    Latency,
+    LatencyRun,
+    LatencySettings,
+    measure_latency,
+    with_plain,
+)
+from awbench.measure.timing import OnProgress, TimingGoal, ignore_progress
 from awbench.records import Quantity, Record, RecordStore, measurement_key
 from awbench.records.clock import now
 from awbench.records.environment import (
@@ -22,9 +34,6 @@ from awbench.variants import ModelOptions, Variant, describe_options
 
 if TYPE_CHECKING:
     from awbench.detection.complexity import DetectorInput
-    from awbench.measure.complexity import Complexity
-    from awbench.measure.latency import Latency, LatencyRun, LatencySettings
-    from awbench.measure.timing import OnProgress, TimingGoal
 
 
 def record_complexity(
@@ -49,40 +58,27 @@ def record_complexity(
         UserError, CounterDisagreement: as `measure_complexity`.
         BrokenRecordError: a record of the same inputs is broken.
     """
-    from awbench.measure.complexity import check_image_size, measure_complexity
-
     size = check_image_size(variant, image_size)
+
+    def identity(cross_check: bool) -> dict[str, Any]:
+        return {
+            "kind": "complexity",
+            "variant": variant.name,
+            "options": describe_options(variant, options),
+            "settings": {"image_size": size, "cross_check": cross_check},
+            "inputs": _counting_inputs(cross_check),
+        }
+
     if not cross_check and not force:  # a cross-checked record of the same network says the same, and more
-        described = describe_options(variant, options)
-        key = measurement_key("complexity", variant.name, described, **_counting(size, cross_check=True))
-        found = store.find("complexity", variant.name, key)
+        found = _find(store, identity(cross_check=True))
         if found is not None:
             return found, False
-
-    def measure() -> dict[str, Quantity]:
-        return _complexity_values(measure_complexity(variant.name, options, size, cross_check))
-
-    return _record(
+    return _found_or_measured(
         store,
-        kind="complexity",
-        variant=variant,
-        options=describe_options(variant, options),
-        **_counting(size, cross_check),
-        measure=measure,
-        force=force,
+        identity(cross_check),
+        lambda: _complexity_values(measure_complexity(variant.name, options, size, cross_check)),
+        force,
     )
-
-
-def _counting(size: int, cross_check: bool) -> dict[str, Any]:
-    """Settings and inputs of a classifier's count."""
-    return {
-        "settings": {"image_size": size, "cross_check": cross_check},
-        "inputs": {
-            "source_sha256": complexity_source_digest(),
-            "torch": package_version("torch"),
-            "fvcore": package_version("fvcore") if cross_check else "not used",
-        },
-    }
 
 
 def record_detector_complexity(
@@ -113,32 +109,33 @@ def record_detector_complexity(
     engine = find_engine(engine_name)
     if options.num_classes is not None:
         raise UserError(f"num_classes is {options.num_classes}; a detector is counted for COCO's categories")
+    identity = {
+        "kind": "complexity",
+        "variant": variant.name,
+        "options": describe_options(variant, replace(options, num_classes=len(COCO_IDS))),
+        "settings": {
+            "engine": engine.name,
+            "image_size": [at.height, at.width],
+            "proposals": at.proposals,
+            "cross_check": cross_check,
+        },
+        "inputs": _counting_inputs(cross_check) | {"engine_version": engine.version()},
+    }
 
     def measure() -> dict[str, Quantity]:
         measured = measure_detector_complexity(variant, options, engine, at, cross_check)
         trainable = Quantity(value=measured.trainable_params, unit="parameters")
         return {**_complexity_values(measured.complexity), "trainable_params": trainable}
 
-    return _record(
-        store,
-        kind="complexity",
-        variant=variant,
-        options=describe_options(variant, replace(options, num_classes=len(COCO_IDS))),
-        settings={
-            "engine": engine.name,
-            "image_size": [at.height, at.width],
-            "proposals": at.proposals,
-            "cross_check": cross_check,
-        },
-        inputs={
-            "source_sha256": complexity_source_digest(),
-            "engine_version": engine.version(),
-            "torch": package_version("torch"),
-            "fvcore": package_version("fvcore") if cross_check else "not used",
-        },
-        measure=measure,
-        force=force,
-    )
+    return _found_or_measured(store, identity, measure, force)
+
+
+def _counting_inputs(cross_check: bool) -> dict[str, str]:
+    return {
+        "source_sha256": complexity_source_digest(),
+        "torch": package_version("torch"),
+        "fvcore": package_version("fvcore") if cross_check else "not used",
+    }
 
 
 def record_latency(
@@ -149,7 +146,7 @@ def record_latency(
     goal: TimingGoal,
     engine_name: str | None = None,
     force: bool = True,
-    on_progress: OnProgress = lambda rounds, width: None,
+    on_progress: OnProgress = ignore_progress,
 ) -> tuple[list[Record], bool]:
     """Time networks side by side, a record each; or find the records of one earlier run of all of them.
 
@@ -165,18 +162,16 @@ def record_latency(
     Raises:
         UserError: as `awbench.measure.latency.measure_latency`.
     """
-    from awbench.detection.engine import find_engine
-    from awbench.measure.latency import measure_latency, with_plain
-
-    together = with_plain(variants)
-    detection = together[0].task == "detection"
-    engine = find_engine(engine_name) if detection else None
+    together, engine = with_plain(variants), None
     inputs = {"source_sha256": latency_source_digest(), "torch": package_version("torch")}
-    if engine:
+    if together[0].task == "detection":
+        from awbench.detection.engine import find_engine
+
+        engine = find_engine(engine_name)
         inputs["engine_version"] = engine.version()
 
     def identity(variant: Variant, in_force: LatencySettings) -> dict[str, Any]:
-        classes = replace(options, num_classes=80) if detection else options
+        classes = replace(options, num_classes=80) if engine else options  # COCO's
         return {
             "kind": "latency",
             "variant": variant.name,
@@ -189,22 +184,16 @@ def record_latency(
         found = _records_of_one_run(store, [identity(variant, settings) for variant in together])
         if found:
             return found, False
-    started, where, run = now(), environment(), secrets.token_hex(6)
+    started, where = now(), {"run": secrets.token_hex(6)}
     if engine:
         from awbench.detection.latency import measure_detector_latency
 
         measured = measure_detector_latency(together, options, engine, settings, goal, on_progress)
     else:
         measured = measure_latency(together, options, settings, goal, on_progress)
-    finished = now()
     records = [
-        Record(
-            **identity(variant, measured.settings),
-            values=_latency_values(latency, measured),
-            notes=list(measured.notes),
-            environment={**where, "run": run},
-            started=started,
-            finished=finished,
+        new_record(
+            identity(variant, measured.settings), started, _latency_values(latency, measured), measured.notes, where
         )
         for variant, latency in zip(together, measured.latencies, strict=True)
     ]
@@ -215,15 +204,12 @@ def record_latency(
 
 def _records_of_one_run(store: RecordStore, identities: list[dict[str, Any]]) -> list[Record]:
     """The newest record of each, if all are of one run; else none."""
-    found = [store.find("latency", one["variant"], measurement_key(**one)) for one in identities]
-    records = [record for record in found if record is not None]
+    records = [record for identity in identities if (record := _find(store, identity))]
     runs = {record.environment["run"] for record in records}
     return records if len(records) == len(identities) and len(runs) == 1 else []
 
 
 def _latency_settings(variant: Variant, settings: LatencySettings, engine: str | None) -> dict[str, Any]:
-    import torch
-
     cuda = settings.device == "cuda"
     described: dict[str, Any] = {
         **asdict(settings),
@@ -242,14 +228,10 @@ def _latency_settings(variant: Variant, settings: LatencySettings, engine: str |
 
 
 def _latency_values(latency: Latency, run: LatencyRun) -> dict[str, Quantity]:
-    from awbench.measure.latency import NETWORK
-
     timing, batch = latency.timing, run.settings.batch_size
-    values = {}
+    values: dict[str, Quantity] = {}
     for stage, interval in timing.stages.items():
-        name = "latency_ms" if stage == NETWORK else f"{stage}_ms"
-        for part, seconds in (("", interval.value), ("_low", interval.low), ("_high", interval.high)):
-            values[name + part] = Quantity(value=seconds * 1e3, unit="ms")
+        values |= interval_values("latency_ms" if stage == NETWORK else f"{stage}_ms", interval, "ms", scale=1e3)
     values["images_per_s"] = Quantity(value=batch / timing.stages[NETWORK].value, unit="images/s")
     values["spread"] = Quantity(value=timing.spread, unit="interquartile range / median")
     values["rounds"] = Quantity(value=timing.rounds, unit="calls")
@@ -257,9 +239,13 @@ def _latency_values(latency: Latency, run: LatencyRun) -> dict[str, Quantity]:
     if latency.peak_memory_bytes is not None:
         values["peak_memory_bytes"] = Quantity(value=latency.peak_memory_bytes, unit="bytes")
     ratio = timing.ratio or Interval(1.0, 1.0, 1.0)  # a plain network over itself
-    for part, value in (("", ratio.value), ("_low", ratio.low), ("_high", ratio.high)):
-        values[f"ratio_to_plain{part}"] = Quantity(value=value, unit="of the plain network's latency")
-    return values
+    return values | interval_values("ratio_to_plain", ratio, "of the plain network's latency")
+
+
+def interval_values(name: str, interval: Interval, unit: str, scale: float = 1.0) -> dict[str, Quantity]:
+    """An estimate and its interval as a record's values: `name`, `name`_low and `name`_high."""
+    numbers = {"": interval.value, "_low": interval.low, "_high": interval.high}
+    return {f"{name}{end}": Quantity(value=number * scale, unit=unit) for end, number in numbers.items()}
 
 
 def _complexity_values(complexity: Complexity) -> dict[str, Quantity]:
@@ -276,34 +262,40 @@ def _complexity_values(complexity: Complexity) -> dict[str, Quantity]:
     return values
 
 
-def _record(
-    store: RecordStore,
-    *,
-    kind: str,
-    variant: Variant,
-    options: dict[str, Any],
-    settings: dict[str, Any],
-    inputs: dict[str, str],
-    measure: Callable[[], dict[str, Quantity]],
-    force: bool,
+def _find(store: RecordStore, identity: dict[str, Any]) -> Record | None:
+    return store.find(identity["kind"], identity["variant"], measurement_key(**identity))
+
+
+def _found_or_measured(
+    store: RecordStore, identity: dict[str, Any], measure: Callable[[], dict[str, Quantity]], force: bool
 ) -> tuple[Record, bool]:
-    if not force:
-        key = measurement_key(kind, variant.name, options, settings, inputs)
-        found = store.find(kind, variant.name, key)
-        if found is not None:
-            return found, False
+    found = None if force else _find(store, identity)
+    if found is not None:
+        return found, False
     started = now()
-    values = measure()
-    record = Record(
-        kind=kind,
-        variant=variant.name,
-        options=options,
-        settings=settings,  # type: ignore[arg-type]  # a dict is read as its kind's model
-        inputs=inputs,
+    record = new_record(identity, started, measure())
+    store.add(record)
+    return record, True
+
+
+def new_record(
+    identity: dict[str, Any],
+    started: str,
+    values: dict[str, Quantity],
+    notes: Sequence[str] = (),
+    where: dict[str, Any] | None = None,
+) -> Record:
+    """A record of a measurement that ends now.
+
+    Args:
+        identity: kind, variant, options, settings and inputs.
+        where: more of the environment than every record has.
+    """
+    return Record(
+        **identity,
         values=values,
-        environment=environment(),
+        notes=list(notes),
+        environment={**environment(), **(where or {})},
         started=started,
         finished=now(),
     )
-    store.add(record)
-    return record, True

@@ -13,62 +13,26 @@ registers at a time: dK = sum over n of (1 + A[n]) * G[n], dA = K * G.
 from __future__ import annotations
 
 import ctypes
-import functools
-import threading
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from awbench.errors import UserError
 from awbench.kernels import native
 from awbench.kernels.geometry import Geometry, Gradients, layout_of
 
-_SOURCE = Path(__file__).with_name("blocked.c")
-_FUNCTIONS = ("block", "scratch", "forward", "backward_input", "backward_kernel")
 _FORWARD, _BACKWARD_INPUT, _BACKWARD_KERNEL = range(3)
 _FEWEST_MACS = 2**20  # below, waking another thread takes longer than it saves
 
-_lock = threading.Lock()
 
-
-class _Shape(ctypes.Structure):
+class _Shape(native.Shape):
     """`shape` in blocked.c."""
 
     _fields_ = [
-        *((name, ctypes.c_long) for name in ("N", "H", "W", "C1", "C2", "m", "h", "w", "out_h", "out_w")),
-        *((name, ctypes.c_long * 2) for name in ("stride", "padding", "dilation")),
-        ("k_step", ctypes.c_long * 3),
         *((name, ctypes.c_long * 4) for name in ("x_step", "o_step", "dx_step")),
         *((name, ctypes.c_long) for name in ("threads", "parts")),
     ]
-
-
-def unsupported_reason(device: torch.device, dtype: torch.dtype) -> str | None:
-    """See `awbench.kernels.strategies.unsupported_reason`."""
-    reason = native.unsupported_type(device, dtype)
-    if reason is not None:
-        return reason
-    with _lock:
-        found = _library_or_reason(dtype)
-    return found if isinstance(found, str) else None
-
-
-def _library(dtype: torch.dtype) -> Any:
-    reason = unsupported_reason(torch.device("cpu"), dtype)
-    if reason is not None:
-        raise UserError(f"strategy 'blocked' {reason}")
-    return _library_or_reason(dtype)
-
-
-@functools.cache
-def _library_or_reason(dtype: torch.dtype) -> Any:
-    """See `awbench.kernels.native.library_or_reason`."""
-    code = native.library_or_reason(_SOURCE, _FUNCTIONS, dtype, forward, backward)
-    if not isinstance(code, str):
-        code.scratch.restype = ctypes.c_long
-    return code
 
 
 def _shape(
@@ -88,16 +52,12 @@ def _shape(
         grad_input: or the input.
         taps: (h, w).
     """
-    pair, triple, four = ctypes.c_long * 2, ctypes.c_long * 3, ctypes.c_long * 4
     N, C1, H, W = input.shape
-    C2, out_h, out_w = output.shape[1:]
-    busy = N * C2 * C1 * out_h * out_w * kernel.shape[2] >= _FEWEST_MACS
-    threads = torch.get_num_threads() if busy else 1
-    return _Shape(
-        N, H, W, C1, C2, m, *taps, out_h, out_w,
-        *(pair(*values) for values in geometry[:3]), triple(*kernel.stride()),
-        *(four(*image.stride()) for image in (input, output, grad_input)), threads, 1,
-    )  # fmt: skip
+    C2, *size = output.shape[1:]
+    is_large = N * C2 * C1 * size[0] * size[1] * kernel.shape[2] >= _FEWEST_MACS
+    steps = (native.array(image.stride()) for image in (input, output, grad_input))
+    threads = torch.get_num_threads() if is_large else 1
+    return _Shape(*native.sizes((N, H, W), kernel, m, taps, size, geometry), *steps, threads, 1)
 
 
 def forward(
@@ -113,7 +73,7 @@ def forward(
     Args:
         code: the compiled blocked.c; None for that of the dtype.
     """
-    code = code or _library(input.dtype)
+    code = code or SOURCE.library(input.dtype)
     size = (len(input), len(weight), *geometry.output_size(input, weight))
     O = torch.empty(size, dtype=input.dtype, device=input.device, memory_format=layout_of(input))
     kernels = native.flat_kernel(weight)
@@ -136,7 +96,7 @@ def backward(
     code: Any = None,
 ) -> Gradients:
     """Gradients for input, weight and map; the order of the kernel's sums depends on the number of threads."""
-    code = code or _library(input.dtype)
+    code = code or SOURCE.library(input.dtype)
     kernels = native.flat_kernel(weight)
     dI = torch.empty_like(input, memory_format=layout_of(input))
     dK = kernels.new_empty_strided(kernels.shape, kernels.stride())
@@ -158,4 +118,14 @@ def backward(
 
 
 def _scratch(code: Any, shape: _Shape, direction: int, like: Tensor) -> Tensor:
+    code.scratch.restype = ctypes.c_long
     return like.new_empty(code.scratch(ctypes.byref(shape), ctypes.c_long(direction)))
+
+
+SOURCE = native.Source(
+    Path(__file__).with_suffix(".c"),
+    ("block", "scratch", "forward", "backward_input", "backward_kernel"),
+    forward,
+    backward,
+)
+unsupported_reason = SOURCE.unsupported_reason

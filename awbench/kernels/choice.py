@@ -105,7 +105,7 @@ def _measure_and_keep(request: Request, key: dict[str, Any], path: Path | None) 
         kept = "not kept: the cache cannot be written"
     times = ", ".join(f"{name} {seconds * 1e3:.2f}" for name, seconds in measured.seconds.items())
     shape = "x".join(map(str, key["input"][0]))
-    log.warning(
+    log.info(
         "awbench: AW-convolution of %s, %s, executed as %s (ms: %s); measured in %.1f s, %s",
         *(shape, request.direction, measured.chosen, times, measured.cost, kept),
     )

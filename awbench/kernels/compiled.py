@@ -76,7 +76,7 @@ def library(source: Path, functions: Sequence[str], *definitions: str) -> ctypes
     seconds = time.monotonic() - started
     lacking = f" without {' and '.join(missing)}, which this compiler lacks" if missing else ""
     where = _keep(path, content)
-    log.warning("awbench: a kernel for this processor was compiled in %.1f s%s, %s", seconds, lacking, where)
+    log.info("awbench: a kernel for this processor was compiled in %.1f s%s, %s", seconds, lacking, where)
     return code
 
 

@@ -12,9 +12,7 @@ Good wherever e is large; with a small e there are as many scalings as multiplic
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,49 +21,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from awbench.errors import UserError
 from awbench.kernels import native
 from awbench.kernels.geometry import Geometry, Gradients
 
-_SOURCE = Path(__file__).with_name("direct.c")
-_FUNCTIONS = ("block", "pixels", "chunk", "forward", "backward_input", "backward_kernel")
 _PLACE = 3  # ints of a `place`
 
-_lock = threading.Lock()
 
-
-class _Shape(ctypes.Structure):
+class _Shape(native.Shape):
     """`shape` in direct.c."""
 
-    _fields_ = [
-        *((name, ctypes.c_long) for name in ("N", "H", "W", "C1", "C2", "m", "h", "w", "out_h", "out_w")),
-        *((name, ctypes.c_long * 2) for name in ("stride", "padding", "dilation")),
-        ("k_step", ctypes.c_long * 3),
-        *((name, ctypes.c_long) for name in ("x_row", "o_row", "threads")),
-    ]
-
-
-def unsupported_reason(device: torch.device, dtype: torch.dtype) -> str | None:
-    """See `awbench.kernels.strategies.unsupported_reason`."""
-    reason = native.unsupported_type(device, dtype)
-    if reason is not None:
-        return reason
-    with _lock:
-        found = _library_or_reason(dtype)
-    return found if isinstance(found, str) else None
-
-
-def _library(dtype: torch.dtype) -> Any:
-    reason = unsupported_reason(torch.device("cpu"), dtype)
-    if reason is not None:
-        raise UserError(f"strategy 'direct' {reason}")
-    return _library_or_reason(dtype)
-
-
-@functools.cache
-def _library_or_reason(dtype: torch.dtype) -> Any:
-    """See `awbench.kernels.native.library_or_reason`."""
-    return native.library_or_reason(_SOURCE, _FUNCTIONS, dtype, forward, backward)
+    _fields_ = [(name, ctypes.c_long) for name in ("x_row", "o_row", "threads")]
 
 
 @dataclass(frozen=True)
@@ -93,13 +58,8 @@ class _Group:
         pixels: the whole input, (N, H, W, C1).
         o_row: channels of a pixel of the output, or of its gradient.
         """
-        outputs, channels, _ = self.kernel.shape
-        pair, triple = ctypes.c_long * 2, ctypes.c_long * 3
-        return _Shape(
-            *pixels.shape[:3], channels, outputs, self.m, *self.kernel_size, *self.size,
-            *(pair(*values) for values in self.geometry[:3]), triple(*self.kernel.stride()),
-            pixels.shape[3], o_row, torch.get_num_threads(),
-        )  # fmt: skip
+        sizes = native.sizes(pixels.shape[:3], self.kernel, self.m, self.kernel_size, self.size, self.geometry)
+        return _Shape(*sizes, pixels.shape[3], o_row, torch.get_num_threads())
 
 
 def _groups(block: int, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry) -> Iterator[_Group]:
@@ -135,7 +95,7 @@ def forward(
     Args:
         code: the compiled direct.c; None for that of the dtype.
     """
-    code = code or _library(input.dtype)
+    code = code or SOURCE.library(input.dtype)
     pixels, outputs = _pixels(input), []
     for group in _groups(code.block(), input, weight, attention_map, geometry):
         o, channels, taps = group.kernel.shape
@@ -160,7 +120,7 @@ def backward(
     code: Any = None,
 ) -> Gradients:
     """Gradients for input, weight and map; the order of the map's sums depends on the number of threads."""
-    code = code or _library(input.dtype)
+    code = code or SOURCE.library(input.dtype)
     pixels, gradients = _pixels(input), _pixels(grad_output)
     grad_inputs, grad_kernels, grad_factors = [], [], []
     for group in _groups(code.block(), input, weight, attention_map, geometry):
@@ -209,3 +169,12 @@ def _gradients_of_kernel(code: Any, group: _Group, shape: _Shape, pixels: Tensor
         ctypes.byref(shape), *map(native.pointer, held), ctypes.c_long(parts), *map(native.pointer, rest)
     )
     return dK, dA.sum(0)
+
+
+SOURCE = native.Source(
+    Path(__file__).with_suffix(".c"),
+    ("block", "pixels", "chunk", "forward", "backward_input", "backward_kernel"),
+    forward,
+    backward,
+)
+unsupported_reason = SOURCE.unsupported_reason

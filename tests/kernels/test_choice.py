@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -18,7 +19,8 @@ RULE = "grouped"  # here, whatever it would be of these sizes
 
 
 @pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
+def cache(monkeypatch, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "awbench.kernels")
     monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path))
     monkeypatch.delenv(choice.OVERRIDE)
     monkeypatch.setattr(choice, "_known", {})
@@ -53,7 +55,9 @@ def test_it_is_measured_once_and_then_read_from_the_cache(measured, cache, caplo
     assert choose() == "oracle"
     assert len(measured) == 1
     [file] = cache.glob("*.json")
-    [line] = caplog.messages
+    [record] = caplog.records
+    assert record.levelname == "INFO", "a notice is not a warning"
+    line = record.getMessage()
     assert "2x16x64x64, forward, executed as oracle (ms: oracle 1.00); measured in 0.1 s" in line
     assert str(file) in line
 

@@ -3,7 +3,9 @@ compiler itself."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import logging
 import platform
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import torch
 from c_compiler import needs_compiler
 
 from awbench.errors import UserError
-from awbench.kernels import aw_conv2d, blocked, compiled, direct
+from awbench.kernels import aw_conv2d, blocked, compiled, direct, native
 
 CPU = torch.device("cpu")
 SOURCE = Path(direct.__file__).with_name("direct.c")
@@ -42,12 +44,12 @@ def threads():
 
 
 @pytest.fixture
-def fresh(monkeypatch, tmp_path):
-    """Nothing is compiled yet; returns the folder where it will lie."""
+def fresh(monkeypatch, tmp_path, caplog):
+    """Nothing is compiled yet, and notices are logged; returns the folder where it will lie."""
+    caplog.set_level(logging.INFO, "awbench.kernels")
     monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    for module in IN_C.values():
-        monkeypatch.setattr(module, "_library_or_reason", functools.cache(module._library_or_reason.__wrapped__))
+    monkeypatch.setattr(native, "library_or_reason", functools.cache(native.library_or_reason.__wrapped__))
     return tmp_path / "kernels"
 
 
@@ -140,7 +142,9 @@ def test_the_source_has_no_warnings(strategy, real, tmp_path):
 def test_it_is_compiled_once_and_then_read_from_the_cache(fresh, caplog):
     assert direct.unsupported_reason(CPU, torch.float32) is None
     [kept] = fresh.iterdir()
-    [logged] = caplog.messages
+    [record] = caplog.records
+    assert record.levelname == "INFO", "a notice is not a warning"
+    logged = record.getMessage()
     assert logged.startswith("awbench: a kernel for this processor was compiled in ")
     assert logged.endswith(f" s, kept in {kept}")
     before = kept.stat().st_mtime_ns
@@ -153,11 +157,11 @@ def test_it_is_compiled_once_and_then_read_from_the_cache(fresh, caplog):
 @pytest.fixture
 def direct_alone(fresh, monkeypatch):
     """No other strategy asks for the compiler."""
-    monkeypatch.setattr(blocked, "_library_or_reason", lambda dtype: "is not of this test")
+    monkeypatch.setattr(blocked, "unsupported_reason", lambda device, dtype: "is not of this test")
 
 
 def as_a_new_process(caplog):
-    direct._library_or_reason.cache_clear()
+    native.library_or_reason.cache_clear()
     caplog.clear()
 
 
@@ -265,7 +269,9 @@ def test_what_fails_is_logged_once_and_other_strategies_do_its_work(
 def test_a_library_that_computes_something_else_is_left_out(direct_alone, monkeypatch, tmp_path, caplog):
     wrong = tmp_path / "direct.c"
     wrong.write_text(SOURCE.read_text().replace("bias ? bias[b + l] : 0", "1"))
-    monkeypatch.setattr(direct, "_SOURCE", wrong)
+    source = dataclasses.replace(direct.SOURCE, path=wrong)
+    monkeypatch.setattr(direct, "SOURCE", source)
+    monkeypatch.setattr(direct, "unsupported_reason", source.unsupported_reason)
     with pytest.raises(UserError, match="'direct' was compiled, but computes something else than it should, off by"):
         convolve()
     assert "is left out" in caplog.messages[-1]
