@@ -10,7 +10,7 @@ from awbench.studies import Study, load_study
 from awbench.variants import describe_options
 
 IMAGENET, COCO = load_study("imagenet"), load_study("coco")
-CLASSES = {"imagenet": 1000, "coco": 80, "digits": 10}
+CLASSES = {"imagenet": 1000, "coco": 80, "digits": 10, "shapes": 3}
 
 
 def study_run(study: Study, label: str, seed: int, value: float, **changes: Any) -> Record:
@@ -35,6 +35,7 @@ def study_run(study: Study, label: str, seed: int, value: float, **changes: Any)
         inputs["initial_weights_sha256"] = "random"
     else:
         settings |= {"engine": study.engine, "complete": True}
+        inputs["engine_version"] = "0.6"
         inputs["backbone_weights_sha256"] = weights_of(variant.backbone, seed)
     environment = {
         "study": {"name": study.name, "sha256": study.digest}, "train_images": facts.train_images,

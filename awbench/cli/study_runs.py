@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import say
-from awbench.errors import UserError
-from awbench.records import RecordStore
-from awbench.studies import GIVEN, Study, load_study
+from awbench.errors import UserError, suggestion
+from awbench.records import Record, RecordStore
+from awbench.studies import GIVEN, Study
 
 if TYPE_CHECKING:
     from awbench.experiments.sweep import PlannedRun, SweepResult
     from awbench.reference.load import References
+    from awbench.verdicts.evidence import Evidence
     from awbench.verdicts.study import JudgedStudy
 
 _DATA = {"imagenet": "AWBENCH_IMAGENET", "coco": "AWBENCH_COCO"}
@@ -57,43 +58,42 @@ def run_study(study: Study, store: RecordStore, references: References, how: How
     """Make the runs that the next looks need, until every question is answered or the last look is reached.
 
     Raises:
-        UserError: the data, backbones or engine are missing.
+        UserError: the data, backbones or engine are missing, or runs made here would not count.
     """
     done = StudyRun(judge(study, store, references))
-    if study.backbones not in ("", GIVEN):
-        _make_backbones(study, next_runs(done.judged), store, references, how, done)
+    if next_runs(done.judged):
+        require_platform(done.judged.evidence)
+    _make_backbones(study, next_runs(done.judged), store, how, done)
     while not done.failed and (wanted := next_runs(done.judged)[: None if how.runs is None else how.runs - done.made]):
         runs, parallel, processes = plan(study, wanted, store, how)
         result = _carry_out(runs, store, how, parallel, processes)
         done.made += len(result.trained)
         done.failed |= result.failed
         done.judged = judge(study, store, references)
-        if next_runs(done.judged) == wanted:  # a run that is there, but does not count, says why
+        if next_runs(done.judged)[: len(wanted)] == wanted:  # runs that are there, but do not count, say why
             break
-        if study.backbones not in ("", GIVEN):
-            _make_backbones(study, next_runs(done.judged), store, references, how, done)
+        _make_backbones(study, next_runs(done.judged), store, how, done)
     return done
 
 
 def _make_backbones(
-    study: Study,
-    wanted: Sequence[tuple[str, int]],
-    store: RecordStore,
-    references: References,
-    how: HowToRun,
-    done: StudyRun,
+    study: Study, wanted: Sequence[tuple[str, int]], store: RecordStore, how: HowToRun, done: StudyRun
 ) -> None:
     """Make the runs of the study of backbones that are missing, where their data is at hand.
 
     That study may be answered with fewer seeds than its detectors need; its design allows them all the same.
     """
-    backbones = load_study(study.backbones)
+    from awbench.verdicts.evidence import gather_evidence
+
+    backbones = study.backbone_study
+    if backbones is None:
+        return
     have = _backbones(study, wanted, store, how)
-    labels = {backbones.variant_of(label).name: label for label in backbones.labels}
-    pairs = dict.fromkeys((study.variant_of(label).backbone, seed) for label, seed in wanted)
-    missing = [(labels[name], seed) for name, seed in pairs if (name, seed) not in have and name in labels]
-    if not missing or not os.environ.get(_DATA.get(backbones.dataset, "")):
+    pairs = dict.fromkeys((study.backbone_of(label), seed) for label, seed in wanted)
+    missing = [pair for pair in pairs if pair not in have]
+    if not missing or not (backbones.facts.proxy or os.environ.get(_DATA.get(backbones.dataset, ""))):
         return  # `study_jobs` names them
+    require_platform(gather_evidence(backbones, store.read()))
     runs, parallel, processes = plan(backbones, missing, store, replace(how, data=None))
     result = _carry_out(runs, store, how, parallel, processes)
     done.made += len(result.trained)
@@ -101,10 +101,42 @@ def _make_backbones(
 
 
 def judge(study: Study, store: RecordStore, references: References) -> JudgedStudy:
-    """The study as its records stand."""
+    """The study as its records stand.
+
+    Raises:
+        UserError: a claim of its comparisons is not in the references, or about something else.
+    """
     from awbench.verdicts.study import judge_study
 
-    return judge_study(study, store.read(), [claim for _, claim in references.claims])
+    claims = {claim.id: claim for _, claim in references.claims}
+    for comparison in study.comparisons:
+        if comparison.claim and comparison.claim not in claims:
+            raise UserError(
+                f"study {study.name}: claim {comparison.claim!r} is in no reference file"
+                f"{suggestion(comparison.claim, claims)} Known: {', '.join(claims) or 'none'}"
+            )
+    return judge_study(study, store.read(), claims.values())
+
+
+def require_platform(evidence: Evidence) -> None:
+    """That runs made here would count: the study's runs so far were made with this torch and modelling code.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    import torch
+
+    from awbench.records.environment import training_source_digest
+    from awbench.verdicts.evidence import PLATFORM
+
+    study, first = evidence.study, evidence.platform
+    here = {"torch": torch.__version__, "source_sha256": training_source_digest(study.task)}
+    for name, own in here.items():
+        if first.get(name, own) != own:
+            raise UserError(
+                f"study {study.name}: its runs so far have {PLATFORM[name]} {first[name][:40]}, here it is {own[:40]}; "
+                "further ones would not count: run it where the first ones ran, or anew with another --results"
+            )
 
 
 def next_runs(judged: JudgedStudy) -> list[tuple[str, int]]:
@@ -160,13 +192,32 @@ def _backbones(
             raise UserError(f"study {study.name} starts from given backbones; give their folder with --backbones DIR")
         files = backbones_in(how.backbones, names)
         return {(name, seed): files[name] for (_, seed), name in zip(wanted, names, strict=True) if name in files}
-    evidence, found = gather_evidence(load_study(study.backbones), store.read()), dict[tuple[str, int], Path]()
-    for runs in evidence.runs.values():
-        for seed, run in enumerate(runs):
-            pattern = f"{run.variant}-*-{evidence.study.digest[:8]}-{run.key[:8]}/weights.safetensors"
-            for path in (store.results / "runs").glob(pattern):
-                found[run.variant, seed] = path.resolve()
+    assert study.backbone_study is not None
+    runs_of, found = gather_evidence(study.backbone_study, store.read()).runs, dict[tuple[str, int], Path]()
+    for label, seed in dict.fromkeys((study.backbone_of(label), seed) for label, seed in wanted):
+        if seed < len(runs_of[label]):
+            found[label, seed] = _weights_file(runs_of[label][seed], study.backbone_study, store)
     return found
+
+
+def _weights_file(run: Record, study: Study, store: RecordStore) -> Path:
+    """The weights that a run of a study left.
+
+    Raises:
+        UserError: they are not there any more, or others are.
+    """
+    from awbench.tasks.job import file_sha256
+
+    pattern = f"{run.variant}-*-{study.digest[:8]}-{run.key[:8]}/weights.safetensors"
+    path = next(iter(sorted((store.results / "runs").glob(pattern))), None)
+    if path is None:
+        raise UserError(
+            f"{store.results / 'runs' / pattern} is missing; copy it there from where study {study.name} ran"
+        )
+    if (found := file_sha256(path)) != run.environment.get("weights_sha256"):
+        stated = str(run.environment.get("weights_sha256"))[:12]
+        raise UserError(f"{path} has sha256 {found[:12]}, the run's record says {stated}; restore the file")
+    return path.resolve()
 
 
 def _carry_out(

@@ -41,7 +41,7 @@ def study_jobs(
 
     Args:
         runs: (label, seed).
-        backbones: (backbone, seed) -> file of its weights; needed where the study says so.
+        backbones: (`Study.backbone_of`, seed) -> file of its weights; needed where the study says so.
 
     Raises:
         UserError: naming the backbones that are missing, and what trains them.
@@ -50,7 +50,7 @@ def study_jobs(
     for label, seed in runs:
         weights = None
         if study.backbones:
-            backbone = study.variant_of(label).backbone
+            backbone = study.backbone_of(label)
             weights = (backbones or {}).get((backbone, seed))
             if weights is None:
                 missing.append(f"{backbone} seed {seed}")

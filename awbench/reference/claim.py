@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from awbench.reference.checks import check_dataset, check_metric, check_url, check_variant
 from awbench.reference.metrics import CLAIM_DATASETS, METRICS
 from awbench.validation import Strict
-from awbench.variants import Task, list_variants, parse_variant
+from awbench.variants import Task, Variant, list_variants, parse_variant
 
 Standing = Literal["primary", "secondary", "recalled"]
 # Attention alone, without the network that has it: "plain", "se", "aw", "aw_se", ...
@@ -65,6 +65,12 @@ class Claim(Strict):
     def family(self) -> str:
         """Of the networks that fit its dataset."""
         return "cifar" if self.dataset_name in ("cifar10", "cifar100", "fashion-mnist") else "imagenet"
+
+    def names(self, variant: Variant, over: Variant) -> bool:
+        """Whether it speaks of this pair: by their names, or of any depth by their attention."""
+        pair = variant.name, over.name
+        settings = (variant.setting, over.setting) if variant.architecture == over.architecture else ()
+        return any(named in (pair, settings) for named in zip(*self.sides, strict=True))
 
     @model_validator(mode="after")
     def _check(self) -> Claim:

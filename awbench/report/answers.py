@@ -66,6 +66,8 @@ def study_text(judged: JudgedStudy) -> str:
             deviation = f"{one.interval.deviation:.3f} ({one.interval.freedom:g} degrees of freedom)"
             lines.append(f"    standard deviation between runs {deviation}, level {one.interval.level:.4f}")
         lines += [f"    {caveat}" for caveat in one.caveats]
+        if any(one.waiting) and one.next_look:
+            lines.append(f"    {one.waiting[0]} and {one.waiting[1]} further runs wait for look {one.look + 1}")
     lines += [f"  left aside, {count}: {reason}" for reason, count in reasons(judged.evidence)]
     return "\n".join(lines)
 
@@ -97,6 +99,7 @@ def comparison_object(judged: JudgedComparison) -> dict[str, Any]:
         "look": judged.look,
         "looks": list(judged.looks),
         "runs": [len(judged.treated), len(judged.baseline)],
+        "waiting": list(judged.waiting),
         "values": [[run.value(metric) for run in side] for side in (judged.treated, judged.baseline)],
         "difference": interval.value if interval else None,
         "interval": [interval.low, interval.high] if interval else None,

@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from awbench.errors import UserError, suggestion
 from awbench.recipes import DetectionRecipe, Recipe, load_detection_recipe, load_recipe
 from awbench.recipes.datasets import DATASET_FACTS, DatasetFacts
+from awbench.recipes.defaults import ENGINES
 from awbench.validation import Strict, first_error
 from awbench.variants import ModelOptions, StridePlacement, Task, Variant, describe_options, make_options, parse_variant
 
@@ -64,9 +65,9 @@ class Study(Strict):
     Attributes:
         purpose: "confirmatory" answers its question, "exploratory" suggests some, "smoke test" tries the code.
         changes: of the recipe, as `--set` takes them.
-        engine: of detectors.
-        backbones: study whose networks' weights, of the same seed, initialise the detectors' backbones; "given"
-            for files that somebody has, "" for random ones.
+        engine: of detectors; only a smoke test may leave it to the machine.
+        backbones: study whose networks' weights, of the same seed, initialise the detectors' backbones, by its name or
+            its file beside this one; "given" for files that somebody has, "" for random ones.
         looks: at so many runs of each network results are judged, unless a comparison has its own.
         level: probability that all intervals of a question hold, over its looks and its pairs together.
         matters: the smallest difference that matters, in the metric's unit, where there is no claim to say it.
@@ -126,6 +127,10 @@ class Study(Strict):
             )
         if self.task == "classification" and (self.engine or self.backbones):
             raise ValueError("engine and backbones are for detectors")
+        if self.engine not in ("", *ENGINES):
+            raise ValueError(f"engine {self.engine!r} does not exist{suggestion(self.engine, ENGINES)}")
+        if self.task == "detection" and not self.engine and self.purpose != "smoke test":
+            raise ValueError(f"engine is missing; detectors differ between {' and '.join(ENGINES)}, so choose one")
         return self
 
     @property
@@ -171,6 +176,42 @@ class Study(Strict):
             for comparison in self.comparisons
             if label in (comparison.variant, comparison.over)
         )
+
+    @functools.cached_property
+    def backbone_study(self) -> Study | None:
+        """The study that trains the detectors' backbones; None where it is no study that does.
+
+        Raises:
+            UserError: there is none, it trains no classifiers, or not those that the detectors have as backbones.
+        """
+        if self.backbones in ("", GIVEN):
+            return None
+        beside = self.backbones.endswith((".yaml", ".yml"))
+        study = _read(str(Path(self._file).parent / self.backbones) if beside else self.backbones)
+        if study.task != "classification":
+            raise UserError(
+                f"study {self.name}: backbones {self.backbones} is a study of detectors, not of classifiers"
+            )
+        return study
+
+    def backbone_of(self, label: str) -> str:
+        """The network of the study of backbones that a detector starts from; of given ones the variant's name.
+
+        Raises:
+            UserError: that study has none that was built like it.
+        """
+        variant, study = self.variant_of(label), self.backbone_study
+        if study is None:
+            return variant.backbone
+        wanted = describe_options(parse_variant(variant.backbone), self.options_of(label))
+        alike = (one for one in study.labels_of.get(variant.backbone, ()) if study.described_options[one] == wanted)
+        found = next(alike, None)
+        if found is None:
+            raise UserError(
+                f"study {self.name}: backbones: {study.name} has no {variant.backbone} with the options of {label}; "
+                "add it there, or choose another study"
+            )
+        return found
 
     @functools.cached_property
     def resolved_recipe(self) -> Recipe | DetectionRecipe:
@@ -220,8 +261,18 @@ def load_study(name: str) -> Study:
     """A study of the project by its name, or any by the path of its YAML file.
 
     Raises:
-        UserError: there is none, or its file is not valid; names the file, the key and what would be right.
+        UserError: there is none, its file is not valid, or its detectors' backbones are not in the study that it
+            names; says the file, the key and what would be right.
     """
+    study = _read(name)
+    for label in study.labels if study.backbone_study else ():
+        study.backbone_of(label)
+    return study
+
+
+@functools.cache
+def _read(name: str) -> Study:
+    """One file, without those that it names."""
     import yaml
 
     path = Path(name) if name.endswith((".yaml", ".yml")) else STUDIES / f"{name}.yaml"

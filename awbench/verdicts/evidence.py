@@ -8,11 +8,19 @@ from typing import Any
 
 from awbench.recipes import PROTOCOLS
 from awbench.records import Record, Records
-from awbench.records.settings import Training
-from awbench.studies import GIVEN, Study, load_study
+from awbench.records.settings import DetectorTraining, Training
+from awbench.studies import GIVEN, Study
 
-# What must be the same in all runs of a study: versions of the code that trains, and where it ran.
-PLATFORM = {"source_sha256": "modelling code", "torch": "torch", "device": "device"}
+# What must be the same in all runs of a study: versions of the code that trains, where it ran, and the data.
+PLATFORM = {
+    "source_sha256": "modelling code", "torch": "torch", "device": "device", "engine": "engine",
+    "train_sha256": "training images", "val_sha256": "validation images", "num_classes": "number of classes",
+}  # fmt: skip
+_UNKNOWN = "unknown"
+# Settings that a reason here is about, or that change no result where nothing was left out.
+_SETTINGS = {
+    "origin", "dataset", "recipe", "evaluation", "engine", "complete", "seed", "skip_bad_images", "protocol",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Evidence:
 
     @property
     def platform(self) -> dict[str, str]:
-        """Of the study's first run, which all have in common; empty where there is none."""
+        """What all runs have in common, by its name in `PLATFORM`; empty where there is none."""
         first = next((runs[0] for runs in self.runs.values() if runs), None)
         return _platform(first) if first else {}
 
@@ -104,11 +112,18 @@ def _reasons(study: Study, label: str, record: Record, backbones: Mapping[tuple[
         yield f"evaluation: {difference(evaluation or {}, wanted['evaluation'])}"
     if study.engine and settings.json_object.get("engine") != study.engine:
         yield f"engine {settings.json_object.get('engine')}, the study has {study.engine}"
+    for name in sorted(settings.json_object.keys() - _SETTINGS):
+        yield f"settings: {name} is not known to this version"
     yield from _data_reasons(study, record)
     yield from _weights_reasons(study, label, record, backbones)
     if study.metric not in record.values:
         yield f"no {study.metric} was measured"
+    elif not 0 <= record.value(study.metric) <= 100:  # nor is NaN
+        yield f"{study.metric} is {record.value(study.metric)}, not between 0 and 100"
     yield from _design_reasons(study, label, record)
+    for name, value in _platform(record).items():
+        if value == _UNKNOWN:
+            yield f"{PLATFORM[name]} is unknown"
 
 
 def _data_reasons(study: Study, record: Record) -> Iterator[str]:
@@ -125,10 +140,17 @@ def _data_reasons(study: Study, record: Record) -> Iterator[str]:
         yield f"trained on {count} of {facts.train_images:,} images"
     if facts.val_sha256 and record.inputs.get("val_sha256") != facts.val_sha256:
         yield "evaluated on other images"
-    if left_out := sum(note.startswith("left out: ") for note in record.notes):
+    if left_out := images_left_out(record):
         yield f"{left_out} images could not be decoded and were left out"
-    if record.settings.json_object.get("complete") is False and not facts.proxy:
+    if isinstance(record.settings, DetectorTraining) and not record.settings.complete and not facts.proxy:
         yield "not the complete dataset"
+
+
+def images_left_out(record: Record) -> int:
+    """How many images could not be decoded, of those that it was trained or evaluated on."""
+    noted = sum(note.startswith("left out: ") for note in record.notes)
+    counted = record.values.get("images_left_out")
+    return max(noted, int(counted.value) if counted else 0)
 
 
 def _weights_reasons(
@@ -136,12 +158,14 @@ def _weights_reasons(
 ) -> Iterator[str]:
     assert isinstance(record.settings, Training)
     name = "backbone_weights_sha256" if study.task == "detection" else "initial_weights_sha256"
-    initial = record.inputs.get(name, "unknown")
+    initial = record.inputs.get(name, _UNKNOWN)
+    if initial == _UNKNOWN:
+        yield "what weights it began from is unknown"
     if study.backbones in ("", GIVEN):
         if (initial == "random") == (study.backbones == GIVEN):
             yield "began from random weights" if initial == "random" else "began from given weights"
         return
-    wanted = backbones.get((study.variant_of(label).backbone, record.settings.seed))
+    wanted = backbones.get((study.backbone_of(label), record.settings.seed))
     if wanted is None:
         yield f"study {study.backbones} has no run of its backbone with seed {record.settings.seed} that counts"
     elif initial != wanted:
@@ -160,27 +184,31 @@ def _design_reasons(study: Study, label: str, record: Record) -> Iterator[str]:
 
 
 def _backbones(study: Study, records: Records) -> dict[tuple[str, int], str]:
-    """(backbone, seed) -> sha256 of the weights that the study of backbones trained."""
-    if study.backbones in ("", GIVEN):
+    """(network of the study of backbones, seed) -> sha256 of the weights that it trained, where that is known."""
+    if study.backbone_study is None:
         return {}
-    of = gather_evidence(load_study(study.backbones), records)
     return {
-        (run.variant, seed): str(run.environment.get("weights_sha256", "unknown"))
-        for runs in of.runs.values()
+        (label, seed): str(run.environment["weights_sha256"])
+        for label, runs in gather_evidence(study.backbone_study, records).runs.items()
         for seed, run in enumerate(runs)
+        if "weights_sha256" in run.environment
     }
 
 
 def _platform(record: Record) -> dict[str, str]:
-    values = {name: str(record.environment.get(name, "unknown")) for name in PLATFORM}
-    if record.environment.get("training_device") == "cpu":
-        values["device"] = "cpu"
+    stated = {**record.environment, **record.inputs, "num_classes": record.options["num_classes"]}
+    if stated.get("training_device") == "cpu":
+        stated["device"] = "cpu"  # of whatever model: its rounding is part of how runs scatter
+    values = {name: str(stated.get(name) or _UNKNOWN) for name in PLATFORM if name != "engine"}
+    if isinstance(record.settings, DetectorTraining):
+        version = record.inputs.get("engine_version")
+        values["engine"] = f"{record.settings.engine} {version}" if version else _UNKNOWN
     return values
 
 
 def _other_platform(record: Record, platform: Mapping[str, str]) -> str:
     own = _platform(record)
-    other = [name for name in PLATFORM if own[name] != platform[name]]
+    other = [name for name in own if own[name] != platform[name]]
     shown = [f"{PLATFORM[name]} {own[name][:40]}, the study's first run has {platform[name][:40]}" for name in other]
     return "; ".join(shown)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from awbench.errors import UserError
 from awbench.records import Record, Records
 from awbench.reference.source import Claim
 from awbench.studies import GIVEN, Comparison, Study
@@ -24,7 +25,8 @@ class JudgedComparison:
     """One network over another at the latest look that both have the runs for.
 
     Attributes:
-        treated, baseline: the runs of that look, one a seed; before the first look those that there are.
+        treated, baseline: the runs of that look, one a seed; before the first look all that there are.
+        waiting: how many further runs of the two wait for the next look.
         look: its number, from 1; 0 before the first.
         looks: at so many runs of each network there is one.
         claimed: the claim's gain, None for a question of the study's own.
@@ -36,6 +38,7 @@ class JudgedComparison:
     comparison: Comparison
     treated: tuple[Record, ...]
     baseline: tuple[Record, ...]
+    waiting: tuple[int, int]
     look: int
     looks: tuple[int, ...]
     claimed: Claimed | None
@@ -99,9 +102,12 @@ def judge_study(study: Study, records: Records, claims: Iterable[Claim] = ()) ->
 
     Args:
         claims: those that its comparisons may name.
+
+    Raises:
+        UserError: a comparison names a claim that is about another dataset, metric or pair.
     """
     evidence = gather_evidence(study, records)
-    known = {claim.id: claimed_gain(claim) for claim in claims}
+    known = {claim.id: claim for claim in claims}
     judged = tuple(_judge(study, comparison, evidence, known) for comparison in study.comparisons)
     return JudgedStudy(study, evidence, judged)
 
@@ -112,14 +118,29 @@ def claimed_gain(claim: Claim) -> Claimed:
     return Claimed(float(claim.delta), float(margin))
 
 
-def _judge(study: Study, comparison: Comparison, evidence: Evidence, claims: dict[str, Claimed]) -> JudgedComparison:
+def _claimed(study: Study, comparison: Comparison, claim: Claim | None) -> Claimed | None:
+    """The gain that a comparison is held to; None where its claim is not among those at hand."""
+    if claim is None:
+        return None
+    what, about = (study.dataset, study.metric), (claim.dataset_name, claim.metric)
+    if what != about or not claim.names(study.variant_of(comparison.variant), study.variant_of(comparison.over)):
+        pair = f"{comparison.variant} over {comparison.over}, {study.metric} on {study.dataset}"
+        raise UserError(
+            f"study {study.name}: {pair}, is not what claim {claim.id} is about: {claim.variant} over {claim.over}, "
+            f"{claim.metric} on {claim.dataset_name}; leave out 'claim', or compare what it names"
+        )
+    return claimed_gain(claim)
+
+
+def _judge(study: Study, comparison: Comparison, evidence: Evidence, claims: dict[str, Claim]) -> JudgedComparison:
     looks = study.looks_of(comparison)
     sides = [evidence.runs[label] for label in (comparison.variant, comparison.over)]
-    have = min(map(len, sides))
-    look = sum(runs <= have for runs in looks)
-    count = looks[look - 1] if look else have
+    look = sum(runs <= min(map(len, sides)) for runs in looks)
+    # From the first look on no run beyond it is looked at, since the level counts looks. Before it nothing is answered.
+    count = looks[look - 1] if look else None
     treated, baseline = (side[:count] for side in sides)
-    claimed = claims.get(comparison.claim)
+    waiting = (len(sides[0]) - len(treated), len(sides[1]) - len(baseline))
+    claimed = _claimed(study, comparison, claims.get(comparison.claim))
     interval = None
     if look:
         others = [
@@ -139,6 +160,7 @@ def _judge(study: Study, comparison: Comparison, evidence: Evidence, claims: dic
         comparison,
         treated,
         baseline,
+        waiting,
         look,
         looks,
         claimed,

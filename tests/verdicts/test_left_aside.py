@@ -1,0 +1,194 @@
+"""Records that were made up to fool the judge: what should not count is left aside, with the reason."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from study_files import write_study
+from study_records import COCO, IMAGENET, as_records, imagenet_pair, runs_of, study_run
+
+from awbench.errors import UserError
+from awbench.records import Quantity, Records, RecordStore
+from awbench.reference.load import load_references
+from awbench.studies import load_study
+from awbench.verdicts.evidence import gather_evidence
+from awbench.verdicts.study import judge_study
+
+AP = {"box_ap": Quantity(value=42.0, unit="AP points")}
+
+
+def percent(value: float) -> dict[str, Quantity]:
+    return {"top1": Quantity(value=value, unit="percent")}
+
+
+def reasons(records: Records, study=IMAGENET) -> list[str]:
+    return [left.reason for left in gather_evidence(study, records).left_aside]
+
+
+def one_changed(name: str, value: object) -> dict[str, object]:
+    """The study's recipe with one hyper-parameter changed, by its dotted name."""
+    recipe = IMAGENET.resolved_recipe.identity()
+    *path, last = name.split(".")
+    inner = recipe
+    for key in path:
+        inner[key] = dict(inner[key])
+        inner = inner[key]
+    inner[last] = value
+    return recipe
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"recipe": one_changed("optimizer.lr", 0.2)}, "recipe: optimizer.lr is 0.2, not 0.1"),
+        ({"recipe": one_changed("precision", "float32")}, "recipe: precision is float32, not bfloat16"),
+        ({"recipe": one_changed("batch_size", 128)}, "recipe: batch_size is 128, not 256"),
+        ({"recipe": one_changed("mixup", 0.2)}, "recipe: mixup is 0.2, not None"),
+        ({"ema_decay": 0.999}, "settings: ema_decay is not known to this version"),
+        ({"inputs": {"val_sha256": "other"}}, "validation images other, the study's first run has v"),
+        ({"inputs": {"train_sha256": "other"}}, "training images other, the study's first run has t"),
+        ({"inputs": {"val_sha256": "unknown"}}, "validation images is unknown"),
+        ({"options": {"num_classes": 1001}}, "number of classes 1001, the study's first run has 1000"),
+        ({"values": percent(math.nan)}, "top1 is nan, not between 0 and 100"),
+        ({"values": percent(math.inf)}, "top1 is inf, not between 0 and 100"),
+        ({"values": percent(780.0)}, "top1 is 780.0, not between 0 and 100"),
+        ({"values": {"images_left_out": Quantity(value=3, unit="images")}}, "3 images could not be decoded"),
+        ({"inputs": {"initial_weights_sha256": "unknown"}}, "what weights it began from is unknown"),
+        ({"environment": {"torch": None}}, "torch is unknown"),
+        ({"environment": {"source_sha256": "unknown"}}, "modelling code is unknown"),
+        ({"environment": {"study": "imagenet"}}, "not made by the study"),
+        ({"environment": {"study": {"name": "imagenet"}}}, "the study's design was changed since"),
+        ({"seed": -1}, "seed -1 is not one of the study's 10"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_one_run_among_many_that_differs_in_one_thing_is_left_aside(changes, reason):
+    """The last run of one side; all others count, and the comparison is too early."""
+    *pair, last = imagenet_pair(1.0)
+    judged = judge_study(IMAGENET, as_records(imagenet_pair(1.0)))
+    assert judged.comparisons[0].look == 1
+    spoilt = study_run(IMAGENET, "aw_resnet101", **{"seed": 2, "value": last.value("top1"), **changes})
+    records = as_records(pair, [spoilt])
+    (found,) = reasons(records)
+    assert found.startswith(reason)
+    comparison = judge_study(IMAGENET, records).comparisons[0]
+    assert (comparison.look, len(comparison.treated), len(comparison.baseline)) == (0, 2, 3)
+
+
+def detectors(**changes) -> list:
+    """A pair of detectors with one seed; `changes` are of the treated."""
+    backbones = [study_run(IMAGENET, name, 0, 77.0) for name in ("resnet101", "aw_resnet101")]
+    plain = study_run(COCO, "faster_rcnn_resnet101_fpn", 0, 42.0)
+    return [*backbones, plain, study_run(COCO, "faster_rcnn_aw_resnet101_fpn", 0, 42.6, **changes)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"engine": "torchvision"}, "engine torchvision, the study has detectron2"),
+        ({"inputs": {"engine_version": "0.7"}}, "engine detectron2 0.7, the study's first run has detectron2 0.6"),
+        ({"inputs": {"engine_version": ""}}, "engine is unknown"),
+        ({"complete": False}, "not the complete dataset"),
+        ({"inputs": {"backbone_weights_sha256": "random"}}, "its backbone is not the run with seed 0"),
+        ({"inputs": {"backbone_weights_sha256": "unknown"}}, "what weights it began from is unknown"),
+        ({"inputs": {"backbone_weights_sha256": "resnet101-0"}}, "its backbone is not the run with seed 0"),
+        ({"notes": ["left out: 7.jpg is truncated"]}, "1 images could not be decoded and were left out"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_detector_that_differs_in_one_thing_is_left_aside(changes, reason):
+    assert reasons(as_records(detectors()), COCO) == []
+    notes = changes.pop("notes", None)
+    *others, treated = detectors(**changes)
+    treated = treated.model_copy(update={"notes": notes}) if notes else treated
+    (found,) = reasons(as_records([*others, treated]), COCO)
+    assert found.startswith(reason)
+
+
+def test_a_backbone_whose_weights_are_not_known_is_none():
+    """Else two unknown digests would be equal."""
+    others = detectors()[1:]
+    nameless = study_run(IMAGENET, "resnet101", 0, 77.0)
+    del nameless.environment["weights_sha256"]
+    assert "study imagenet has no run of its backbone with seed 0 that counts" in reasons(
+        as_records([nameless, *others]), COCO
+    )
+
+
+def test_detectors_of_a_study_that_names_no_engine_have_that_of_its_first_run():
+    shapes = load_study("shapes")
+    assert shapes.engine == ""
+    inputs = {"engine_version": "1", "backbone_weights_sha256": "random"}
+    runs = [
+        study_run(shapes, label, 0, 30.0, engine=engine, inputs=inputs)
+        for label, engine in zip(shapes.labels, ("torchvision", "detectron2"), strict=True)
+    ]
+    assert reasons(as_records(runs), shapes) == ["engine detectron2 1, the study's first run has torchvision 1"]
+
+
+def test_the_order_of_files_and_their_clocks_change_nothing(tmp_path):
+    """Which run of a seed was recorded first is said by the number in its file's name."""
+    runs = [
+        study_run(IMAGENET, "resnet101", 0, 77.0, finished="2031-01-01T00:00:00.000000Z"),
+        study_run(IMAGENET, "resnet101", 0, 79.0, finished="1999-01-01T00:00:00.000000Z", skip_bad_images=True),
+        study_run(IMAGENET, "resnet101", 2, 77.2),
+        study_run(IMAGENET, "resnet101", 1, 77.1, finished="2031-01-01T00:00:00+14:00"),
+    ]
+    store = RecordStore(tmp_path)
+    paths = [store.add(run) for run in runs]
+    texts = [path.read_text() for path in paths]
+    for number, order in enumerate(itertools.permutations(range(4))):
+        folder = tmp_path / str(number) / "records" / "accuracy"
+        folder.mkdir(parents=True)
+        for index in order:
+            (folder / paths[index].name).write_text(texts[index])
+        evidence = gather_evidence(IMAGENET, Records.read(tmp_path / str(number)))
+        assert [run.value("top1") for run in evidence.runs["resnet101"]] == [77.0, 77.1, 77.2]
+        assert [left.reason for left in evidence.left_aside] == ["seed 0 was recorded before"]
+
+
+def test_what_was_measured_does_not_decide_what_counts():
+    """Neither the order of values nor how good they are."""
+    for value in (0.0, 50.0, 100.0):
+        first = study_run(IMAGENET, "resnet101", 0, value)
+        again = study_run(IMAGENET, "resnet101", 0, 77.0, skip_bad_images=True)
+        assert gather_evidence(IMAGENET, as_records([first, again])).runs["resnet101"] == (first,)
+
+
+def test_a_run_of_another_study_of_the_same_design_is_not_of_this_one(tmp_path):
+    """Two studies that ask the same: each has its own runs."""
+    twins = [load_study(write_study(tmp_path, name=name)) for name in ("first", "second")]
+    made = study_run(twins[0], "resnet20", 0, 90.0)
+    assert reasons(as_records([made]), twins[0]) == []
+    assert reasons(as_records([made]), twins[1]) == ["not made by the study (awbench study run second)"]
+
+
+def test_before_the_first_look_all_runs_are_shown_and_from_then_on_those_of_the_look():
+    plain = runs_of(IMAGENET, "resnet101", [77.0, 77.1])
+    (early, *_) = judge_study(IMAGENET, as_records(plain)).comparisons
+    assert (early.treated, early.baseline, early.waiting) == ((), tuple(plain), (0, 0)) and early.interval is None
+    more = [*imagenet_pair(1.0), study_run(IMAGENET, "resnet101", 3, 99.0)]
+    (looked, *_) = judge_study(IMAGENET, as_records(more)).comparisons
+    assert (len(looked.treated), len(looked.baseline), looked.waiting) == (3, 3, (0, 1))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": "digits", "recipe": "digits-quick"},
+        {"metric": "top5"},
+        {"comparisons": [{"variant": "aw_resnet50", "over": "resnet50", "claim": "imagenet-r101"}]},
+        {"comparisons": [{"variant": "aw_se_resnet101", "over": "resnet101", "claim": "imagenet-r101"}]},
+        {"comparisons": [{"variant": "aw_se_resnet101", "over": "se_resnet50", "claim": "imagenet-combined"}]},
+    ],
+)
+def test_a_claim_is_answered_by_what_it_names(changes, tmp_path):
+    """Not by another dataset, metric, depth or baseline."""
+    design = {"dataset": "imagenet", "recipe": "cbam", "changes": []}
+    pair = {"variant": "aw_resnet101", "over": "resnet101", "claim": "imagenet-r101"}
+    study = load_study(write_study(tmp_path, **{**design, "comparisons": [pair], **changes}))
+    claims = [claim for _, claim in load_references().claims]
+    with pytest.raises(UserError, match="is not what claim imagenet-"):
+        judge_study(study, as_records(), claims)
