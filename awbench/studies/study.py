@@ -189,9 +189,7 @@ class Study(Strict):
         beside = self.backbones.endswith((".yaml", ".yml"))
         study = _read(str(Path(self._file).parent / self.backbones) if beside else self.backbones)
         if study.task != "classification":
-            raise UserError(
-                f"study {self.name}: backbones {self.backbones} is a study of detectors, not of classifiers"
-            )
+            raise UserError(f"study {self.name}: backbones: {self.backbones} is about detectors, not classifiers")
         return study
 
     def backbone_of(self, label: str) -> str:

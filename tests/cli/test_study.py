@@ -10,9 +10,10 @@ import time
 
 import pytest
 from study_files import TINY, write_study
+from study_records import study_run
 
 from awbench.errors import UserError
-from awbench.records import Records
+from awbench.records import Record, Records, RecordStore
 from awbench.studies import list_studies, load_study
 
 
@@ -58,6 +59,31 @@ def test_a_run_planned_with_another_design_stops(awbench, tmp_path):
     reference = f"{write_study(tmp_path)}@{'0' * 64}"
     code, _, err = awbench("train", "resnet20", "--study", reference)
     assert code == 2 and "was changed: its design is" in err and err.count("\n") == 1
+
+
+def test_where_runs_would_not_count_none_is_made(awbench, tmp_path):
+    """Those so far were made with another torch; nor is a claim judged that nobody knows."""
+    study = write_study(tmp_path, looks=[2])
+    other = study_run(load_study(study), "resnet20", 0, 90.0, environment={"torch": "1.13.1"})
+    RecordStore(tmp_path / "results").add(other)
+    code, out, err = awbench("study", "run", study)
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert "study tiny: its runs so far have torch 1.13.1, here it is" in err
+    pair = {"variant": "aw_resnet20", "over": "resnet20", "claim": "imagenet-r11"}
+    code, out, err = awbench("study", "status", write_study(tmp_path / "more", comparisons=[pair]))
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert "study tiny: claim 'imagenet-r11' is in no reference file; did you mean imagenet-r101?" in err
+
+
+def test_a_run_that_is_there_and_does_not_count_is_not_tried_for_ever(awbench, tmp_path):
+    """Not with --runs either, which stops after those that were made."""
+    study = write_study(tmp_path, looks=[2])
+    assert json.loads(awbench("study", "run", study, "--runs", "1", "--json")[1])["made"] == 1
+    path = next((tmp_path / "results" / "records" / "accuracy").iterdir())
+    made = Record.from_json(path.read_text(), str(path))
+    path.write_text(made.model_copy(update={"notes": ["left out: an image"]}).to_json())
+    done = json.loads(awbench("study", "run", study, "--runs", "1", "--json")[1])
+    assert done["made"] == 0 and [one["reason"][:8] for one in done["left_aside"]] == ["1 images"]
 
 
 @pytest.mark.slow
