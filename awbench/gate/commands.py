@@ -6,14 +6,7 @@ from awbench.recipes.datasets import DATASET_FACTS
 from awbench.reference.load import ReferenceNumber
 from awbench.studies import load_study
 from awbench.variants import parse_variant
-from awbench.verdicts.measured import (
-    ZOOS,
-    dataset_of,
-    digest_of,
-    engine_of,
-    recipe_of,
-    stated_placement,
-)
+from awbench.verdicts.measured import dataset_of, engine_of, recipe_of, stated_placement
 from awbench.verdicts.protocol import recipe_identity
 
 _EVALUATING = {"classification": "torchvision-v1", "detection": "detectron2-1x"}  # recipes; their evaluation counts
@@ -30,7 +23,7 @@ def _command(number: ReferenceNumber) -> str | None:
     dataset = dataset_of(number) if number.kind in ("accuracy", "detection") else ""
     if dataset not in DATASET_FACTS:
         return None
-    if digest_of(number):
+    if number.weights_sha256:
         return _evaluation(number, dataset)
     return _training(number, dataset) if recipe_of(number) else None
 
@@ -71,11 +64,11 @@ def _why_not(number: ReferenceNumber) -> str:
     if number.kind == "latency":
         here = f"; 'awbench latency {number.variant}' times it here" if number.metric in _SHOWN_BY_LATENCY else ""
         return f"measured on {number.convention.device}{here}"
-    if number.kind == "detection" and engine_of(number) not in ZOOS:
+    if number.kind == "detection" and not engine_of(number):
         return f"published with no engine that is used here ({number.convention.detector})"
     if dataset_of(number) not in DATASET_FACTS:
         return f"{number.dataset} is not a dataset here"
-    if digest_of(number):
+    if number.weights_sha256:
         return "the source does not state how it evaluates"
     if number.weights:
         return "no digest of its weights is stated, and no recipe here trains as the source did"

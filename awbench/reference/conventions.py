@@ -78,10 +78,23 @@ class AccuracyConvention(Strict):
 
 
 class DetectionConvention(Strict):
-    """What detection numbers were measured on; "unknown" where the source does not say."""
+    """What detection numbers were measured on, and of which detectors; "unknown" where the source does not say.
+
+    Attributes:
+        engine: the library here that builds the detector as the source does; "" for none.
+        stride_placement: of bottlenecks of the backbone.
+        pre_training: whose ImageNet weights the backbone started from.
+        norm: of the backbone, as recipes name it.
+        test_input: pixels of the shorter and the longer side at which it was evaluated.
+    """
 
     dataset: str
     detector: str
+    engine: Literal["", "detectron2", "torchvision"] = ""
+    stride_placement: StatedPlacement = "unknown"
+    pre_training: str = "unknown"
+    norm: Literal["frozen", "batch", "unknown"] = "unknown"
+    test_input: tuple[Pixels, Pixels] | Unknown = "unknown"
 
 
 class LatencyConvention(Strict):

@@ -39,6 +39,7 @@ class ReferenceNumber:
     convention: Any
     weights: str = ""
     schedule: str = ""
+    weights_sha256: str = ""
     note: str = ""
     network: str = ""
     recipe_here: str = ""
@@ -151,6 +152,7 @@ def _resolve(source: Source) -> list[ReferenceNumber]:
                 convention=convention,
                 weights=number.weights,
                 schedule=number.schedule,
+                weights_sha256=number.weights_sha256,
                 note=number.note,
                 network=number.network,
                 recipe_here=source.recipes_here.get(number.weights, ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -21,6 +21,7 @@ class Entry(Strict):
     Attributes:
         variant: the network, by its name here; one the suite does not build says so in `network`.
         weights, schedule: which of several published trainings.
+        weights_sha256: of the file of the published weights, or its first digits; "" where the source does not say.
         dataset: a key of CLAIM_DATASETS; "" for the accuracy convention's.
         conventions: in what this number's differ from the source's.
     """
@@ -28,6 +29,7 @@ class Entry(Strict):
     variant: str
     weights: str = ""
     schedule: str = ""
+    weights_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{8,64})?$")] = ""
     dataset: str = ""
     standing: Standing | None = None
     url: str | None = None

@@ -268,7 +268,6 @@ def load_study(name: str) -> Study:
     return study
 
 
-@functools.cache
 def _read(name: str) -> Study:
     """One file, without those that it names."""
     import yaml

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from awbench.recipes import PROTOCOLS
 from awbench.recipes.datasets import DATASET_FACTS
-from awbench.recipes.defaults import ENGINES
 from awbench.records import Record, Records
 from awbench.records.settings import (
     ClassifierTraining,
@@ -33,33 +32,8 @@ IMAGENET_VAL_IMAGES = DATASET_FACTS["imagenet"].val_images
 KINDS = ("accuracy", "detection")
 # How fast a run computes, not what: the published recipes do not state them.
 _ARITHMETIC = ("precision", "channels_last")
-# Both model zoos: pixels of the shorter and the longer side, and norms of the backbone.
-_ZOO_INPUT, _ZOO_NORM = (800, 1333), "frozen"
 _SCHEDULES = ("1x", "3x")  # of Detectron2, that are recipes here
-# First digits of the sha256, which torchvision puts into the names of its files.
-_TORCHVISION_SHA256 = {
-    ("resnet18", "IMAGENET1K_V1"): "f37072fd",
-    ("resnet34", "IMAGENET1K_V1"): "b627a593",
-    ("resnet50", "IMAGENET1K_V1"): "0676ba61",
-    ("resnet50", "IMAGENET1K_V2"): "11ad3fa6",
-    ("resnet101", "IMAGENET1K_V1"): "63fe2227",
-    ("resnet101", "IMAGENET1K_V2"): "cd907fc2",
-    ("resnet152", "IMAGENET1K_V1"): "394f9c45",
-    ("resnet152", "IMAGENET1K_V2"): "f82ba261",
-    ("faster_rcnn_resnet50_fpn", "COCO_V1"): "258fb6c6",
-}
-
-
-@dataclass(frozen=True)
-class Zoo:
-    """How the detectors of an engine's model zoo were built. Attributes: backbone, whose weights they started from."""
-
-    stride_placement: Literal["v1", "v1.5"]
-    backbone: str
-
-
-# MODEL_ZOO.md of Detectron2 ("converted copies of MSRA's original models"); torchvision's own weights.
-ZOOS = {"detectron2": Zoo("v1", "MSRA"), "torchvision": Zoo("v1.5", "torchvision")}
+# Whose ImageNet weights a backbone started from, by the layout of their file.
 _BACKBONES = {"caffe2": "MSRA", "torchvision": "torchvision", "awbench": "an ImageNet training of ours"}
 
 
@@ -135,8 +109,7 @@ def dataset_of(number: ReferenceNumber) -> str:
 
 def engine_of(number: ReferenceNumber) -> str:
     """The library that a detector was published with; "" for classifiers, and for libraries that are not used here."""
-    detector = getattr(number.convention, "detector", "").lower()
-    return next((engine for engine in ENGINES if engine in detector), "")
+    return str(getattr(number.convention, "engine", "")) if number.kind == "detection" else ""
 
 
 def recipe_of(number: ReferenceNumber) -> str:
@@ -147,18 +120,10 @@ def recipe_of(number: ReferenceNumber) -> str:
     return f"detectron2-{number.schedule}" if known else ""
 
 
-def digest_of(number: ReferenceNumber) -> str:
-    """sha256 of the file of the published weights, or its first digits; "" where it is not known."""
-    stated = str(getattr(number, "weights_sha256", ""))
-    return stated or _TORCHVISION_SHA256.get((number.variant, number.weights), "")
-
-
 def stated_placement(number: ReferenceNumber) -> str:
     """Where the published network has its strides, or "unknown"; those without bottlenecks have no choice."""
     if parse_variant(number.variant).architecture.block != "bottleneck":
         return "v1.5"
-    if number.kind == "detection":
-        return ZOOS[engine].stride_placement if (engine := engine_of(number)) else "unknown"
     return str(number.convention.stride_placement)
 
 
@@ -169,7 +134,7 @@ def _is_meant_for(number: ReferenceNumber, record: Record) -> bool:
         return bool(recipe_of(number)) and settings.recipe.name == recipe_of(number)
     assert isinstance(settings, GivenWeights)
     named = bool(number.weights) and settings.weights == number.weights
-    return named or (bool(digest_of(number)) and _sha256(record).startswith(digest_of(number)))
+    return named or (bool(number.weights_sha256) and _sha256(record).startswith(number.weights_sha256))
 
 
 def _sha256(record: Record) -> str:
@@ -209,7 +174,7 @@ def _data_reasons(number: ReferenceNumber, record: Record) -> Iterator[str]:
 
 
 def _weights_reasons(number: ReferenceNumber, record: Record, settings: GivenWeights) -> Iterator[str]:
-    digest = digest_of(number)
+    digest = number.weights_sha256
     if not digest:
         yield f"the digest of {number.weights} is not known"
     elif not _sha256(record).startswith(digest):
@@ -226,8 +191,12 @@ def _weights_reasons(number: ReferenceNumber, record: Record, settings: GivenWei
         if interpolation != "unknown":
             yield from _other("interpolation", settings.evaluation.interpolation, interpolation)
     if isinstance(settings, DetectorWeights):
-        yield from _other("input", (settings.input.test, settings.input.test_max), _ZOO_INPUT)
-        yield from _other("norm", settings.norm, _ZOO_NORM)
+        own = {"test_input": (settings.input.test, settings.input.test_max), "norm": settings.norm}
+        for name, value in own.items():
+            what, published = name.removeprefix("test_"), getattr(number.convention, name)
+            if published == "unknown":
+                yield f"the source does not state its {what}"
+            yield from _other(what, value, published)
         sampling = settings.json_object.get("sampling") or {}
         if any(value is not None for value in sampling.values()):
             yield "another number of proposals than the engine's own"
@@ -256,7 +225,9 @@ def _training_reasons(number: ReferenceNumber, record: Record) -> Iterator[str]:
             stated = getattr(number.convention, name)
             yield from _other(name, evaluation.get(name), evaluation.get(name) if stated == "unknown" else stated)
     else:
-        wanted, backbone = ZOOS[engine_of(number)].backbone, _backbone(record)
+        wanted, backbone = number.convention.pre_training, _backbone(record)
+        if wanted == "unknown":
+            yield "the source does not state from which weights its backbone started"
         if backbone != wanted:
             yield f"published from {wanted} weights, this backbone is {backbone}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 from sample_records import make_record
@@ -11,7 +11,7 @@ from awbench.recipes import PROTOCOLS
 from awbench.recipes.detection import load_detection_recipe
 from awbench.records import Quantity, RecordStore
 from awbench.records.record import UNITS
-from awbench.reference.load import ReferenceNumber, References, load_references
+from awbench.reference.load import References, load_references
 from awbench.report.tables import TABLES
 from awbench.variants import ModelOptions, describe_options, parse_variant
 
@@ -64,17 +64,10 @@ def references():
     """Of the zoo, with the digest of one of its files."""
     found = load_references()
     numbers = [
-        Stated(**vars(number), weights_sha256=SHA256[:8]) if number.weights == "model_final_f6e8b1.pkl" else number
+        replace(number, weights_sha256=SHA256[:8]) if number.weights == "model_final_f6e8b1.pkl" else number
         for number in found.numbers
     ]
     return References(found.sources, tuple(numbers), found.unknown)
-
-
-@dataclass(frozen=True)
-class Stated(ReferenceNumber):
-    """A number whose source states the digest of its weights."""
-
-    weights_sha256: str = ""
 
 
 def verdicts(store, references) -> dict[tuple[str, str, float], str]:
@@ -128,6 +121,25 @@ def test_detectors_trained_otherwise_are_not_comparable_and_the_reason_is_said(s
     store.add(detection_record("faster_rcnn_resnet50_fpn", 3.0, **changes))
     verdict = verdicts(store, references)[R50]
     assert verdict.startswith("not comparable: ") and reason in verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "reason"),
+    [
+        ("pre_training", detection_record, "the source does not state from which weights its backbone started"),
+        ("test_input", weights_record, "the source does not state its input"),
+        ("norm", weights_record, "the source does not state its norm"),
+    ],
+)
+def test_what_a_source_does_not_state_of_its_detectors_is_not_comparable(store, references, name, made, reason):
+    def less_known(number):
+        unknown = {name: "unknown"} if number.kind == "detection" else {}
+        return replace(number, convention=number.convention.model_copy(update=unknown))
+
+    references = replace(references, numbers=tuple(map(less_known, references.numbers)))
+    row = R50 if made is detection_record else R101
+    store.add(made(row[1], row[2]))
+    assert verdicts(store, references)[row].startswith(f"not comparable: {reason}")
 
 
 @pytest.mark.parametrize(
