@@ -26,6 +26,8 @@ class ComplexityConvention(Strict):
         operation: "mac", or "flop" where a multiply-accumulate is printed as two.
         layers: layers counted -> operations for each multiply-accumulate (convolution, linear),
             output element (convolution_bias) or input element (the others).
+        counter: the tool that counted a classifier, where it does more than add up layers, see
+            `awbench.verdicts.opcounter`.
         attention_options: of the network that the source counted, as `awbench complexity --attention-option` takes
             them.
         attention_biases: whether the fully connected layers of its SE or CBAM have biases, as they do here.
@@ -39,6 +41,7 @@ class ComplexityConvention(Strict):
     proposals: Annotated[int, Field(ge=0)] = 0
     operation: Literal["mac", "flop", "unknown"] = "unknown"
     layers: dict[Layer, Annotated[int, Field(ge=1)]] | Unknown = "unknown"
+    counter: Literal["", "pytorch-OpCounter"] = ""
     attention_options: dict[str, int | str] = {}
     attention_biases: bool = True
     norms_trained: bool = False

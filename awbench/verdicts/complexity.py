@@ -12,6 +12,7 @@ from awbench.reference.load import ReferenceNumber
 from awbench.variants import list_variants, parse_variant
 from awbench.verdicts.conventions import convention_differences, other_conventions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting, describe_attention
+from awbench.verdicts.opcounter import opcounter_correction
 
 EQUAL = "equal to all printed digits"
 UNKNOWN = "unknown"
@@ -106,7 +107,10 @@ def _cost(number: ReferenceNumber, convention: ComplexityConvention, counts: Cou
     if not convention.counting_is_known:
         return None
     assert convention.layers != "unknown", "counting is known"
-    return counts.operations(convention.layers, convention.operation)
+    counted = counts.operations(convention.layers, convention.operation)
+    if convention.counter == "pytorch-OpCounter":
+        counted += opcounter_correction(parse_variant(number.variant), convention)
+    return counted
 
 
 def _find(number: ReferenceNumber, convention: ComplexityConvention, index: ComplexityIndex) -> CountedNetwork | None:

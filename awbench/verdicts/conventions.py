@@ -22,6 +22,9 @@ KNOWN_LAYER_SETS: dict[str, dict[Layer, int]] = {
 }  # fmt: skip
 
 
+_COUNTERS = {"what ECA's repository counts": "pytorch-OpCounter"}
+
+
 def other_conventions(stated: ComplexityConvention) -> Iterator[tuple[str, ComplexityConvention]]:
     """(in words, convention) of those that the field uses, at the stated image size, the stated placement first."""
     others = [placement for placement in STRIDE_PLACEMENTS if placement != stated.stride_placement]
@@ -29,7 +32,8 @@ def other_conventions(stated: ComplexityConvention) -> Iterator[tuple[str, Compl
     for placement in (*known, *others):
         for name, layers in KNOWN_LAYER_SETS.items():
             for operation in ("mac", "flop"):
-                changes = {"stride_placement": placement, "operation": operation, "layers": layers}
+                tool = {"counter": _COUNTERS.get(name, "") if not stated.engine else ""}
+                changes = {"stride_placement": placement, "operation": operation, "layers": layers, **tool}
                 convention = ComplexityConvention.model_validate({**stated.model_dump(), **changes})
                 yield f"{placement}, {operation.upper()}, {name}", convention
 

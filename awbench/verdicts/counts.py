@@ -15,8 +15,8 @@ from awbench.verdicts.protocol import default_options
 
 _COCO_CATEGORIES = 80  # for which detectors are counted
 _FROZEN_STAGES = 1  # of detectors, beside the stem, as both model zoos train
-_EXPANSION = {"basic": 1, "bottleneck": 4}
-_REDUCTION = 16
+EXPANSION = {"basic": 1, "bottleneck": 4}
+REDUCTION = 16
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def attention_biases(variant: Variant, first_stage: int = 0) -> int:
     architecture = variant.architecture
     biases = []
     for blocks, width in zip(architecture.blocks_per_stage, architecture.widths, strict=True):
-        c = width * _EXPANSION[architecture.block]
-        biases.append(blocks * (c + max(1, c // _REDUCTION)))
+        c = width * EXPANSION[architecture.block]
+        biases.append(blocks * (c + max(1, c // REDUCTION)))
     return sum(biases[first_stage:])
 
 
@@ -64,7 +64,7 @@ def norm_parameters(variant: Variant, first_stage: int = 0) -> int:
     architecture = variant.architecture
     channels = []
     for stage, blocks in enumerate(architecture.blocks_per_stage):
-        inner, outer = architecture.inner_width(stage), architecture.widths[stage] * _EXPANSION[architecture.block]
+        inner, outer = architecture.inner_width(stage), architecture.widths[stage] * EXPANSION[architecture.block]
         of_block = 2 * inner + outer if architecture.block == "bottleneck" else 2 * outer
         channels.append(blocks * of_block + (outer if stage or architecture.block == "bottleneck" else 0))
     return 2 * sum(channels[first_stage:])
