@@ -20,7 +20,7 @@ from awbench.planning.outcomes import (
 )
 from awbench.records import Records
 from awbench.reference.load import References
-from awbench.studies import GIVEN, Study, load_study
+from awbench.studies import Study
 from awbench.verdicts.claims import JudgedClaim, judge_claims
 from awbench.verdicts.evidence import Evidence, gather_evidence
 from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study
@@ -165,9 +165,9 @@ def _plan_question(
 
 def _backbones(study: Study, judged: Mapping[str, JudgedStudy], records: Records) -> Evidence | None:
     """The runs that detectors start from; None where they start from others, or there are no detectors."""
-    if study.backbones in ("", GIVEN):
+    of = study.backbone_study
+    if of is None:
         return None
-    of = load_study(study.backbones)
     known = judged.get(of.reference)
     return known.evidence if known else gather_evidence(of, records)
 
@@ -176,6 +176,6 @@ def _plan_backbones(backbones: Evidence, study: Study, networks: Sequence[Missin
     costs = hours.of_study(backbones.study)
     for label, runs in backbones.runs.items():
         variant = backbones.study.variant_of(label).name
-        detectors = [one for one in networks if study.variant_of(one.network).backbone == variant]
+        detectors = [one for one in networks if study.backbone_of(one.network) == label]
         if detectors:
             yield missing_of_backbone(variant, len(runs), detectors, costs[label])
