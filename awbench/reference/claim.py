@@ -66,11 +66,16 @@ class Claim(Strict):
         """Of the networks that fit its dataset."""
         return "cifar" if self.dataset_name in ("cifar10", "cifar100", "fashion-mnist") else "imagenet"
 
-    def names(self, variant: Variant, over: Variant) -> bool:
-        """Whether it speaks of this pair: by their names, or of any depth by their attention."""
-        pair = variant.name, over.name
-        settings = (variant.setting, over.setting) if variant.architecture == over.architecture else ()
-        return any(named in (pair, settings) for named in zip(*self.sides, strict=True))
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(variant, baseline) as it names them."""
+        return list(zip(*self.sides, strict=True))
+
+    def pair_of(self, variant: Variant, over: Variant) -> tuple[str, str] | None:
+        """The pair as it names it: by the networks' names, or of any depth by their attention; None for another."""
+        names = variant.name, over.name
+        settings = (variant.setting, over.setting) if variant.architecture == over.architecture else None
+        return next((pair for pair in self.pairs if pair in (names, settings)), None)
 
     @model_validator(mode="after")
     def _check(self) -> Claim:

@@ -104,8 +104,10 @@ def judge_study(study: Study, records: Records, claims: Iterable[Claim] = ()) ->
         claims: those that its comparisons may name.
 
     Raises:
-        UserError: a comparison names a claim that is about another dataset, metric or pair.
+        UserError: a comparison names a claim that is about another dataset, metric or pair, or its comparisons are not
+            those that a claim names, each once.
     """
+    _require_whole_claims(study, claims := list(claims))
     evidence = gather_evidence(study, records)
     known = {claim.id: claim for claim in claims}
     judged = tuple(_judge(study, comparison, evidence, known) for comparison in study.comparisons)
@@ -118,12 +120,26 @@ def claimed_gain(claim: Claim) -> Claimed:
     return Claimed(float(claim.delta), float(margin))
 
 
+def _require_whole_claims(study: Study, claims: Iterable[Claim]) -> None:
+    """A claim is about all its pairs, and about the largest gain among them or each, of one depth."""
+    for claim in claims:
+        own = [one for one in study.comparisons if one.claim == claim.id]
+        pairs = [claim.pair_of(study.variant_of(one.variant), study.variant_of(one.over)) for one in own]
+        for pair in claim.pairs if own and None not in pairs else ():
+            if pairs.count(pair) != 1:
+                raise UserError(
+                    f"study {study.name}: {pairs.count(pair) or 'no'} comparisons are {' over '.join(pair)} of claim "
+                    f"{claim.id}; give one of each of its pairs: {', '.join(map(' over '.join, claim.pairs))}"
+                )
+
+
 def _claimed(study: Study, comparison: Comparison, claim: Claim | None) -> Claimed | None:
     """The gain that a comparison is held to; None where its claim is not among those at hand."""
     if claim is None:
         return None
     what, about = (study.dataset, study.metric), (claim.dataset_name, claim.metric)
-    if what != about or not claim.names(study.variant_of(comparison.variant), study.variant_of(comparison.over)):
+    named = claim.pair_of(study.variant_of(comparison.variant), study.variant_of(comparison.over))
+    if what != about or named is None:
         pair = f"{comparison.variant} over {comparison.over}, {study.metric} on {study.dataset}"
         raise UserError(
             f"study {study.name}: {pair}, is not what claim {claim.id} is about: {claim.variant} over {claim.over}, "

@@ -16,7 +16,7 @@ from awbench.studies import load_study
 from awbench.verdicts.evidence import gather_evidence
 from awbench.verdicts.study import judge_study
 
-AP = {"box_ap": Quantity(value=42.0, unit="AP points")}
+CLAIMS = [claim for _, claim in load_references().claims]
 
 
 def percent(value: float) -> dict[str, Quantity]:
@@ -182,6 +182,7 @@ def test_before_the_first_look_all_runs_are_shown_and_from_then_on_those_of_the_
         {"comparisons": [{"variant": "aw_resnet50", "over": "resnet50", "claim": "imagenet-r101"}]},
         {"comparisons": [{"variant": "aw_se_resnet101", "over": "resnet101", "claim": "imagenet-r101"}]},
         {"comparisons": [{"variant": "aw_se_resnet101", "over": "se_resnet50", "claim": "imagenet-combined"}]},
+        {"comparisons": [{"variant": "resnet101", "over": "aw_resnet101", "claim": "imagenet-r101"}]},
     ],
 )
 def test_a_claim_is_answered_by_what_it_names(changes, tmp_path):
@@ -189,6 +190,23 @@ def test_a_claim_is_answered_by_what_it_names(changes, tmp_path):
     design = {"dataset": "imagenet", "recipe": "cbam", "changes": []}
     pair = {"variant": "aw_resnet101", "over": "resnet101", "claim": "imagenet-r101"}
     study = load_study(write_study(tmp_path, **{**design, "comparisons": [pair], **changes}))
-    claims = [claim for _, claim in load_references().claims]
     with pytest.raises(UserError, match="is not what claim imagenet-"):
-        judge_study(study, as_records(), claims)
+        judge_study(study, as_records(), CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([("aw_se", "se", 101)], "no comparisons are aw_cbam over cbam of claim imagenet-combined"),
+        ([("aw_se", "se", 101), ("aw_se", "se", 50), ("aw_cbam", "cbam", 101)], "2 comparisons are aw_se over se"),
+    ],
+)
+def test_a_claim_about_the_largest_gain_is_answered_by_all_its_pairs_of_one_depth(pairs, message, tmp_path):
+    """With one pair alone, "less than claimed" would say nothing of the other."""
+    comparisons = [
+        {"variant": f"{variant}_resnet{depth}", "over": f"{over}_resnet{depth}", "claim": "imagenet-combined"}
+        for variant, over, depth in pairs
+    ]
+    study = load_study(write_study(tmp_path, dataset="imagenet", recipe="cbam", changes=[], comparisons=comparisons))
+    with pytest.raises(UserError, match=message):
+        judge_study(study, as_records(), CLAIMS)
