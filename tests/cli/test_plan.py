@@ -153,7 +153,9 @@ def test_claims_without_a_study_are_listed(awbench, tmp_path):
 
 def test_of_an_unknown_deviation_the_largest_number_is_planned(awbench, tmp_path):
     design = yaml.safe_load((STUDIES / "imagenet.yaml").read_text())
-    (tmp_path / "five.yaml").write_text(yaml.safe_dump(design | {"name": "five", "metric": "top5"}))
+    pairs = [{key: value for key, value in one.items() if key != "claim"} for one in design["comparisons"]]
+    five = design | {"name": "five", "metric": "top5", "comparisons": pairs, "matters": 0.5}
+    (tmp_path / "five.yaml").write_text(yaml.safe_dump(five))
     path = str(tmp_path / "five.yaml")
     out = awbench("plan", "--study", path)[1]
     assert "at most 60 runs" in out and "assume it with --deviation top5=VALUE" in out
