@@ -7,13 +7,14 @@ PIP_ARGS ?=
 RESULTS ?= results
 DETECTRON2 ?=
 CHECK_ARGS ?=
+FASHION_MNIST := /usr/share/datasets/fashion-mnist
 
 BIN := $(VENV)/bin
 KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables report check test test-slow sanitize gpu bench lint format lock readme rates detectron2 page-tools clean
+.PHONY: help install reproduce tables report check test test-slow sanitize gpu bench lint format lock readme rates detectron2 data page-tools clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -89,6 +90,16 @@ rates: $(INSTALLED)  ## for maintainers: simulate the error rates of docs/verdic
 detectron2: $(INSTALLED)  ## install detectron2: built once, the wheel kept in the user's cache (DETECTRON2=URL-or-path)
 	$(BIN)/python tools/install_detectron2.py --constraint constraints.txt --pip-args="$(PIP_ARGS)" \
 	  $(if $(DETECTRON2),--source "$(DETECTRON2)")
+
+data:  ## install Fashion-MNIST where apt is: Debian's package dataset-fashion-mnist (root or sudo)
+	@remedy="or give the folder of its four idx files with --data DIR"; package=dataset-fashion-mnist; \
+	no() { echo "make data: $$1; $$remedy" >&2; exit 2; }; \
+	! [ -d "$(FASHION_MNIST)" ] || { echo "Fashion-MNIST is in $(FASHION_MNIST)"; exit 0; }; \
+	command -v apt-get >/dev/null || no "no apt-get here; awbench downloads Fashion-MNIST itself on first use"; \
+	[ "$$(id -u)" = 0 ] && sudo= || sudo=sudo; \
+	[ -z "$$sudo" ] || command -v sudo >/dev/null || no "needs root or sudo: as root, apt-get install $$package"; \
+	$$sudo apt-get update -qq && $$sudo apt-get install -y -qq $$package && [ -d "$(FASHION_MNIST)" ] || \
+	  no "apt-get could not install $$package"
 
 # The Nu checker is the HTML standard's own; its version is pinned as the Python packages are in constraints.txt.
 page-tools: $(INSTALLED)  ## what the tests of the report's page need: Chromium, Java and the Nu HTML checker (Debian, npm)

@@ -207,7 +207,11 @@ def _open_fashion_mnist(directory: Path | None, split: str) -> Split:
     digest, facts = images.digest(), DATASET_FACTS["fashion-mnist"]
     wanted = facts.train_sha256 if split == "train" else facts.val_sha256
     if digest != wanted:
-        raise UserError(f"the {split} images and labels are not the published Fashion-MNIST; fetch the files again")
+        where = f" in {directory}" if directory else ""
+        raise UserError(
+            f"the {split} images and labels{where} are not the published Fashion-MNIST (sha256 {digest[:12]}, not "
+            f"{wanted[:12]}); fetch the files again"
+        )
     return Split(images, 10, digest, f"Fashion-MNIST {'train' if split == 'train' else 'test'}, {len(images):,} images")
 
 

@@ -7,6 +7,7 @@ user's cache, into which torchvision downloads them.
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -61,14 +62,16 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     header = 4 * (1 + dimensions)
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header:
         raise UserError(f"{path} is not an idx file of bytes with {dimensions} dimension(s); fetch it again")
-    shape = tuple(int(size) for size in np.frombuffer(content[4:header], ">i4"))
-    if len(content) - header != np.prod(shape, dtype=np.int64):
+    shape = tuple(int(size) for size in np.frombuffer(content[4:header], ">u4"))
+    if len(content) - header != math.prod(shape):
         raise UserError(f"{path} holds {len(content) - header:,} bytes, {shape} were announced; fetch it again")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def _find(directory: Path | None) -> Path:
     if directory is not None:
+        if not directory.is_dir():
+            raise UserError(f"{directory} is not a folder; {_REMEDY}")
         for folder in (directory, directory / "FashionMNIST" / "raw"):
             if any(folder.glob("*-ubyte*")):
                 return folder

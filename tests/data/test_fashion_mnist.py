@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -64,6 +66,15 @@ def test_files_are_read_plain_or_compressed(suffix, tmp_path):
         ({"images": idx(np.zeros((10_000, 32, 32)))}, "has images (10000, 32, 32)"),
         ({"labels": np.full(10_000, 10)}, "has the label 10; Fashion-MNIST's are 0 to 9"),
         ({"images": b""}, "is not an idx file"),
+        ({"images": bytes([0, 0, 8, 3, 0, 0])}, "is not an idx file"),
+        ({"images": idx(np.zeros((10_000, 28, 28))) + b"more"}, "holds 7,840,004 bytes"),
+        ({"labels": bytes([0, 0, 13, 1, 0, 0, 0, 0])}, "is not an idx file of bytes with 1 dimension"),
+        ({"labels": np.arange(60_000) % 10}, "and labels (60000,); val has (10000, 28, 28)"),
+        ({"labels": np.zeros(0)}, "and labels (0,); val has"),
+        (  # sizes below zero: their product is the number of bytes
+            {"images": struct.pack(">BBBB3i", 0, 0, 8, 3, -10_000, -28, 28) + bytes(7_840_000)},
+            "holds 7,840,000 bytes, (4294957296, 4294967268, 28) were announced",
+        ),
     ],
 )
 def test_files_that_are_cut_short_or_others_are_named(changes, message, tmp_path):
@@ -82,9 +93,11 @@ def test_other_images_in_the_same_form_are_refused(tmp_path):
 def test_a_compressed_file_that_is_cut_short_is_named(tmp_path):
     write(tmp_path, suffix=".gz")
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(UserError, match="t10k-images-idx3-ubyte.gz cannot be read .*cut short"):
-        fashion_mnist.read_fashion_mnist(tmp_path, "val")
+    whole = path.read_bytes()
+    for content in (whole[:-20], whole[:5], whole[:-6] + bytes([whole[-6] ^ 1]) + whole[-5:], b"<html>", whole + b"<"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="t10k-images-idx3-ubyte.gz cannot be read .*cut short"):
+            fashion_mnist.read_fashion_mnist(tmp_path, "val")
 
 
 def test_a_folder_without_the_files_and_a_machine_without_network_say_what_to_do(tmp_path, monkeypatch):
@@ -102,3 +115,59 @@ def test_a_folder_without_the_files_and_a_machine_without_network_say_what_to_do
     monkeypatch.setattr("torchvision.datasets.FashionMNIST", no_network)
     with pytest.raises(UserError, match="could not be downloaded \\(no\\); as root: apt-get install"):
         fashion_mnist.read_fashion_mnist(None, "val")
+
+
+def test_on_the_command_line_each_is_one_line_and_exit_code_2(awbench, tmp_path, monkeypatch):
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path / "nowhere")
+    monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path / "cache"))
+
+    def no_network(*args, **kwargs):  # torchvision's message has several lines
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz:\nTried http://mirror/, got:\nno name\n")
+
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST", no_network)
+    write(tmp_path / "labels", labels=np.full(10_000, 255))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    for given, message in (
+        (["--data", str(tmp_path / "labels")], "has the label 255; Fashion-MNIST's are 0 to 9"),
+        (["--data", str(tmp_path / "empty")], "empty has no idx files"),
+        (["--data", str(tmp_path / "file")], "file is not a folder"),
+        (["--data", str(tmp_path / "none")], "none is not a folder"),
+        ([], "could not be downloaded (Error downloading train-images-idx3-ubyte.gz: Tried http://mirror/"),
+    ):
+        code, out, err = awbench("train", "resnet20", "--dataset", "fashion-mnist", *given)
+        assert (code, out, err.count("\n")) == (2, "", 1) and message in err
+
+
+def make_data(root, folder, tools, target):
+    """`make data` on a machine whose only tools are these shell scripts, by name."""
+    folder.mkdir()
+    for name, script in {"grep": "", **tools}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    environment = {"PATH": str(folder), "TARGET": str(target)}
+    command = [shutil.which("make"), "data", f"FASHION_MNIST={target}", "KEY=none", "SHELL=/bin/sh"]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_make_data_installs_the_package_or_says_what_to_do(root, tmp_path):
+    apt = 'echo "apt-get $*"; [ "$1" = update ] || /bin/mkdir "$TARGET"'
+    user, superuser = "echo 1000", "echo 0"
+    target = tmp_path / "installed"
+    code, said = make_data(root, tmp_path / "root", {"id": superuser, "apt-get": apt}, target)
+    assert code == 0 and "apt-get install -y -qq dataset-fashion-mnist" in said and target.is_dir()
+    code, said = make_data(root, tmp_path / "again", {"id": superuser, "apt-get": apt}, target)
+    assert (code, said.count("apt-get")) == (0, 0) and f"Fashion-MNIST is in {target}" in said
+    target.rmdir()
+    sudo = {"id": user, "apt-get": apt, "sudo": 'echo sudo; exec "$@"'}
+    code, said = make_data(root, tmp_path / "sudo", sudo, target)
+    assert code == 0 and said.count("sudo\n") == 2 and target.is_dir()
+    target.rmdir()
+    for name, tools, message in (
+        ("user", {"id": user, "apt-get": apt}, "needs root or sudo: as root, apt-get install dataset-fashion-mnist"),
+        ("elsewhere", {"id": superuser}, "no apt-get here; awbench downloads Fashion-MNIST itself on first use"),
+        ("unknown", {"id": superuser, "apt-get": "exit 100"}, "apt-get could not install dataset-fashion-mnist"),
+    ):
+        code, said = make_data(root, tmp_path / name, tools, target)
+        assert code == 2 and f"make data: {message}" in said and "--data DIR" in said and not target.exists()
