@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import signal
 from collections.abc import Iterable
 
 # EX_TEMPFAIL of sysexits.h, the exit code of a Preempted run: the same command goes on later.
@@ -19,7 +20,29 @@ class UserError(ValueError):
 
 
 class Preempted(Exception):
-    """The run could not go on now: it was asked to stop and is saved, or another process has it."""
+    """The command could not go on now: it was asked to stop and has saved, or another process has the run.
+
+    The message says what to do later.
+
+    Attributes:
+        by: number of the signal that asked; 0 for none.
+    """
+
+    def __init__(self, message: str, by: int = 0) -> None:
+        super().__init__(message)
+        self.by = by
+
+
+class Stopped(BaseException):
+    """A signal asked the process to stop. Like KeyboardInterrupt it passes through `except Exception`.
+
+    Attributes:
+        by: number of the signal.
+    """
+
+    def __init__(self, by: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(by).name}")
+        self.by = by
 
 
 class CounterDisagreement(Exception):

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 import awbench
 from awbench.cli import (
@@ -30,8 +33,9 @@ from awbench.cli import (
     train,
 )
 from awbench.cli.common import Parser, say
-from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, UserError
-from awbench.experiments.ending import Ending, write_ending
+from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, Stopped, UserError
+from awbench.experiments.ending import INTERRUPTED, Ending, write_ending
+from awbench.system import STOP_SIGNALS
 
 COMMANDS = (
     list_command, complexity, latency, aw_speed, train, eval, sweep, study, table, plan, report, reproduce, check,
@@ -66,13 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        code, message = int(args.run(args)), ""
+        with _stopped_by_signals():
+            code, message = int(args.run(args)), ""
     except UserError as error:
         code, message = 2, " ".join(str(error).split())
     except CounterDisagreement as error:
         code, message = 1, str(error)
     except Preempted as stop:
-        code, message = TRY_AGAIN, f"{stop}; later, run the same command with --resume"
+        code, message = (INTERRUPTED if stop.by == signal.SIGINT else TRY_AGAIN), str(stop)
+    except Stopped as stop:
+        code, message = TRY_AGAIN, f"{stop}; every finished record is kept, the same command goes on from there"
     except BrokenPipeError:  # the reader of stdout left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code, message = 0, ""
@@ -80,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = 2
         message = f"{error.filename or 'the system'}: {error.strerror or error}; every finished record is intact"
     except KeyboardInterrupt:
-        code, message = 130, "interrupted; every finished record is kept, the same command goes on from there"
+        code, message = INTERRUPTED, "interrupted; every finished record is kept, the same command goes on from there"
     except Exception as error:  # a defect of ours is neither "off" nor anybody's input: EX_SOFTWARE of sysexits.h
         traceback.print_exc()
         write_ending(Ending(70, f"{type(error).__name__}: {error}"))
@@ -89,6 +96,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"awbench: {message}")
     write_ending(Ending(code, message))
     return code
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """End as after Ctrl-C on what clusters, containers and closed terminals send; a training has better to do."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Stopped(signum)
+
+    before = {one: signal.getsignal(one) for one in STOP_SIGNALS if one != signal.SIGINT}
+    heeded = [one for one, handler in before.items() if handler == signal.SIG_DFL]  # nohup's stays ignored
+    for one in heeded:
+        signal.signal(one, stop)
+    try:
+        yield
+    finally:
+        for one in heeded:
+            signal.signal(one, signal.SIG_DFL)
 
 
 def entry_point() -> None:

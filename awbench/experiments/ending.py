@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 VARIABLE = "AWBENCH_END_FILE"
+INTERRUPTED = 130  # as a shell says of what Ctrl-C has ended
 
 
 @dataclass(frozen=True)

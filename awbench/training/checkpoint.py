@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import pickle
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,10 @@ class Checkpoints:
         found = [path for path in self.directory.glob("step-*.pt") if _NAME.fullmatch(path.name)]
         return sorted(found)
 
+    def path(self, step: int) -> Path:
+        """Of the checkpoint after so many steps."""
+        return self.directory / f"step-{step:09}.pt"
+
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write a checkpoint, then remove all but the newest `KEPT`.
 
@@ -45,7 +51,7 @@ class Checkpoints:
         torch.save(state, buffer)
         payload = buffer.getbuffer()
         digest = hashlib.sha256(payload).hexdigest().encode()
-        path = self.directory / f"step-{step:09}.pt"
+        path = self.path(step)
         atomic.remove_stale_temporaries(self.directory)
         atomic.write_bytes(path, b"".join([_MAGIC, digest, b"\n", payload]))
         for old in self.paths()[:-KEPT]:
@@ -65,33 +71,50 @@ class Checkpoints:
         assert match is not None  # paths()
         return int(match[1]), self._read(paths[-1], paths[:-1])
 
+    @contextlib.contextmanager
+    def plain_errors(self, step: int) -> Iterator[None]:
+        """What goes wrong inside while a checkpoint's content is used, as a UserError: it is not what a run saves."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, AssertionError) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+            *earlier, path = self.paths()
+            raise UserError(
+                f"checkpoint {path} is whole, but does not hold what this run saves ({reason}); {_remedy(earlier)}"
+            ) from None
+
     def _read(self, path: Path, earlier: list[Path]) -> dict[str, Any]:
         content = path.read_bytes()
         digest, _, payload = content.removeprefix(_MAGIC).partition(b"\n")
         whole = content.startswith(_MAGIC) and hashlib.sha256(payload).hexdigest().encode() == digest
         if not whole:
-            rest = f"delete it to resume from {earlier[-1].name}" if earlier else "delete it to start again"
-            raise UserError(f"checkpoint {path} is truncated or was changed: its checksum does not match; {rest}")
+            what = "is truncated or was changed: its checksum does not match"
+            raise UserError(f"checkpoint {path} {what}; {_remedy(earlier)}")
         # weights_only builds tensors and plain values, and refuses anything that would run code
         try:
-            state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"checkpoint {path} holds more than tensors and plain values: {reason}; refused") from None
+        if not isinstance(state, dict):
+            raise UserError(f"checkpoint {path} holds {type(state).__name__}, not a run; {_remedy(earlier)}")
         return state
 
 
-def require_same_run(found: str, wanted: dict[str, Any], where: Path) -> None:
+def _remedy(earlier: list[Path]) -> str:
+    return f"delete it to resume from {earlier[-1].name}" if earlier else "delete it to start again"
+
+
+def require_same_run(stored: dict[str, Any], wanted: dict[str, Any], where: Path) -> None:
     """Refuse to resume a run with other settings than it was started with.
 
     Args:
-        found: the settings of the checkpoint, as JSON.
+        stored: the settings of the checkpoint, as read from JSON.
         wanted: the settings now.
 
     Raises:
         UserError: naming the first setting that differs.
     """
-    stored = json.loads(found)
     now = json.loads(json.dumps(wanted))
     for key in sorted({*stored, *now}):
         if stored.get(key) != now.get(key):

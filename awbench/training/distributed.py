@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +18,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from awbench.errors import UserError
+from awbench.system import die_with_parent, rank_and_size
 
 T = TypeVar("T")
+_TIMEOUT = timedelta(minutes=30)
+_PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,11 @@ class World:
             dist.barrier(group=self.control)
 
 
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether an error means that another process is not there any more."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
     """The device of a name: "auto", "cpu" or "cuda".
 
@@ -104,9 +112,7 @@ def _die_with_the_launcher() -> None:
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    die_with_parent(signal.SIGKILL)
     # from here on its death is ours; torchrun has listened since before it started us, so silence means that it is dead
     address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     try:
@@ -116,14 +122,27 @@ def _die_with_the_launcher() -> None:
 
 
 @contextmanager
+def _told_after(seconds: float, line: str) -> Iterator[None]:
+    """Print the line if what is inside takes longer."""
+    timer = threading.Timer(seconds, print, [f"awbench: {line}"], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
 def join_world(device_name: str) -> Iterator[World]:
     """Join the processes that torchrun started, or be alone.
 
     Raises:
-        UserError: as `choose_device`; the torchrun that started this process is gone.
+        UserError: as `choose_device` and `rank_and_size`; the torchrun that started this process is gone; the others
+            do not come.
     """
-    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    device = choose_device(device_name, int(os.environ.get("LOCAL_RANK", 0)))
+    rank, size = rank_and_size()
+    device = choose_device(device_name, int(os.environ.get("LOCAL_RANK", 0)) if size > 1 else 0)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if size == 1:
@@ -131,9 +150,15 @@ def join_world(device_name: str) -> Iterator[World]:
         return
     _die_with_the_launcher()
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    with _told_after(_PATIENCE_SECONDS, f"process {rank} waits for the {size} processes of its run at {where}"):
+        try:
+            dist.init_process_group(backend, timeout=_TIMEOUT)
+        except (dist.DistError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"the {size} processes of this run do not meet at {where}: {reason}") from None
     try:
-        control = dist.new_group(backend="gloo", timeout=timedelta(minutes=30))
+        control = dist.new_group(backend="gloo", timeout=_TIMEOUT)
         yield World(rank, size, device, control)
     finally:
         dist.destroy_process_group()

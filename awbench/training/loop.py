@@ -13,21 +13,26 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from awbench.data.views import derive_seed
-from awbench.errors import Preempted, UserError
+from awbench.data.datasets import ImageDecodeError
+from awbench.data.views import LoaderError, derive_seed
+from awbench.errors import Preempted, Stopped, UserError
 from awbench.recipes.common import Optimizer
+from awbench.system import STOP_SIGNALS
 from awbench.training.checkpoint import Checkpoints, require_same_run
-from awbench.training.distributed import World
+from awbench.training.distributed import World, is_lost_peer
 from awbench.training.execution import Execution, Progress
 from awbench.training.metrics import MetricsLog
 from awbench.training.norms import RunningStatistics
 
 LOG_STEPS = 50
+_PEER_SECONDS = 2.0
 
 BatchT = TypeVar("BatchT")
 ResultT = TypeVar("ResultT")
@@ -95,6 +100,12 @@ class State:
     late_loss: float | None = None
     evaluated: int = 0
 
+    @classmethod
+    def from_json(cls, text: str) -> State:
+        """Raises: ValueError: it is no state."""
+        TypeAdapter(cls).validate_json(text, strict=True)
+        return cls(**json.loads(text))  # an int of its history stays one
+
 
 @dataclass(frozen=True)
 class Finished(Generic[ResultT]):
@@ -132,7 +143,10 @@ class Loop(Generic[BatchT, ResultT]):
         self.statistics = RunningStatistics(task.model, task.parts, world)
         self.state = State()
         self.loss_names: list[str] = []
-        self.stop_asked = False
+        self.interval = torch.zeros(0)  # sums of the loss terms since the last logged row, and their number
+        self.stop_asked_by = 0  # number of the signal
+        self.evaluating = False
+        self.whole = True  # the network is the one after `state.step` steps, not between two
         # On a GPU, looking at a loss or asking the others waits for the device: not every step.
         self.look_every = 1 if world.device.type == "cpu" else 8
 
@@ -141,18 +155,25 @@ class Loop(Generic[BatchT, ResultT]):
 
         Raises:
             UserError: the output folder holds another run, or this one and it is not to be resumed; the
-                loss is not finite; an image cannot be decoded.
-            Preempted: SIGTERM came; the run is saved.
+                loss is not finite; an image cannot be decoded; loading processes or another process of the run failed.
+            Preempted: SIGTERM, Ctrl-C or a hang-up came; the run is saved.
             OSError: a checkpoint could not be written; the earlier ones are intact.
         """
         deterministic = self.execution.deterministic
         if deterministic is None:
             deterministic = self.world.device.type == "cpu"
-        with _deterministic(deterministic), self._stop_on_sigterm():
+        with _deterministic(deterministic), self._stop_on_signals():
             self._restore()
-            self.log = MetricsLog(self.output, self.state.step) if self.world.is_main else None
+            state = self.state
+            self.log = MetricsLog(self.output, state.step, state.evaluated) if self.world.is_main else None
             try:
                 result = self._train()
+            except Stopped:  # during an evaluation, before which the run was saved
+                raise self._preempted() from None
+            except (LoaderError, ImageDecodeError, RuntimeError) as error:
+                if (told := self._saved_after(error)) is error:
+                    raise
+                raise told from None
             finally:
                 if self.log:
                     self.log.close()
@@ -167,17 +188,24 @@ class Loop(Generic[BatchT, ResultT]):
         if found is None:
             return
         step, saved = found
-        require_same_run(saved["settings"], self.identity, self.output)
-        self.task.model.load_state_dict(saved["model"])
-        self.task.optimizer.load_state_dict(saved["optimizer"])
-        self.scaler.load_state_dict(saved["scaler"])
-        self.state = State(**json.loads(saved["state"]))
-        assert self.state.step == step, "a checkpoint's name and content agree"
+        with self.checkpoints.plain_errors(step):
+            settings, state = json.loads(saved["settings"]), State.from_json(saved["state"])
+            if not isinstance(settings, dict):
+                raise TypeError(f"settings are {type(settings).__name__}")
+            if not (0 <= state.evaluated <= state.step == step <= self.task.steps):
+                raise ValueError(f"step {state.step} of {self.task.steps}, evaluated after {state.evaluated}")
+        require_same_run(settings, self.identity, self.output)
+        with self.checkpoints.plain_errors(step):
+            self.task.model.load_state_dict(saved["model"])
+            load_optimizer(self.task.optimizer, saved["optimizer"])
+            self.scaler.load_state_dict(saved["scaler"])
+        self.state = state
 
     def _save(self) -> None:
         """Rank 0 alone writes: it holds everything. A network that is not finite is never written."""
         if not self.world.is_main:
             return
+        self.state.interval = self.interval.tolist()
         for name, parameter in self.task.model.named_parameters():
             if not parameter.isfinite().all():
                 raise UserError(self._not_finite(f"{name} is not finite after step {self.state.step}"))
@@ -201,36 +229,38 @@ class Loop(Generic[BatchT, ResultT]):
         task, world = self.task, self.world
         parallel = self._parallel()
         batches = task.batches(self.state.step)
-        # Sums of the loss terms, and their number; every process but the one that saved begins at nothing.
+        # Every process but the one that saved begins at nothing.
         carried = torch.tensor(self.state.interval, dtype=torch.float64, device=world.device)
-        interval = carried if world.is_main else torch.zeros_like(carried)
+        self.interval = carried if world.is_main else torch.zeros_like(carried)
         first_bad = torch.full((), -1, dtype=torch.int64, device=world.device)
         started = saved = logged = time.monotonic()
         logged_step, seconds_before, result, state = self.state.step, self.state.seconds, None, self.state
         while True:
             if self._evaluation_is_due():
                 paused = time.monotonic()
-                result = task.evaluate()
+                if world.any(bool(self.stop_asked_by)):
+                    raise self._preempted()
+                result = self._evaluate()
                 self._record(result)
                 self._save()
                 saved = time.monotonic()
                 started += saved - paused
             if state.step == task.steps:
-                return result if result is not None else task.evaluate()
+                return result if result is not None else self._evaluate()
             step = state.step
             task.model.train()
             terms = self._step(parallel, batches, step)
-            interval = torch.zeros_like(terms) if not len(interval) else interval
-            interval += terms
+            self.interval = self.interval + terms if len(self.interval) else terms
             first_bad = torch.where((first_bad < 0) & ~terms.isfinite().all(), step, first_bad)
             state.step += 1
+            self.whole = True
             state.seconds = seconds_before + time.monotonic() - started
             look = state.step % self.look_every == 0 or state.step == task.steps
             if look and int(first_bad) >= 0:
                 raise UserError(self._not_finite(f"the loss is not finite at step {int(first_bad) + 1}"))
             if state.step % LOG_STEPS == 0 or self._evaluation_is_due():
-                *sums, number = world.sum(interval.clone()).tolist()
-                interval.zero_()
+                *sums, number = world.sum(self.interval.clone()).tolist()
+                self.interval.zero_()
                 late = {name: value / number for name, value in zip(self.loss_names, sums, strict=True)}
                 state.late_loss = sum(late.values())
                 now = time.monotonic()
@@ -245,17 +275,49 @@ class Loop(Generic[BatchT, ResultT]):
                 self.execution.on_progress(
                     Progress(state.step, task.steps, task.evaluate_every, recent, state.late_loss)
                 )
-            stop = look and world.any(self.stop_asked)
+            stop = look and world.any(bool(self.stop_asked_by))
             # Before an evaluation too: it may take longer than a cluster leaves between asking and killing.
             if stop or self._evaluation_is_due() or time.monotonic() - saved > self.execution.checkpoint_seconds:
                 paused = time.monotonic()
-                state.interval = interval.tolist()
                 self._save()
                 saved = time.monotonic()
                 started += saved - paused
-            if stop and state.step < task.steps:
+            if stop:
                 world.barrier()
-                raise Preempted(f"stopped after step {state.step} of {task.steps}; saved in {self.output}")
+                raise self._preempted()
+
+    def _evaluate(self) -> ResultT:
+        """Stopped by a signal at once: it may take longer than a cluster leaves between asking and killing."""
+        self.evaluating = True
+        try:
+            return self.task.evaluate()
+        finally:
+            self.evaluating = False
+
+    def _preempted(self) -> Preempted:
+        where = f"stopped after step {self.state.step} of {self.task.steps}; saved in {self.output}"
+        return Preempted(f"{where}; later, run the same command with --resume", self.stop_asked_by)
+
+    def _saved_after(self, error: Exception) -> Exception:
+        """What an error in the middle of training is to the caller; the network is saved, if it is whole.
+
+        A step is computed before it changes the network: what fails until then loses that step alone.
+        """
+        newest = self.checkpoints.paths()[-1:]
+        if self.whole and self.state.step and newest != [self.checkpoints.path(self.state.step)]:
+            with contextlib.suppress(Exception):  # e.g. the device is lost: then the error is what matters
+                self._save()
+        lost = self.world.size > 1 and is_lost_peer(error)
+        if lost and not self.stop_asked_by:  # torchrun will ask; and the process that failed says why before we do
+            time.sleep(_PEER_SECONDS)
+        if self.stop_asked_by and (lost or isinstance(error, LoaderError)):
+            return self._preempted()
+        kept = self.checkpoints.paths()[-1:]
+        rest = f"the last checkpoint is {kept[0]}, --resume goes on from it" if kept else "no checkpoint was written"
+        if lost:
+            what = str(error).strip().splitlines()[0]
+            return UserError(f"another process of this run ended ({what}); {rest}")
+        return LoaderError(f"{error}; {rest}") if isinstance(error, LoaderError) else error
 
     def _evaluation_is_due(self) -> bool:
         step = self.state.step
@@ -272,15 +334,30 @@ class Loop(Generic[BatchT, ResultT]):
 
     def _step(self, parallel: nn.Module, batches: Iterator[BatchT], step: int) -> Tensor:
         """One optimizer step; returns this process's mean of each loss term, and 1, on the device, float64."""
-        task, world = self.task, self.world
+        task = self.task
         for group in task.optimizer.param_groups:
             group["lr"] = task.learning_rate(step)
         task.optimizer.zero_grad(set_to_none=True)
         self.statistics.begin()
+        try:
+            terms = self._gradients(parallel, batches, step)
+        except Exception:
+            self.statistics.undo()
+            raise
+        self.whole = False
+        self.statistics.finish()
+        self.scaler.step(task.optimizer)
+        self.scaler.update()
+        return terms
+
+    def _gradients(self, parallel: nn.Module, batches: Iterator[BatchT], step: int) -> Tensor:
+        """Of one step, in the parameters; returns as `_step`."""
+        task, world = self.task, self.world
         own = range(world.rank, task.parts, world.size)
         terms: Tensor | float = 0.0
         for part in own:
             batch = next(batches)
+            self.whole = self.statistics.can_undo
             self._note_bad(task.bad_images(batch))
             # DDP averages over processes; a step's gradient is the mean over its parts.
             scale = world.size / task.parts
@@ -295,9 +372,6 @@ class Loop(Generic[BatchT, ResultT]):
             self.loss_names = self.loss_names or list(losses)
             terms = terms + torch.stack([loss.detach().double() for loss in losses.values()])
             self.statistics.next_part()
-        self.statistics.finish()
-        self.scaler.step(task.optimizer)
-        self.scaler.update()
         assert isinstance(terms, Tensor), "every process has a part"
         return torch.cat([terms / len(own), terms.new_ones(1)])
 
@@ -324,17 +398,28 @@ class Loop(Generic[BatchT, ResultT]):
             self.log.write(self.state.step, row)
 
     @contextlib.contextmanager
-    def _stop_on_sigterm(self) -> Iterator[None]:
-        """A cluster's preemption: finish the step, save, leave."""
+    def _stop_on_signals(self) -> Iterator[None]:
+        """A cluster's preemption, or Ctrl-C: finish the step, save, leave. A second Ctrl-C does not wait.
 
-        def ask(signum: int, frame: Any) -> None:
-            self.stop_asked = True
+        A signal that was ignored when the command was started, as nohup does, stays ignored.
+        """
 
-        previous = signal.signal(signal.SIGTERM, ask)
+        def ask(signum: int, frame: FrameType | None) -> None:
+            if signum == signal.SIGINT == self.stop_asked_by:
+                raise KeyboardInterrupt
+            self.stop_asked_by = self.stop_asked_by or signum
+            if self.evaluating:
+                raise Stopped(signum)
+
+        before = {one: signal.getsignal(one) for one in STOP_SIGNALS}
+        heeded = [one for one in STOP_SIGNALS if before[one] != signal.SIG_IGN]
+        for one in heeded:
+            signal.signal(one, ask)
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for one in heeded:
+                signal.signal(one, before[one])
 
 
 def make_optimizer(parameters: Any, recipe: Optimizer, lr: float) -> torch.optim.Optimizer:
@@ -349,6 +434,19 @@ def make_optimizer(parameters: Any, recipe: Optimizer, lr: float) -> torch.optim
     return torch.optim.SGD(
         parameters, lr=lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
     )
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> None:
+    """Load an optimizer's state; torch checks neither keys nor shapes of it.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not of this optimizer.
+    """
+    optimizer.load_state_dict(saved)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                raise ValueError(f"{name} is {tuple(value.shape)}, its parameter {tuple(parameter.shape)}")
 
 
 def autocast(precision: str, device: torch.device) -> Any:

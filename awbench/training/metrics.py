@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +14,55 @@ from awbench.records import atomic
 class MetricsLog:
     """`metrics.jsonl` and TensorBoard events in a run's folder.
 
-    Rows after `step` belong to a session that was killed and is being repeated; they are removed.
+    Rows that no checkpoint has seen belong to a session that was killed and is being repeated; they are removed, and
+    so are damaged ones.
+
+    Args:
+        step: finished steps of the run as it was resumed.
+        evaluated: after which of them its last evaluation was finished.
     """
 
-    def __init__(self, output: Path, step: int) -> None:
+    def __init__(self, output: Path, step: int, evaluated: int) -> None:
         self.path = output / "metrics.jsonl"
-        kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= step]
-        atomic.write_text(self.path, "".join(line + "\n" for line in kept))
+        limits = ((row, evaluated if "evaluation" in row else step) for row in self._rows())
+        kept = [row for row, limit in limits if row["step"] <= limit]
+        atomic.write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self.file = self.path.open("a")
         self.tensorboard = _tensorboard(output / "tensorboard", step)
+        for row in kept:
+            if (
+                row["step"] == step
+            ):  # with the evaluation that is repeated, the writer forgets what else is of this step
+                self._show(row)
 
-    def _whole_lines(self) -> list[str]:
-        if not self.path.exists():
-            return []
-        text = self.path.read_text()
-        return text[: text.rfind("\n") + 1].splitlines()  # a kill may have cut the last line
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of earlier sessions."""
+        try:
+            lines = self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                if isinstance(row["step"], int) and all(isinstance(value, (int, float)) for value in row.values()):
+                    yield row
+                    continue
+            except (ValueError, KeyError, TypeError, RecursionError):
+                if number == len(lines):  # a kill has cut it
+                    return
+            print(f"awbench: {self.path}: line {number} is damaged and left out", file=sys.stderr, flush=True)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         self.file.write(json.dumps({"step": step, **values}) + "\n")
         self.file.flush()
+        self._show({"step": step, **values})
+
+    def _show(self, row: dict[str, Any]) -> None:
+        """In TensorBoard."""
         if self.tensorboard:
-            for name, value in values.items():
-                self.tensorboard.add_scalar(name, value, step)
+            for name, value in row.items():
+                if name != "step":
+                    self.tensorboard.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
         self.file.close()
@@ -47,4 +76,4 @@ def _tensorboard(directory: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(directory), purge_step=step + 1)
+    return SummaryWriter(str(directory), purge_step=step)

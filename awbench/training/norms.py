@@ -17,7 +17,7 @@ from awbench.training.distributed import World
 class RunningStatistics:
     """The buffers of a model's batch normalisations over one step.
 
-    Call `begin` before a step, `next_part` after each part's backward pass, `finish` at the end.
+    Call `begin` before a step, `next_part` after each part's backward pass, `finish` at the end, or `undo` instead.
 
     Args:
         model: whose norms' floating-point buffers are averaged; integer ones (batch counters) advance by one a step.
@@ -38,6 +38,11 @@ class RunningStatistics:
     def _trivial(self) -> bool:
         """One part a step, on one process: the norms' own update is the step's."""
         return self.parts == 1 or not self.floats
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether the buffers can be what they were before the step; of a single part no copy is kept."""
+        return self.parts > 1 or not self.floats
 
     @torch.no_grad()
     def begin(self) -> None:
@@ -72,3 +77,11 @@ class RunningStatistics:
         else:
             torch._foreach_copy_(self.floats, torch._foreach_div(self.sums, self.parts))
         torch._foreach_copy_(self.integers, torch._foreach_add(self.counters, 1))
+
+    @torch.no_grad()
+    def undo(self) -> None:
+        """The buffers as they were at `begin`, if nothing or several parts were computed since."""
+        if self._trivial:
+            return
+        torch._foreach_copy_(self.floats, self.before)
+        torch._foreach_copy_(self.integers, self.counters)

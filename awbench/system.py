@@ -1,0 +1,117 @@
+"""What the operating system says of this process: cores it may use, signals that ask it to stop, its parent's life.
+
+As a program it starts a command that does not outlive its parent: `python -m awbench.system PARENT_PID COMMAND...`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from awbench.errors import UserError
+
+# Ctrl-C; what torchrun, Slurm and containers send; a terminal that is closed.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def available_cores() -> int:
+    """Cores that this process may keep busy: by its affinity (cpusets limit it too) and its cgroups' CPU quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([cores, *map(math.ceil, _cpu_quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))]))
+
+
+def _cpu_quotas(membership: Path, mount: Path) -> Iterator[float]:
+    """The CPU time per second that each cgroup on the way up from this process's own allows, versions 1 and 2.
+
+    Args:
+        membership: a file of lines "hierarchy:controllers:path", see cgroups(7).
+        mount: where the hierarchies are mounted. In a container a path may be the host's: then the mount has its own.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = mount / controllers if controllers else mount
+        own = Path(path.lstrip("/"))
+        for group in (own, *own.parents):
+            if (quota := _quota(top / group)) is not None:
+                yield quota
+
+
+def _quota(group: Path) -> float | None:
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):  # no limit: there is no such file, "max", or -1
+        return None
+
+
+def die_with_parent(how: signal.Signals, parent: int | None = None) -> None:
+    """Let this process get a signal when the thread that started it ends, even by SIGKILL. Does nothing but on Linux.
+
+    Args:
+        parent: the process that started it: if that is gone already, the signal comes now.
+    """
+    if sys.platform != "linux":
+        return
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+    ctypes.CDLL(None).prctl(set_parent_death_signal, int(how))
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), how)
+
+
+def argv_that_ends_with_us(argv: list[str]) -> list[str]:
+    """A command that gets SIGTERM when this process's thread that starts it ends, however that ends."""
+    return [sys.executable, "-m", "awbench.system", str(os.getpid()), *argv]
+
+
+def rank_and_size() -> tuple[int, int]:
+    """(rank, number of processes) of this process among those that a launcher started; (0, 1) where none did.
+
+    Raises:
+        UserError: the launcher's variables are not all there, or are no numbers that go together.
+    """
+    size = _number("WORLD_SIZE", 1)
+    if size == 1:
+        return 0, 1
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if missing:
+        raise UserError(
+            f"WORLD_SIZE={size} is set, but {' and '.join(missing)} not: a launcher such as torchrun sets all of them; "
+            "unset WORLD_SIZE to run alone"
+        )
+    rank = _number("RANK", 0)
+    if not 0 <= rank < size:
+        raise UserError(f"RANK={rank} is not a rank of WORLD_SIZE={size} processes, 0 to {size - 1}")
+    return rank, size
+
+
+def stray_rank() -> str:
+    """A line on a RANK that another program has left in the environment, "" for none."""
+    rank = os.environ.get("RANK", "0")
+    stray = _number("WORLD_SIZE", 1) == 1 and rank != "0"
+    return f"RANK={rank} is ignored: WORLD_SIZE, which a launcher sets beside it, names no other process" * stray
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    if not text.isascii() or not text.isdigit() or int(text) < default:
+        raise UserError(f"{variable}={text} is not a number of {default} or more; unset it to run alone")
+    return int(text)
+
+
+if __name__ == "__main__":
+    die_with_parent(signal.SIGTERM, int(sys.argv[1]))
+    os.execvp(sys.argv[2], sys.argv[2:])

@@ -1,0 +1,109 @@
+"""What the system lets a process use, and what launchers leave in its environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import awbench as package
+from awbench.errors import UserError
+from awbench.models.weights import save_weights
+from awbench.records import RecordStore
+from awbench.system import _cpu_quotas, available_cores, rank_and_size, stray_rank
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is Linux's")
+def test_cores_are_those_of_the_affinity(root):
+    program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); import awbench.system as s; "
+    run = subprocess.run([sys.executable, "-c", program + "print(s.available_cores())"], cwd=root, capture_output=True)
+    assert run.stdout == b"1\n"
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "quotas"),
+    [
+        ("0::/a/b\n", {"a/b/cpu.max": "150000 100000\n", "a/cpu.max": "400000 100000\n"}, [1.5, 4.0]),
+        ("0::/a\n", {"a/cpu.max": "max 100000\n"}, []),
+        ("0::/\n", {"cpu.max": "50000 100000\n"}, [0.5]),
+        ("0::/host/path\n", {"cpu.max": "50000 100000\n"}, [0.5]),  # in a container
+        ("0::/a\n", {"a/cpu.max": "\n"}, []),
+        ("", {}, []),
+        (
+            "4:cpu,cpuacct:/d\n2:memory:/d\n",
+            {"cpu,cpuacct/d/cpu.cfs_quota_us": "300000\n", "cpu,cpuacct/d/cpu.cfs_period_us": "100000\n"},
+            [3.0],
+        ),
+        ("4:cpu:/d\n", {"cpu/d/cpu.cfs_quota_us": "-1\n", "cpu/d/cpu.cfs_period_us": "100000\n"}, []),
+    ],
+)
+def test_quotas_of_cgroups(membership, files, quotas, tmp_path):
+    (tmp_path / "self").write_text(membership)
+    for name, text in files.items():
+        path = tmp_path / "mount" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert list(_cpu_quotas(tmp_path / "self", tmp_path / "mount")) == quotas
+    assert list(_cpu_quotas(tmp_path / "none", tmp_path / "mount")) == []
+
+
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    def set_to(variables):
+        for name in TORCHRUN:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return set_to
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, (0, 1)),
+        (TORCHRUN, (1, 2)),
+        ({**TORCHRUN, "RANK": "0"}, (0, 2)),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, (0, 1)),
+        ({"RANK": "1"}, (0, 1)),
+        ({"RANK": "x", "WORLD_SIZE": "1"}, (0, 1)),
+    ],
+)
+def test_the_place_among_the_processes_of_a_launcher(variables, expected, launched):
+    launched(variables)
+    assert rank_and_size() == expected
+    assert bool(stray_rank()) == (variables.get("RANK", "0") != "0" and expected[1] == 1)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 is set, but RANK and MASTER_ADDR and MASTER_PORT not"),
+        ({**TORCHRUN, "MASTER_ADDR": ""}, "MASTER_ADDR not"),
+        ({**TORCHRUN, "RANK": "2"}, "RANK=2 is not a rank of WORLD_SIZE=2 processes, 0 to 1"),
+        ({**TORCHRUN, "RANK": "-1"}, "RANK=-1 is not a number of 0 or more"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0 is not a number of 1 or more"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two is not a number"),
+    ],
+)
+def test_a_launcher_that_left_half_of_its_variables_is_a_line(variables, message, launched, awbench):
+    launched(variables)
+    with pytest.raises(UserError, match=message):
+        rank_and_size()
+    code, out, err = awbench("train", "resnet20", "--set", "epochs=1")
+    assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+
+
+def test_a_stray_rank_is_told_and_ignored(launched, awbench, tmp_path):
+    launched({"RANK": "1", "LOCAL_RANK": "1"})
+    save_weights(package.build("resnet20"), tmp_path / "w.safetensors")
+    code, out, err = awbench("eval", "resnet20", "--weights", "w.safetensors")
+    assert code == 0 and "top-1" in out
+    assert "RANK=1 is ignored" in err
+    assert len(RecordStore(tmp_path / "results").load("accuracy")) == 1
