@@ -12,6 +12,7 @@ from awbench.cli.common import say
 from awbench.errors import UserError, suggestion
 from awbench.records import Record, RecordStore
 from awbench.studies import GIVEN, Study
+from awbench.system import available_cores
 
 if TYPE_CHECKING:
     from awbench.experiments.sweep import PlannedRun, SweepResult
@@ -164,7 +165,7 @@ def plan(
     given = os.environ.get(_DATA.get(study.dataset, ""))
     data = how.data or (Path(given) if given else None)
     jobs = study_jobs(study, wanted, data.resolve() if data else None, _backbones(study, wanted, store, how))
-    cores, parallel, processes, workers = os.cpu_count() or 1, how.parallel or 1, how.processes or 1, how.workers or 0
+    cores, parallel, processes, workers = available_cores(), how.parallel or 1, how.processes or 1, how.workers or 0
     if not how.cluster and how.processes is None:
         import torch
 

@@ -22,6 +22,7 @@ from awbench.cli.training_options import (
 )
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
+from awbench.variants import parse_variant
 
 _PLAIN_PROGRESS_SECONDS = 30.0
 
@@ -57,6 +58,7 @@ def add_parser(commands: Any) -> None:
         help="the same bits every time (default: on a CPU yes, on a GPU no)",
     )
     parser.add_argument("--aw-strategy", default="auto", metavar="NAME", help="how AW-convolutions are executed")
+    parser.add_argument("--plan", type=Path, help=argparse.SUPPRESS)  # `experiments.planned`, by a sweep
     parser.add_argument("--study", metavar="NAME", help="the study that this run is part of; its record says so")
     add_dataset(parser)
     add_recipe_changes(parser)
@@ -69,7 +71,11 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    job = job_of(args, seed=args.seed, initial_weights=args.init_weights)
+    from awbench.experiments.planned import Planned
+
+    planned = Planned.read(args.plan) if args.plan else None
+    recipe = planned.resolved_recipe(parse_variant(args.variant).task) if planned else None
+    job = job_of(args, recipe, seed=args.seed, initial_weights=args.init_weights)
     if args.compile and job.variant.task == "detection":
         raise UserError(f"--compile is for classifiers; {job.variant.name}'s shapes change with every image")
 
@@ -92,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             aw_strategy=args.aw_strategy,
             on_progress=on_progress,
         )
-        record, new = train(job, RecordStore(args.results), execution)
+        record, new = train(job, RecordStore(args.results), execution, planned)
     if is_main_process():
         write_ending(Ending(0, new=new))
         say("trained and recorded" if new else f"found in {args.results}, not trained again")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import model_options
+from awbench.cli.common import model_options, say
 from awbench.errors import UserError
 from awbench.recipes import DetectionRecipe, Recipe, default_dataset, default_recipe, load_detection_recipe, load_recipe
 from awbench.studies import find_study
+from awbench.system import rank_and_size, stray_rank
 from awbench.variants import Task, parse_variant
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 
 def is_main_process() -> bool:
     """Whether this process speaks for all that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
+    return rank_and_size()[0] == 0
 
 
 def recipe_of(task: Task, name: str | None, dataset: str, changes: Sequence[str]) -> Recipe | DetectionRecipe:
@@ -75,12 +75,18 @@ def recipe_of(task: Task, name: str | None, dataset: str, changes: Sequence[str]
     return recipe
 
 
-def job_of(args: argparse.Namespace, **fields: Any) -> Job:
-    """The job of `train` and `eval`. `fields` are those of one of the two."""
+def job_of(args: argparse.Namespace, recipe: Recipe | DetectionRecipe | None = None, **fields: Any) -> Job:
+    """The job of `train` and `eval`. `fields` are those of one of the two.
+
+    Args:
+        recipe: as a sweep has planned it; None for the one that the arguments name.
+    """
     from awbench.tasks import Job
 
     if args.workers < 0:
         raise UserError(f"--workers {args.workers} is negative; use 0 or more")
+    if line := stray_rank():
+        say(f"awbench: {line}")
     variant = parse_variant(args.variant)
     dataset = args.dataset or default_dataset(variant.task)
     return Job(
@@ -88,7 +94,7 @@ def job_of(args: argparse.Namespace, **fields: Any) -> Job:
         model_options(args, [variant]),
         dataset,
         args.data,
-        recipe_of(variant.task, args.recipe, dataset, args.changes),
+        recipe or recipe_of(variant.task, args.recipe, dataset, args.changes),
         engine=args.engine,
         skip_bad_images=args.skip_bad_images,
         study=find_study(args.study) if getattr(args, "study", None) else None,

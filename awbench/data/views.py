@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import multiprocessing
 import multiprocessing.queues
 import os
@@ -28,6 +29,7 @@ from awbench.data.datasets import ImageDecodeError, Images
 from awbench.errors import UserError
 from awbench.system import STOP_SIGNALS, die_with_parent
 
+_LOG = logging.getLogger(__name__)
 SampleKey = tuple[int, int]  # (epoch, index)
 
 
@@ -246,7 +248,7 @@ class Loader:
             seconds = silences * self.silence_seconds
             if silences >= self.most_silences:
                 raise self._error(f"no batch came from {self.workers} loading processes for {seconds} s")
-            print(f"awbench: waiting for loading processes: no batch for {seconds} s", file=sys.stderr, flush=True)
+            _LOG.warning("awbench: waiting for loading processes: no batch for %d s", seconds)
 
     def _reason(self, error: Exception, processes: set[Process]) -> str:
         if self.reports.poll():

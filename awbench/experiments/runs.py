@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from awbench.attention.aw_convolution import set_strategy
-from awbench.errors import Preempted
+from awbench.experiments.lock import only_one
+from awbench.experiments.planned import Planned
 from awbench.models.weights import save_weights
 from awbench.records import Quantity, Record, RecordStore, measurement_key
 from awbench.records.clock import now
@@ -21,34 +20,36 @@ from awbench.training.distributed import join_world
 from awbench.training.execution import Execution
 from awbench.training.loop import Loop, seed_weights
 
-_LOCK_ATTEMPTS = 10
 
-
-class BusyError(Preempted):
-    """Another process is training this very run: try again later."""
-
-
-def train(job: Job, store: RecordStore, execution: Execution | None = None) -> tuple[Record, bool]:
+def train(
+    job: Job, store: RecordStore, execution: Execution | None = None, planned: Planned | None = None
+) -> tuple[Record, bool]:
     """Train, evaluate, record, and keep the weights beside; or find the record.
+
+    Args:
+        planned: what a sweep has planned: anything else is not trained.
 
     Returns:
         (record, whether it was trained now). On processes other than the first, the record is not stored.
 
     Raises:
         BusyError: another process trains the same job.
-        UserError: the data, the recipe, the weights or the engine is at fault, or as `Loop.run_to_the_end`.
+        UserError: the data, the recipe, the weights or the engine is at fault, or changed since the run was planned;
+            the folder cannot be locked; or as `Loop.run_to_the_end`.
         Preempted, OSError: as `Loop.run_to_the_end`.
     """
     execution = execution or Execution()
     task = open_task(job)
     identity = task.identity()
+    if planned:
+        planned.check(identity, training_source_digest(job.variant.task))
     key = measurement_key(**identity)
     output = execution.output or run_folder(task.job, store.results, key)
     study = job.study.digest if job.study else None
     found = store.find(identity["kind"], job.variant.name, key, study)
     if found is not None:
         return found, False
-    with join_world(execution.device) as world, _only_one(output, world.is_main):
+    with join_world(execution.device) as world, only_one(output) if world.is_main else contextlib.nullcontext():
         found = store.find(
             identity["kind"], job.variant.name, key, study
         )  # by another process, before we held the folder
@@ -143,34 +144,3 @@ def _record(
 def _left_out(messages: Sequence[str]) -> list[str]:
     """Notes on images that could not be decoded, each once."""
     return [f"left out: {message}" for message in dict.fromkeys(messages)]
-
-
-@contextlib.contextmanager
-def _only_one(output: Path, is_main: bool) -> Iterator[None]:
-    """Hold a run's folder. The lock is the system's: it ends with the process, however that ends."""
-    if not is_main:
-        yield
-        return
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / ".lock").open("a") as lock:
-        for attempt in range(_LOCK_ATTEMPTS):  # `is_busy` holds it for an instant
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if attempt == _LOCK_ATTEMPTS - 1:
-                    raise BusyError(f"{output} is being trained by another process") from None
-                time.sleep(0.05)
-        yield
-
-
-def is_busy(output: Path) -> bool:
-    """Whether a process is training in that folder."""
-    try:
-        with (output / ".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False

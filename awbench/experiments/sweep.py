@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -15,12 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from awbench.errors import TRY_AGAIN, UserError
-from awbench.experiments.ending import VARIABLE, Ending, read_ending
-from awbench.experiments.runs import is_busy, run_folder
+from awbench.experiments.children import Children
+from awbench.experiments.ending import INTERRUPTED, VARIABLE, Ending, read_ending
+from awbench.experiments.lock import holder
+from awbench.experiments.planned import Planned
+from awbench.experiments.runs import run_folder
 from awbench.records import RecordStore, measurement_key
+from awbench.records.environment import training_source_digest
+from awbench.system import available_cores
 from awbench.tasks import Job, open_task
+from awbench.training.checkpoint import Checkpoints
 
 _WAIT_SECONDS = 2.0
+_MOST_FRUITLESS = 3
 _MAIN = "awbench.cli.main:main"
 
 
@@ -34,6 +41,7 @@ class PlannedRun:
         argv: that starts it, after `awbench`.
         output: folder of the run.
         study: sha256 of the design of the study that it is part of.
+        planned: what the process that makes it must find; None where nothing can have changed.
     """
 
     name: str
@@ -43,9 +51,25 @@ class PlannedRun:
     argv: tuple[str, ...]
     output: Path
     study: str | None = None
+    planned: Planned | None = None
 
     def is_recorded(self, store: RecordStore) -> bool:
         return store.find(self.kind, self.variant, self.key, self.study) is not None
+
+    def newest_checkpoint(self) -> Path | None:
+        """How far it is."""
+        return next(reversed(Checkpoints(self.output / "checkpoints").paths()), None)
+
+    def write_plan(self) -> list[str]:
+        """The words that make `awbench train` heed the plan, which is written for it."""
+        if self.planned is None:
+            return []
+        path = self.output / f"plan-{os.getpid()}.json"  # another sweep may have planned it with other code
+        self.planned.write(path)
+        return ["--plan", str(path)]
+
+    def remove_plan(self) -> None:
+        (self.output / f"plan-{os.getpid()}.json").unlink(missing_ok=True)
 
 
 @dataclass
@@ -78,7 +102,8 @@ def plan_runs(jobs: Iterable[Job], results: Path, argv: Sequence[str] = ()) -> l
         words = (*task.job.train_argv(), "--results", str(results), "--resume", *argv)
         output = run_folder(task.job, results, key)
         study = job.study.digest if job.study else None
-        planned.append(PlannedRun(task.job.name, identity["kind"], job.variant.name, key, words, output, study))
+        plan = Planned.of(identity, training_source_digest(job.variant.task), job.recipe)
+        planned.append(PlannedRun(task.job.name, identity["kind"], job.variant.name, key, words, output, study, plan))
     return planned
 
 
@@ -96,22 +121,38 @@ def run_sweep(
 
     Args:
         processes: that share a run, started by torchrun.
-        on_progress: called with a line whenever a run ends.
+        on_progress: called with a line whenever a run ends, or is waited for.
+
+    Raises:
+        KeyboardInterrupt, Stopped: as a signal asked; the runs have saved themselves.
     """
     result = SweepResult()
-    threads = max(1, (os.cpu_count() or 1) // (parallel * processes))
+    threads = max(1, available_cores() // (parallel * processes))
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    if parallel * processes > 1:  # a thread that spins while it waits takes the core from a run beside it
+        environment.setdefault("OMP_WAIT_POLICY", "passive")
 
     def run_one(run: PlannedRun) -> None:
-        trained = False
-        while not run.is_recorded(store):
-            if is_busy(run.output):
+        trained, waits_for, fruitless = False, None, 0
+        while not children.asked_by and not run.is_recorded(store):
+            if who := holder(run.output):
+                if who != waits_for:
+                    waits_for = who
+                    on_progress(f"waiting: {run.name} is being trained by {who}")
                 time.sleep(_WAIT_SECONDS)
                 continue
             if run.is_recorded(store):  # by the process that was busy until just now
                 break
-            log, ending = _start(run, launcher(processes), environment)
-            if ending.code == TRY_AGAIN:
+            before = run.newest_checkpoint()
+            log, ending = _start(run, launcher(processes), environment, children)
+            if children.asked_by:
+                return
+            if ending.code == INTERRUPTED:  # Ctrl-C reached it before us, or alone
+                children.asked_by = signal.SIGINT
+                return
+            fruitless = fruitless + 1 if run.newest_checkpoint() == before else 0
+            if ending.code == TRY_AGAIN and fruitless < _MOST_FRUITLESS:
+                on_progress(f"again: {run.name}: {ending.message or 'it was asked to stop'}")
                 time.sleep(_WAIT_SECONDS)
                 continue
             trained = ending.new
@@ -120,13 +161,21 @@ def run_sweep(
                 result.failed[run.name] = f"exit code {ending.code}: {why} ({log})"
                 on_progress(f"failed: {run.name}: {result.failed[run.name]}")
                 return
+        if children.asked_by:
+            return
         (result.trained if trained else result.found).append(run.name)
         if trained:
             on_progress(f"trained: {run.name} ({len(result.trained) + len(result.found)} of {len(runs)})")
 
-    with ThreadPoolExecutor(max(1, parallel)) as pool:
-        for outcome in [pool.submit(run_one, run) for run in runs]:
-            outcome.result()
+    def make(run: PlannedRun) -> None:
+        try:
+            run_one(run)
+        except UserError as error:  # of this run's folder or records
+            result.failed[run.name] = str(error)
+            on_progress(f"failed: {run.name}: {error}")
+
+    with Children(on_progress) as children, ThreadPoolExecutor(max(1, parallel)) as pool:
+        children.wait_for([pool.submit(make, run) for run in runs])
     return result
 
 
@@ -134,18 +183,22 @@ def launcher(processes: int) -> list[str]:
     """What starts a run in so many processes on this machine, before `-m awbench`."""
     if processes == 1:
         return [sys.executable]
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    # --local-addr: the processes find each other where this machine's own name resolves nowhere
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    return [*torchrun, f"--nproc-per-node={processes}"]
 
 
-def _start(run: PlannedRun, launcher: Sequence[str], environment: dict[str, str]) -> tuple[Path, Ending]:
+def _start(
+    run: PlannedRun, launcher: Sequence[str], environment: dict[str, str], children: Children
+) -> tuple[Path, Ending]:
     """Start a run and wait for it: (the file with its output, how it ended)."""
     run.output.mkdir(parents=True, exist_ok=True)
     log = run.output / f"log-{os.getpid()}.txt"  # another sweep may write beside us
     end = run.output / f"end-{os.getpid()}.json"
     end.unlink(missing_ok=True)
-    with log.open("ab") as file:
-        command = [*launcher, "-m", "awbench", *run.argv]
-        code = subprocess.run(command, stdout=file, stderr=file, env={**environment, VARIABLE: str(end)}).returncode
+    command = [*launcher, "-m", "awbench", *run.argv, *run.write_plan()]
+    code = children.run(command, log, {**environment, VARIABLE: str(end)})
+    run.remove_plan()
     return log, read_ending(end, code)
 
 
@@ -189,7 +242,8 @@ def submit_sweep(
 ) -> SweepResult:
     """Submit what is not recorded through submitit, wait, and list what failed.
 
-    A task that was asked to stop and saved itself is submitted again.
+    A task that was asked to stop and saved itself, or was ended after it had, is submitted again. Where this process
+    is stopped, tasks on this machine are too; those in a cluster's queue are the cluster's.
 
     Args:
         cluster: "slurm", or "local" to try the same path without a cluster.
@@ -206,31 +260,67 @@ def submit_sweep(
         executor.update_parameters(**parameters)
     except (RuntimeError, NameError, TypeError, ValueError) as error:
         raise UserError(f"cluster {cluster}: {error}") from None
-    submitted = []
-    for run in runs:
-        if run.is_recorded(store):
-            result.found.append(run.name)
-            continue
-        submitted.append((run, executor.submit(ClusterTask(run.argv))))
-        on_progress(f"submitted: {run.name} as job {submitted[-1][1].job_id}")
-    for run, handle in submitted:
-        while (ending := _cluster_ending(handle)).code == TRY_AGAIN and not run.is_recorded(store):
-            handle = executor.submit(ClusterTask(run.argv))
-            on_progress(f"saved and submitted again: {run.name} as job {handle.job_id}")
-        if run.is_recorded(store):
-            (result.trained if ending.new else result.found).append(run.name)
-            on_progress(f"recorded: {run.name}")
-        else:
-            why = ending.message or "it ended without the record that was planned"
-            result.failed[run.name] = f"exit code {ending.code}: {why} ({handle.paths.stderr})"
-            on_progress(f"failed: {run.name}: {result.failed[run.name]}")
+    submitted: dict[str, tuple[PlannedRun, Any, Path | None]] = {}
+
+    def submit(run: PlannedRun) -> None:
+        handle = executor.submit(ClusterTask((*run.argv, *run.write_plan())))
+        submitted[run.name] = run, handle, run.newest_checkpoint()
+
+    try:
+        for run in runs:
+            if run.is_recorded(store):
+                result.found.append(run.name)
+                continue
+            submit(run)
+            on_progress(f"submitted: {run.name} as job {submitted[run.name][1].job_id}")
+        for name in submitted:
+            while True:
+                run, handle, before = submitted[name]
+                ending = _cluster_ending(handle, run.newest_checkpoint() != before)
+                if ending.code != TRY_AGAIN or run.is_recorded(store):
+                    break
+                time.sleep(_WAIT_SECONDS)
+                submit(run)
+                on_progress(f"saved and submitted again: {run.name} as job {submitted[name][1].job_id}")
+            run.remove_plan()
+            if run.is_recorded(store):
+                (result.trained if ending.new else result.found).append(run.name)
+                on_progress(f"recorded: {run.name}")
+            else:
+                why = ending.message or "it ended without the record that was planned"
+                result.failed[run.name] = f"exit code {ending.code}: {why} ({handle.paths.stderr})"
+                on_progress(f"failed: {run.name}: {result.failed[run.name]}")
+    except BaseException:
+        _leave(cluster, [handle for _, handle, _ in submitted.values() if not handle.done()], on_progress)
+        raise
     return result
 
 
-def _cluster_ending(handle: Any) -> Ending:
-    """How a submitted run ended: the first of its tasks that failed says why."""
+def _leave(cluster: str, handles: Sequence[Any], on_progress: Callable[[str], None]) -> None:
+    """End the jobs on this machine, each of which saves itself; name those that a cluster goes on with."""
+    if cluster == "local":
+        for handle in handles:
+            handle.cancel()  # SIGINT to the process that watches the tasks, which ends them
+        for handle in handles:
+            handle.wait()
+    elif handles:
+        jobs = " ".join(str(handle.job_id) for handle in handles)
+        on_progress(f"still on {cluster}: jobs {jobs}; scancel ends them, the same command finds what they record")
+
+
+def _cluster_ending(handle: Any, went_on: bool) -> Ending:
+    """How a submitted run ended: the first of its tasks that failed says why.
+
+    Args:
+        went_on: whether it has saved a checkpoint since it was submitted.
+    """
     failure = handle.exception()
-    if failure is not None:  # of submitit, or a defect: the last line names it
-        return Ending(70, str(failure).strip().splitlines()[-1])
-    endings: list[Ending] = handle.results()
-    return next((ending for ending in endings if ending.code), endings[0])
+    if failure is None:
+        endings: list[Ending] = handle.results()
+        failed = [ending for ending in endings if ending.code]
+        return next((ending for ending in failed if ending.code != TRY_AGAIN), [*failed, endings[0]][0])
+    # without a result the cluster has ended it; a task that raised is a defect, whose last line names it
+    lines = str(failure).strip().splitlines() or [type(failure).__name__]
+    if "UncompletedJobError" in type(failure).__name__:
+        return Ending(TRY_AGAIN if went_on else 70, f"{lines[0]} (state {handle.state})")
+    return Ending(70, lines[-1])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +20,7 @@ from torch import Tensor
 from awbench.errors import UserError
 from awbench.system import die_with_parent, rank_and_size
 
+_LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 _TIMEOUT = timedelta(minutes=30)
 _PATIENCE_SECONDS = 20.0
@@ -123,8 +124,8 @@ def _die_with_the_launcher() -> None:
 
 @contextmanager
 def _told_after(seconds: float, line: str) -> Iterator[None]:
-    """Print the line if what is inside takes longer."""
-    timer = threading.Timer(seconds, print, [f"awbench: {line}"], {"file": sys.stderr, "flush": True})
+    """Log the line if what is inside takes longer."""
+    timer = threading.Timer(seconds, _LOG.warning, [f"awbench: {line}"])
     timer.daemon = True
     timer.start()
     try:

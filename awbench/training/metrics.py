@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from awbench.records import atomic
+
+_LOG = logging.getLogger(__name__)
 
 
 class MetricsLog:
@@ -50,7 +52,7 @@ class MetricsLog:
             except (ValueError, KeyError, TypeError, RecursionError):
                 if number == len(lines):  # a kill has cut it
                     return
-            print(f"awbench: {self.path}: line {number} is damaged and left out", file=sys.stderr, flush=True)
+            _LOG.warning("awbench: %s: line %d is damaged and left out", self.path, number)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         self.file.write(json.dumps({"step": step, **values}) + "\n")

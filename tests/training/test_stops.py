@@ -174,12 +174,12 @@ def test_a_batch_that_cannot_be_sent_is_an_error_at_once():
     assert not multiprocessing.active_children()
 
 
-def test_loading_processes_that_give_nothing_are_named_and_not_waited_for_without_end(monkeypatch, capfd):
+def test_loading_processes_that_give_nothing_are_named_and_not_waited_for_without_end(monkeypatch, caplog):
     monkeypatch.setattr(Loader, "silence_seconds", 1)
     monkeypatch.setattr(Loader, "most_silences", 2)
     with pytest.raises(LoaderError, match="no batch came from 2 loading processes for 2 s.*--workers 0"):
         list(Loader(Slow(), [[0], [1]], 2, False, list))
-    assert "waiting for loading processes: no batch for 1 s" in capfd.readouterr().err
+    assert "waiting for loading processes: no batch for 1 s" in caplog.text
 
 
 def test_loading_processes_that_cannot_be_started_are_a_line(monkeypatch):
@@ -218,7 +218,7 @@ def test_a_kill_between_the_row_of_an_evaluation_and_its_checkpoint_leaves_one_r
     assert logged == [4, 8, 12]  # none of the rows beside it is lost
 
 
-def test_damaged_lines_of_the_log_are_named_and_left_out(tmp_path, capfd):
+def test_damaged_lines_of_the_log_are_named_and_left_out(tmp_path, caplog):
     damaged = [b"\x00\x00\xff", b"{", b"[]", b"5", b'{"loss": 1}', b'{"step": "1"}', b'{"step": 1, "loss": []}']
     damaged.append(b"[" * 100_000)
     good = [{"step": step, "loss": 1 / 3, "lr": float("nan")} for step in range(1, 1 + len(damaged))]
@@ -226,7 +226,7 @@ def test_damaged_lines_of_the_log_are_named_and_left_out(tmp_path, capfd):
     (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([*lines, b'{"step": 3, "lo']))  # the last one cut by a kill
     MetricsLog(tmp_path, step=6, evaluated=6).close()
     assert list(map(str, rows(tmp_path))) == list(map(str, good[:6]))
-    told = capfd.readouterr().err
+    told = caplog.text
     assert [f"line {number} is damaged and left out" in told for number in range(1, 18)] == [*[True, False] * 8, False]
 
 
