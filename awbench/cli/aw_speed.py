@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import Any
 
-from awbench.cli.common import add_json, add_results, print_json, say
-from awbench.errors import UserError
+from awbench.cli.common import print_table, say
+from awbench.cli.options import add_options, timing_goal
 from awbench.records import Record, RecordStore
 
 
@@ -22,37 +21,26 @@ def add_parser(commands: Any) -> None:
         "  awbench aw-speed --backward --budget 300  forward and backward too\n\n"
         "The table can be printed again from the records with 'awbench table aw-speed'.",
     )
-    parser.add_argument("--device", default="auto", metavar="{auto,cpu,cuda}", help="default: cuda where there is one")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="images a call (default: 8, on a GPU 64)")
+    add_options(parser, "--device")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images per call (default: 8, on a GPU 64)")
     parser.add_argument("--dtype", help="default: float32, on a GPU bfloat16")
     parser.add_argument(
-        "--layout", metavar="{contiguous,channels_last}", help="default: contiguous, on a GPU the other"
+        "--layout", metavar="{contiguous,channels_last}", help="default: contiguous, on a GPU channels_last"
     )
-    parser.add_argument("--backward", action="store_true", help="also forward and backward together")
-    parser.add_argument("--threads", type=int, metavar="N", help="of a CPU (default: torch's own)")
-    parser.add_argument(
-        "--width", type=float, default=2.0, metavar="PERCENT", help="stop when every ratio's interval is so narrow (2)"
-    )
-    parser.add_argument(
-        "--budget", type=float, default=120.0, metavar="SECONDS", help="of timing, for each direction (120)"
-    )
-    add_results(parser)
-    add_json(parser)
+    parser.add_argument("--backward", action="store_true", help="also time forward and backward together")
+    add_options(parser, "--threads", "--width")
+    add_options(parser, "--budget", help="stop after this time, for each direction (120)")
+    add_options(parser, "--results", "--json")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    if not (args.width > 0 and 0 < args.budget < math.inf):  # nan is neither
-        raise UserError(f"--width {args.width:g} and --budget {args.budget:g} must be more than 0, and finite")
-    if args.threads is not None and args.threads < 1:
-        raise UserError(f"--threads {args.threads} is not a number of threads; use 1 or more")
+    goal = timing_goal(args)
 
     from awbench.cli.latency import threads
     from awbench.experiments.aw_speed import record_aw_speed
     from awbench.measure.aw_speed import DIRECTIONS, RESNET50_SHAPES, SpeedSettings, check_speed_settings
-    from awbench.measure.timing import TimingGoal
     from awbench.report.aw_speed import runs_table
-    from awbench.report.formats import render
     from awbench.training.distributed import choose_device
 
     device = choose_device(args.device).type
@@ -60,17 +48,12 @@ def run(args: argparse.Namespace) -> int:
     batch_size = args.batch_size if args.batch_size is not None else 64 if cuda else 8
     dtype = args.dtype or ("bfloat16" if cuda else "float32")
     layout = args.layout or ("channels_last" if cuda else "contiguous")
-    store, goal = RecordStore(args.results), TimingGoal(args.width / 100, args.budget)
-    records: list[Record] = []
+    store, records = RecordStore(args.results), list[Record]()
     with threads(args.threads):
         for direction in DIRECTIONS[: 2 if args.backward else 1]:
             settings = SpeedSettings(device, batch_size, dtype, layout, direction)
             check_speed_settings(settings)
             say(f"timing {len(RESNET50_SHAPES)} shapes, {direction}: {args.budget:g} s, warming up not included")
             records += record_aw_speed(store, RESNET50_SHAPES, settings, goal)
-    table = runs_table(records)
-    if args.json:
-        print_json(table.objects)
-    else:
-        print(render(table, "github"), end="")
+    print_table(runs_table(records), args.json)
     return 0

@@ -8,9 +8,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import add_json, add_references, add_results, print_json, say
+from awbench.cli.common import print_json, say
 from awbench.cli.grid import count_detectors, count_grid
-from awbench.cli.latency import show_progress
+from awbench.cli.latency import timing_progress
+from awbench.cli.options import add_options
 from awbench.errors import UserError, suggestion
 from awbench.recipes.defaults import ENGINES
 from awbench.records import RecordStore
@@ -44,9 +45,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--measure", action="store_true", help="measure latency ratios that have a band and no record")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
-    add_results(parser)
-    add_references(parser)
-    add_json(parser)
+    add_options(parser, "--results", "--references", "--json")
     parser.set_defaults(run=run)
 
 
@@ -115,7 +114,7 @@ def measure_bands(store: RecordStore, latency_bands: Sequence[LatencyBand]) -> N
     for (batch, dtype, layout, _), group in groupby(unmet, key=group_of):
         variants = [parse_variant(band.variant) for band in group]
         settings = LatencySettings(device, batch, dtype, layout)
-        with show_progress(variants, goal) as on_progress:
+        with timing_progress(variants, goal) as on_progress:
             record_latency(store, variants, ModelOptions(), settings, goal, on_progress=on_progress)
         say(f"latency of {len(variants)} networks measured")
     if met:

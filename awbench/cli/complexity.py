@@ -7,17 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from awbench.cli.common import (
-    add_json,
-    add_model_options,
-    add_results,
-    aw_options_help,
-    model_options,
-    print_json,
-    progress,
-    say,
-)
-from awbench.cli.training_options import add_detection
+from awbench.cli.common import print_json, progress, say
+from awbench.cli.options import MODEL, add_options, aw_options_help, model_options
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
 from awbench.variants import ModelOptions, Variant, list_variants, parse_variant
@@ -40,13 +31,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--image-size", metavar="N", help="pixels a side (default: 224, or 32 for CIFAR-style); detectors: 800x1088"
     )
-    parser.add_argument("--proposals", type=int, metavar="N", help="regions of a detector's box head (1000)")
-    add_detection(parser)
+    parser.add_argument("--proposals", type=int, metavar="N", help="regions that a detector's box head sees (1000)")
     parser.add_argument("--cross-check", action="store_true", help="count with fvcore too and require equality")
     parser.add_argument("--force", action="store_true", help="count again even if a record with the same inputs exists")
-    add_model_options(parser)
-    add_results(parser)
-    add_json(parser)
+    add_options(parser, "--engine", *MODEL, "--results", "--json")
     parser.set_defaults(run=run)
 
 

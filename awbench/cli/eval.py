@@ -6,17 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import add_json, add_model_options, add_results, print_json, say
+from awbench.cli.common import print_json, say
+from awbench.cli.options import MODEL, add_options, is_main_process, job_of
 from awbench.cli.train import describe, result_object
-from awbench.cli.training_options import (
-    add_dataset,
-    add_detection,
-    add_machine,
-    add_recipe,
-    add_recipe_changes,
-    is_main_process,
-    job_of,
-)
 from awbench.records import RecordStore
 
 
@@ -25,7 +17,7 @@ def add_parser(commands: Any) -> None:
         "eval",
         help="evaluate weights and record their accuracy",
         description="Evaluate a checkpoint: our own, torchvision's, the CBAM repository's, timm's or Detectron2's,\n"
-        "recognised by its keys. Nothing in a checkpoint is ever executed.\n\n"
+        "recognised by its keys; how it is evaluated is the recipe's. Nothing in a checkpoint is ever executed.\n\n"
         "  awbench eval resnet50 --weights resnet50-0676ba61.pth --recipe torchvision-v1 \\\n"
         "      --dataset imagenet --data DIR\n"
         "  awbench eval faster_rcnn_resnet50_fpn --weights model_final_280758.pkl --stride-placement v1 \\\n"
@@ -35,15 +27,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--weights", required=True, metavar="FILE", help="a checkpoint, or a torchvision name such as IMAGENET1K_V1"
     )
-    add_recipe(parser, "whose way of evaluating is used")
     parser.add_argument("--force", action="store_true", help="evaluate again even if it is recorded")
-    add_dataset(parser)
-    add_recipe_changes(parser)
-    add_detection(parser)
-    add_machine(parser)
-    add_model_options(parser)
-    add_results(parser)
-    add_json(parser)
+    add_options(parser, "--recipe", "--set", "--dataset", "--data", "--skip-bad-images")
+    add_options(parser, "--device", "--workers", "--engine", *MODEL, "--results", "--json")
     parser.set_defaults(run=run)
 
 

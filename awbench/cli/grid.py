@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from awbench.cli.common import progress, say
-from awbench.cli.latency import show_progress
+from awbench.cli.latency import timing_progress
 from awbench.recipes.defaults import ENGINES
 from awbench.records import Record, RecordStore
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
@@ -64,7 +64,7 @@ def time_grid(store: RecordStore) -> list[Record]:
     goal, records, measured = TimingGoal(budget=LATENCY_SECONDS), [], 0
     for network in LATENCY_ARCHITECTURES:
         group = [variant for variant in list_variants("classification") if variant.architecture_name == network]
-        with show_progress(group, goal) as on_progress:
+        with timing_progress(group, goal) as on_progress:
             found, new = record_latency(store, group, ModelOptions(), settings, goal, None, False, on_progress)
         records += found
         measured += len(found) if new else 0

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import (
-    add_json,
-    add_model_options,
-    add_results,
-    aw_options_help,
-    model_options,
-    print_json,
-    say,
-)
-from awbench.cli.training_options import add_detection
+from awbench.cli.common import OF_THE_TIME, print_table, say, show_progress
+from awbench.cli.options import MODEL, add_options, aw_options_help, model_options, timing_goal
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
 from awbench.variants import Variant, list_variants, parse_variant
@@ -45,32 +36,18 @@ def add_parser(commands: Any) -> None:
         epilog=aw_options_help(),
     )
     parser.add_argument("variant", nargs="*", help="names from 'awbench list' (default: all of ResNet-50)")
-    parser.add_argument("--device", default="auto", metavar="{auto,cpu,cuda}", help="default: cuda where there is one")
+    add_options(parser, "--device")
     parser.add_argument(
-        "--batch-size",
-        type=int,
-        nargs="+",
-        default=[1],
-        metavar="N",
-        help="images a call, a run for each (default: 1)",
+        "--batch-size", type=int, nargs="+", default=[1], metavar="N", help="images per call, one run for each (1)"
     )
     parser.add_argument("--dtype", default="float32", help="of weights and images (default: float32)")
     parser.add_argument(
         "--layout", default="contiguous", metavar="{contiguous,channels_last}", help="default: contiguous"
     )
-    parser.add_argument("--compile", action="store_true", help="through torch.compile")
-    parser.add_argument("--cuda-graph", action="store_true", help="captured once and replayed")
+    parser.add_argument("--compile", action="store_true", help="compile the networks with torch.compile")
+    parser.add_argument("--cuda-graph", action="store_true", help="capture a CUDA graph once and replay it")
     parser.add_argument("--image-size", type=int, metavar="N", help="pixels a side (default: 224, CIFAR-style 32)")
-    parser.add_argument("--aw-strategy", default="auto", metavar="NAME", help="how AW-convolutions are executed (auto)")
-    parser.add_argument("--threads", type=int, metavar="N", help="of a CPU (default: torch's own)")
-    parser.add_argument(
-        "--width", type=float, default=2.0, metavar="PERCENT", help="stop when every ratio's interval is so narrow (2)"
-    )
-    parser.add_argument("--budget", type=float, default=120.0, metavar="SECONDS", help="stop after this time (120)")
-    add_detection(parser)
-    add_model_options(parser)
-    add_results(parser)
-    add_json(parser)
+    add_options(parser, "--aw-strategy", "--threads", "--width", "--budget", "--engine", *MODEL, "--results", "--json")
     parser.set_defaults(run=run)
 
 
@@ -79,48 +56,32 @@ def run(args: argparse.Namespace) -> int:
         variant for variant in list_variants("classification") if variant.architecture_name == DEFAULT_ARCHITECTURE
     ]
     options = model_options(args, variants)
-    if not (args.width > 0 and args.budget > 0):  # nan is neither
-        raise UserError(f"--width {args.width:g} and --budget {args.budget:g} must be more than 0")
-    if args.threads is not None and args.threads < 1:
-        raise UserError(f"--threads {args.threads} is not a number of threads; use 1 or more")
+    goal = timing_goal(args)
     by_task = [[v for v in variants if v.task == task] for task in ("classification", "detection")]
     if args.engine and not by_task[1]:
         raise UserError("--engine concerns no variant named: none is a detector")
 
     from awbench.experiments.measurements import record_latency
     from awbench.measure.latency import LatencySettings, check_settings
-    from awbench.measure.timing import TimingGoal
-    from awbench.report.formats import render
     from awbench.report.latency import latency_table
     from awbench.training.distributed import choose_device
 
     base = LatencySettings(
-        choose_device(args.device).type,
-        1,
-        args.dtype,
-        args.layout,
-        args.compile,
-        args.cuda_graph,
-        args.image_size,
+        choose_device(args.device).type, 1, args.dtype, args.layout, args.compile, args.cuda_graph, args.image_size,
         args.aw_strategy,
-    )
+    )  # fmt: skip
     jobs = [(group, replace(base, batch_size=size)) for group in by_task if group for size in args.batch_size]
     for _, settings in jobs:
         check_settings(settings)  # all of them, before the first minute is spent
-    store, goal = RecordStore(args.results), TimingGoal(args.width / 100, args.budget)
-    records: list[Record] = []
+    store, records = RecordStore(args.results), list[Record]()
     with threads(args.threads):
         for group, settings in jobs:
-            with show_progress(group, goal) as on_progress:
+            with timing_progress(group, goal) as on_progress:
                 made, _ = record_latency(store, group, options, settings, goal, args.engine, True, on_progress)
                 records += made
     for note in dict.fromkeys(note for record in records for note in record.notes):
         say(f"note: {note}")
-    table = latency_table(records)
-    if args.json:
-        print_json(table.objects)
-    else:
-        print(render(table, "github"), end="")
+    print_table(latency_table(records), args.json)
     return 0
 
 
@@ -139,27 +100,13 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def show_progress(variants: list[Variant], goal: TimingGoal) -> Iterator[Callable[[int, float], None]]:
-    """A bar of the time on a terminal, or a line now and then: rounds, and how well the worst ratio is known."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm
+def timing_progress(variants: list[Variant], goal: TimingGoal) -> Iterator[Callable[[int, float], None]]:
+    """Show the number of rounds, and how well the worst ratio is known."""
+    started = time.monotonic()
+    with show_progress(f"timing {len(variants)} networks", OF_THE_TIME) as shown:
 
-        started = time.monotonic()
-        form = "{desc}: {percentage:3.0f}% of the time |{bar}| {postfix}"
-        with tqdm(total=goal.budget, bar_format=form, dynamic_ncols=True, leave=False) as bar:
-            bar.set_description("timing")
+        def on_progress(rounds: int, width: float) -> None:
+            state = f"{rounds} rounds, intervals {width:.1%} wide, asked {goal.width:.1%}"
+            shown.show(time.monotonic() - started, goal.budget, state)
 
-            def show(rounds: int, width: float) -> None:
-                bar.n = min(goal.budget, time.monotonic() - started)
-                bar.set_postfix_str(f"{rounds} rounds, intervals {width:.1%} wide, asked {goal.width:.1%}")
-
-            yield show
-        return
-    last = [time.monotonic()]
-
-    def on_progress(rounds: int, width: float) -> None:
-        if time.monotonic() - last[0] > 10:
-            last[0] = time.monotonic()
-            say(f"timing {len(variants)} networks: {rounds} rounds, intervals {width:.1%} wide, asked {goal.width:.1%}")
-
-    yield on_progress
+        yield on_progress

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from awbench.cli.common import add_json, print_json
+from awbench.cli.common import print_json
+from awbench.cli.options import add_options
 from awbench.variants import ATTENTION_MODULES, Variant, list_variants
 
 
@@ -17,7 +18,7 @@ def add_parser(commands: Any) -> None:
         "faster_rcnn_<backbone>_fpn for detectors.",
     )
     parser.add_argument("--task", choices=("classification", "detection"), help="of one task only")
-    add_json(parser)
+    add_options(parser, "--json")
     parser.set_defaults(run=run)
 
 

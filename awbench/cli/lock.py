@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from awbench.cli.common import add_results, say
+from awbench.cli.common import say
 from awbench.cli.grid import count_detectors, count_grid
+from awbench.cli.options import add_options
 from awbench.errors import UserError
 from awbench.records import RecordStore
 
@@ -20,7 +21,7 @@ def add_parser(commands: Any) -> None:
         "beside it. These are the values that tests hold the code to. A change there is a change of what the suite\n"
         "claims.",
     )
-    add_results(parser)
+    add_options(parser, "--results")
     parser.set_defaults(run=run)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
-from awbench.cli.common import add_json, add_references, add_results, print_json
+from awbench.cli.common import key_values, number, print_json
+from awbench.cli.options import add_options
 from awbench.errors import UserError, suggestion
 from awbench.records import Records
 
@@ -46,9 +45,7 @@ def add_parser(commands: Any) -> None:
         ("--gpu-hours", "NAME=H", "what a run of a network costs on your device"),
     ):
         parser.add_argument(option, action="append", default=[], metavar=metavar, help=f"{text} (repeatable)")
-    add_results(parser)
-    add_references(parser)
-    add_json(parser)
+    add_options(parser, "--results", "--references", "--json")
     parser.set_defaults(run=run)
 
 
@@ -95,33 +92,22 @@ def _networks(studies: Sequence[Any]) -> list[str]:
 
 
 def _values(option: str, given: Sequence[str], names: Sequence[str], noun: str, example: str) -> dict[str, float]:
-    """Of NAME=VALUE, repeated."""
+    """The values of a repeated option, by name."""
     found = {}
-    for text in given:
-        name, separator, number = text.partition("=")
-        if not separator:
-            raise UserError(f"{option} {text!r} is not of the form NAME=VALUE, e.g. {example}")
+    for name, text in key_values(option, given, example):
         if name not in names:
             known = f" Known: {', '.join(names)}." if len(names) < 20 else " See 'awbench list'."
             raise UserError(f"{option} {name}: no such {noun}{suggestion(name, names)}{known}")
-        value = _finite(number)
-        if value is None or value <= 0:
-            raise UserError(f"{option} {text}: {number!r} is not a number above 0")
-        found[name] = value
+        value = number(text)
+        if isinstance(value, str) or value <= 0:
+            raise UserError(f"{option} {name}={text}: {text!r} is not a number above 0")
+        found[name] = float(value)
     return found
 
 
 def _hours(text: str) -> float:
-    parts = re.fullmatch(r"(.*?)([hd]?)", text.strip())
-    value = _finite(parts[1]) if parts else None
-    if parts is None or value is None or value <= 0:
+    unit = text.strip()[-1:] if text.strip().endswith(("h", "d")) else ""
+    value = number(text.strip().removesuffix(unit))
+    if isinstance(value, str) or value <= 0:
         raise UserError(f"--budget {text} is not a number of hours above 0, e.g. 500h or 2d")
-    return value * _HOURS[parts[2]]
-
-
-def _finite(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    return float(value * _HOURS[unit])

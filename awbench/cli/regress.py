@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import add_json, print_json, say
+from awbench.cli.common import OF_THE_TIME, print_json, say, show_progress
+from awbench.cli.options import add_options
 from awbench.errors import UserError
 
 if TYPE_CHECKING:
     from awbench.regress.comparison import Change, Comparison, ComparisonGoal
     from awbench.regress.process import SuiteRun
-
-_SECONDS_BETWEEN_LINES = 10.0
 
 
 def add_parser(commands: Any) -> None:
@@ -54,10 +51,10 @@ def add_parser(commands: Any) -> None:
         "--ignore", type=float, default=1.0, metavar="PERCENT", help="differences nobody would act on (default: 1)"
     )
     parser.add_argument("--budget", type=float, default=600.0, metavar="SECONDS", help="at most about so long (600)")
-    parser.add_argument("--threads", type=int, metavar="N", help="of each process (default: as libraries choose)")
+    add_options(parser, "--threads", help="threads of each process (default: as libraries choose)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a table for a pull request too")
-    add_json(parser)
+    add_options(parser, "--json")
     parser.set_defaults(run=run)
 
 
@@ -114,33 +111,14 @@ def _job(args: argparse.Namespace) -> SuiteRun:
 
 @contextmanager
 def _progress(goal: ComparisonGoal) -> Iterator[Callable[[int, float, float], None]]:
-    """A bar of the time on a terminal, or a line every few seconds: pairs, and how well the worst ratio is known."""
+    """Show the number of pairs, and how well the worst ratio is known."""
+    with show_progress("comparing", OF_THE_TIME) as shown:
 
-    def state(pairs: int, widest: float) -> str:
-        interval = f"intervals {_percent(widest)} wide" if math.isfinite(widest) else "no intervals yet"
-        return f"{pairs} pairs, {interval}, asked {_percent(goal.width)}"
+        def on_progress(pairs: int, widest: float, seconds: float) -> None:
+            interval = f"intervals {_percent(widest)} wide" if math.isfinite(widest) else "no intervals yet"
+            shown.show(seconds, goal.budget, f"{pairs} pairs, {interval}, asked {_percent(goal.width)}")
 
-    if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        form = "{percentage:3.0f}% of the time |{bar}| {desc}"
-        with tqdm(total=goal.budget, bar_format=form, desc="0 pairs", dynamic_ncols=True, leave=False) as bar:
-
-            def show(pairs: int, widest: float, seconds: float) -> None:
-                bar.n = min(goal.budget, seconds)
-                bar.set_description_str(state(pairs, widest))
-
-            yield show
-        return
-    last = time.monotonic()
-
-    def on_progress(pairs: int, widest: float, seconds: float) -> None:
-        nonlocal last
-        if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            say(f"{seconds:.0f} s: {state(pairs, widest)}")
-
-    yield on_progress
+        yield on_progress
 
 
 def comparison_object(comparison: Comparison) -> dict[str, Any]:

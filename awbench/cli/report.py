@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import add_json, add_references, add_results, print_json
+from awbench.cli.common import print_json
+from awbench.cli.options import add_options
 from awbench.errors import UserError
 from awbench.records import Records
 
@@ -27,9 +28,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: report.html in the results folder")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="default: figures/ in the results folder")
-    add_results(parser)
-    add_references(parser)
-    add_json(parser)
+    add_options(parser, "--results", "--references", "--json")
     parser.set_defaults(run=run)
 
 

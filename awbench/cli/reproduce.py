@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import add_json, add_references, add_results, print_json, say
+from awbench.cli.common import print_json, say
 from awbench.cli.grid import count_detectors, count_grid, time_grid
+from awbench.cli.options import add_options
 from awbench.errors import UserError
 from awbench.records import Records, RecordStore
 
@@ -35,9 +36,7 @@ def add_parser(commands: Any) -> None:
         "whose detectors start from the backbones that the ImageNet study trained with their seed.\n\n"
         "Exit code 1 means that a count is not the one this project has locked.",
     )
-    add_results(parser)
-    add_references(parser)
-    add_json(parser)
+    add_options(parser, "--results", "--references", "--json")
     parser.set_defaults(run=run)
 
 

@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import Parser, add_json, add_references, add_results, print_json
+from awbench.cli.common import Parser, print_json
+from awbench.cli.options import add_options, cluster_parameters
 from awbench.cli.study_runs import HowToRun, judge, next_runs, plan, run_study
-from awbench.cli.sweep import cluster_parameters
 from awbench.errors import UserError
 from awbench.records import RecordStore
 from awbench.studies import load_studies, load_study
@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
     listing = actions.add_parser("list", help="the project's studies")
-    add_json(listing)
+    add_options(listing, "--json")
     listing.set_defaults(run=run_list)
     for name, function, text in (
         ("show", run_show, "the design: networks, recipe, seeds, looks"),
@@ -41,24 +41,21 @@ def add_parser(commands: Any) -> None:
         action = actions.add_parser(name, help=text)
         action.add_argument("study", metavar="NAME", help="a study of 'awbench study list', or a YAML file")
         if name != "show":
-            add_results(action)
-            add_references(action)
+            add_options(action, "--results", "--references")
         if name == "run":
             _add_run_options(action)
-        add_json(action)
+        add_options(action, "--json")
         action.set_defaults(run=function)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the commands of the next runs, run nothing")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the dataset")
     parser.add_argument("--backbones", type=Path, metavar="DIR", help="weights, for a study of given backbones")
-    parser.add_argument("--parallel", type=int, metavar="N", help="runs at a time (default: a core each; with GPUs 1)")
-    parser.add_argument("--processes", type=int, metavar="N", help="processes of each run (default: a GPU each)")
-    parser.add_argument("--workers", type=int, metavar="N", help="loading processes of each process")
     parser.add_argument("--runs", type=int, metavar="N", help="stop after so many runs (default: when it is answered)")
-    parser.add_argument("--cluster", choices=("slurm", "local"), help="submit through submitit instead")
-    parser.add_argument("--cluster-set", action="append", default=[], metavar="KEY=VALUE", help="e.g. nodes=2")
+    add_options(parser, "--data", "--cluster", "--cluster-set")
+    add_options(parser, "--parallel", help="runs at a time (default: one per core; with GPUs 1)")
+    add_options(parser, "--processes", help="processes of each run (default: one per GPU)")
+    add_options(parser, "--workers", default=None, help="data-loading processes of each process of a run")
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -106,15 +103,9 @@ def run_run(args: argparse.Namespace) -> int:
 
     study, store, references = load_study(args.study), RecordStore(args.results), _references(args)
     how = HowToRun(
-        args.data,
-        args.backbones,
-        args.parallel,
-        args.processes,
-        args.workers,
-        args.runs,
-        args.cluster,
+        args.data, args.backbones, args.parallel, args.processes, args.workers, args.runs, args.cluster,
         cluster_parameters(args.cluster_set),
-    )
+    )  # fmt: skip
     if args.dry_run:
         runs, _, _ = plan(study, next_runs(judge(study, store, references)), store, how)
         for run in runs:

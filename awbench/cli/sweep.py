@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import add_json, add_results, print_json, say
-from awbench.cli.training_options import add_detection, add_recipe_changes, recipe_of
+from awbench.cli.common import print_json, say
+from awbench.cli.options import add_options, cluster_parameters, recipe_of
 from awbench.errors import UserError
 from awbench.recipes import default_dataset
 from awbench.records import RecordStore
@@ -33,26 +33,16 @@ def add_parser(commands: Any) -> None:
         "      --cluster-set nodes=1 --cluster-set gpus_per_node=8 --cluster-set slurm_partition=NAME",
     )
     parser.add_argument("variant", nargs="+", help="names from 'awbench list', of one task")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="default: 0")
     parser.add_argument(
         "--recipes", nargs="+", metavar="NAME", help="default: digits-quick, shapes-quick for detectors"
     )
-    parser.add_argument("--dataset", metavar="NAME", help="default: digits, or shapes for detectors")
     parser.add_argument(
         "--backbones", type=Path, metavar="DIR", help="ImageNet weights of detectors' backbones, e.g. resnet101.pth"
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder that holds the dataset")
-    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="runs at a time on this machine")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes of each run, by torchrun")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="loading processes of each process")
-    parser.add_argument("--cluster", choices=("slurm", "local"), help="submit through submitit instead")
-    parser.add_argument(
-        "--cluster-set", action="append", default=[], metavar="KEY=VALUE", help="submitit's parameters, e.g. nodes=2"
-    )
-    add_recipe_changes(parser)
-    add_detection(parser)
-    add_results(parser)
-    add_json(parser)
+    add_options(parser, "--set", "--dataset", "--data", "--engine", "--workers")
+    add_options(parser, "--parallel", "--processes", default=1)
+    add_options(parser, "--cluster", "--cluster-set", "--results", "--json")
     parser.set_defaults(run=run)
 
 
@@ -113,15 +103,3 @@ def backbones_in(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         raise UserError(f"{folder} is not a folder; give the one that holds ImageNet weights such as resnet101.pth")
     candidates = ((name, folder / f"{name}{ending}") for name in names for ending in reversed(_WEIGHT_FILES))
     return {name: path.resolve() for name, path in candidates if path.is_file()}
-
-
-def cluster_parameters(words: list[str]) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"timeout_min": 60 * 24}
-    for word in words:
-        key, separator, value = word.partition("=")
-        if not separator:
-            raise UserError(f"--cluster-set {word!r} is not of the form KEY=VALUE, e.g. nodes=2")
-        parameters[key] = int(value) if value.isdigit() else value
-    if "gpus_per_node" in parameters:  # a process for each GPU, as DistributedDataParallel wants it
-        parameters.setdefault("tasks_per_node", parameters["gpus_per_node"])
-    return parameters

@@ -5,22 +5,22 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from awbench.cli.common import add_references, add_results
+from awbench.cli.options import add_options
 from awbench.records import Records
 
-_KINDS = (
-    "complexity",
-    "grid",
-    "accuracy",
-    "proxy",
-    "detectors",
-    "shapes",
-    "detection",
-    "latency",
-    "speed",
-    "aw-speed",
-    "claims",
-)
+_KINDS = {
+    "complexity": "published parameters and multiply-accumulates beside measured ones",
+    "grid": "counts of every classification variant",
+    "accuracy": "published ImageNet accuracy beside what was trained or evaluated here",
+    "proxy": "digits: every variant, over seeds, and what AW adds",
+    "detectors": "counts of every detector with either engine",
+    "detection": "published AP beside what was trained or evaluated here",
+    "shapes": "procedural shapes: detectors over seeds, and what AW adds",
+    "speed": "latency measured here, as ratios to the plain network",
+    "aw-speed": "AW-convolutions, executed by every strategy, beside a plain convolution",
+    "latency": "published times of other machines",
+    "claims": "each claim of a gain: claimed, measured, verdict",
+}
 _FORMATS = ("github", "latex", "csv", "html", "json")
 
 
@@ -29,17 +29,8 @@ def add_parser(commands: Any) -> None:
         "table",
         help="print a table from records",
         description="Print a table from records and published numbers. Nothing is measured.\n\n"
-        "  complexity   published parameters and multiply-accumulates beside measured ones\n"
-        "  grid         the counts of every classification variant\n"
-        "  accuracy     published ImageNet accuracy beside what was trained or evaluated here\n"
-        "  proxy        digits: every variant, over seeds, and what AW adds\n"
-        "  detectors    the counts of every detector with either engine\n"
-        "  detection    published AP beside what was trained or evaluated here\n"
-        "  shapes       procedural shapes: detectors over seeds, and what AW adds\n"
-        "  speed        latency measured here, as ratios to the plain network\n"
-        "  aw-speed     AW-convolutions executed every way beside a plain convolution\n"
-        "  latency      published times of other machines\n"
-        "  claims       each claim of a gain: claimed, measured, verdict\n\n"
+        + "".join(f"  {kind:12} {text}\n" for kind, text in _KINDS.items())
+        + "\n"
         "  awbench table claims --format latex\n"
         "  awbench table complexity --columns variant,metric,published,measured,verdict --sort variant,metric\n"
         "  awbench table speed --sort 'ratio to plain:desc'\n\n"
@@ -53,8 +44,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--sort", default="", metavar="NAME,...", help="by these columns, the most important first; NAME:desc reverses"
     )
-    add_results(parser)
-    add_references(parser)
+    add_options(parser, "--results", "--references")
     parser.set_defaults(run=run)
 
 

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import add_json, add_model_options, add_results, aw_options_help, print_json, say
-from awbench.cli.training_options import (
-    add_dataset,
-    add_detection,
-    add_machine,
-    add_recipe,
-    add_recipe_changes,
-    is_main_process,
-    job_of,
-)
+from awbench.cli.common import print_json, say, show_progress
+from awbench.cli.options import MODEL, add_options, aw_options_help, is_main_process, job_of
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
 from awbench.variants import parse_variant
-
-_PLAIN_PROGRESS_SECONDS = 30.0
 
 
 def add_parser(commands: Any) -> None:
@@ -43,30 +31,23 @@ def add_parser(commands: Any) -> None:
         epilog=aw_options_help(),
     )
     parser.add_argument("variant", help="a name from 'awbench list'")
-    add_recipe(parser, "how it is trained")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order and augmentation")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="checkpoints and metrics (default: below results)")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
+    add_options(parser, "--recipe", "--set", "--dataset", "--data", "--skip-bad-images")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order and augmentation (0)")
     parser.add_argument(
-        "--init-weights", type=Path, metavar="FILE", help="start from these; a detector's backbone from them"
+        "--init-weights", type=Path, metavar="FILE", help="start from these weights; a detector's backbone from them"
     )
+    parser.add_argument("--study", metavar="NAME", help="the study that this run is part of; its record says so")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="checkpoints and metrics (default: below results)")
+    parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint, if there is one")
     parser.add_argument("--checkpoint-seconds", type=float, default=600, metavar="S", help="save this often (600)")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the network (not a detector)")
+    parser.add_argument("--compile", action="store_true", help="compile the network with torch.compile (no detector)")
     parser.add_argument(
         "--deterministic",
         action=argparse.BooleanOptionalAction,
-        help="the same bits every time (default: on a CPU yes, on a GPU no)",
+        help="give the same bits every time (default: on a CPU yes, on a GPU no)",
     )
-    parser.add_argument("--aw-strategy", default="auto", metavar="NAME", help="how AW-convolutions are executed")
     parser.add_argument("--plan", type=Path, help=argparse.SUPPRESS)  # `experiments.planned`, by a sweep
-    parser.add_argument("--study", metavar="NAME", help="the study that this run is part of; its record says so")
-    add_dataset(parser)
-    add_recipe_changes(parser)
-    add_detection(parser)
-    add_machine(parser)
-    add_model_options(parser)
-    add_results(parser)
-    add_json(parser)
+    add_options(parser, "--aw-strategy", "--device", "--workers", "--engine", *MODEL, "--results", "--json")
     parser.set_defaults(run=run)
 
 
@@ -108,30 +89,15 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[Any], None]]:
-    """A bar on a terminal, or a plain line after an evaluation, and in between now and then, elsewhere."""
-    if not sys.stderr.isatty():
-        last = time.monotonic()
+    """Show the step, the speed and the loss; a line after every evaluation, and in between now and then."""
+    with show_progress(name) as shown:
 
-        def line(progress: Any) -> None:
-            nonlocal last
-            if progress.step % progress.evaluate_every == 0 or time.monotonic() - last > _PLAIN_PROGRESS_SECONDS:
-                last = time.monotonic()
-                loss = "" if progress.loss is None else f", loss {progress.loss:.4f}"
-                say(f"{name}: step {progress.step} of {progress.steps}{loss}")
+        def on_progress(at: Any) -> None:
+            loss = "" if at.loss is None else f", loss {at.loss:.4f}"
+            state = f"step {at.step} of {at.steps}, {at.images_per_s:.0f} images/s{loss}"
+            shown.show(at.step, at.steps, state, now=at.step % at.evaluate_every == 0)
 
-        yield line
-        return
-    from tqdm import tqdm
-
-    with tqdm(desc=name, unit=" step", dynamic_ncols=True) as bar:
-
-        def update(progress: Any) -> None:
-            bar.total = progress.steps
-            loss = "-" if progress.loss is None else f"{progress.loss:.4f}"
-            bar.set_postfix_str(f"{progress.images_per_s:.0f} images/s, loss {loss}", refresh=False)
-            bar.update(progress.step - bar.n)
-
-        yield update
+        yield on_progress
 
 
 def result_object(record: Record) -> dict[str, Any]:

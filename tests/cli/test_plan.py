@@ -190,7 +190,7 @@ def test_five_thousand_records_are_planned_about_as_fast_as_they_are_read(awbenc
         (("--budget", "infh"), "--budget infh is not"),
         (("--deviation", "boxap=0.2"), "--deviation boxap: no such metric; did you mean box_ap?"),
         (("--deviation", "top1_error=0.2"), "no such metric; did you mean top1?"),
-        (("--deviation", "box_ap"), "is not of the form NAME=VALUE"),
+        (("--deviation", "box_ap"), "is not of the form KEY=VALUE"),
         (("--deviation", "box_ap=0"), "'0' is not a number above 0"),
         (("--deviation", "box_ap=nan"), "'nan' is not a number above 0"),
         (("--gpu-hours", "resnet11=5"), "--gpu-hours resnet11: no such network; did you mean resnet1"),

@@ -1,0 +1,180 @@
+"""Options that several commands share, each with one name and one meaning, and what they describe."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from awbench.cli.common import key_values, number, say
+from awbench.errors import UserError
+from awbench.recipes import DetectionRecipe, Recipe, default_dataset, default_recipe, load_detection_recipe, load_recipe
+from awbench.studies import find_study
+from awbench.system import rank_and_size, stray_rank
+from awbench.variants import AWOptions, ModelOptions, Task, Variant, make_options, parse_variant
+
+if TYPE_CHECKING:
+    from awbench.measure.timing import TimingGoal
+    from awbench.tasks import Job
+
+_KEY_VALUE = {"action": "append", "default": [], "metavar": "KEY=VALUE"}
+_SHARED: dict[str, dict[str, Any]] = {
+    # what every command has
+    "--json": {"action": "store_true", "help": "print JSON alone on stdout, everything else on stderr"},
+    "--results": {
+        "type": Path, "default": Path("results"), "metavar": "DIR", "help": "folder of records (default: results)",
+    },
+    "--references": {
+        "type": Path, "metavar": "DIR", "help": "folder of published numbers (default: the project's own)",
+    },
+    # the network
+    "--stride-placement": {
+        "default": "v1.5", "metavar": "{v1,v1.5}", "help": "where bottlenecks have their stride (default: v1.5)",
+    },
+    "--num-classes": {"type": int, "metavar": "N", "help": "outputs (default: 1000, or 10 for CIFAR-style networks)"},
+    "--aw-option": {**_KEY_VALUE, "help": "an option of AW-convolutions, see below"},
+    "--attention-option": {**_KEY_VALUE, "help": "an option of SE, CBAM, ..., e.g. reduction=16"},
+    "--engine": {
+        "metavar": "{detectron2,torchvision}",
+        "help": "library that builds detectors (default: detectron2 where it is installed, else torchvision)",
+    },
+    # the data and the recipe
+    "--dataset": {
+        "metavar": "NAME",
+        "help": "imagenet, cifar10, cifar100, digits (default) or fake; for detectors coco or shapes (default)",
+    },
+    "--data": {"type": Path, "metavar": "DIR", "help": "folder that holds the dataset"},
+    "--skip-bad-images": {"action": "store_true", "help": "leave out images that cannot be decoded, and list them"},
+    "--recipe": {
+        "metavar": "NAME",
+        "help": "digits-quick (default), cifar, cbam, torchvision-v1; for detectors shapes-quick (default), "
+        "detectron2-1x, detectron2-3x (default for COCO); or a YAML file",
+    },
+    "--set": {
+        **_KEY_VALUE, "dest": "changes", "help": "change a value of the recipe, e.g. epochs=4 or optimizer.lr=0.05",
+    },
+    # the machine
+    "--device": {"default": "auto", "metavar": "{auto,cpu,cuda}", "help": "default: cuda where there is one"},
+    "--workers": {
+        "type": int, "default": 0, "metavar": "N", "help": "data-loading processes; they never change a result (0)",
+    },
+    "--aw-strategy": {"default": "auto", "metavar": "NAME", "help": "how AW-convolutions are executed (auto)"},
+    "--threads": {"type": int, "metavar": "N", "help": "CPU threads (default: torch's own choice)"},
+    "--parallel": {"type": int, "metavar": "N", "help": "runs at a time on this machine"},
+    "--processes": {"type": int, "metavar": "N", "help": "processes of each run, started by torchrun"},
+    "--cluster": {"choices": ("slurm", "local"), "help": "submit the runs through submitit instead"},
+    "--cluster-set": {**_KEY_VALUE, "help": "a parameter of submitit, e.g. nodes=2"},
+    # timing
+    "--width": {
+        "type": float, "default": 2.0, "metavar": "PERCENT", "help": "stop when the interval of every ratio is this "
+        "narrow (2)",
+    },
+    "--budget": {"type": float, "default": 120.0, "metavar": "SECONDS", "help": "stop after this time (120)"},
+}  # fmt: skip
+MODEL = ("--stride-placement", "--num-classes", "--aw-option", "--attention-option")
+
+
+def add_options(parser: argparse.ArgumentParser, *names: str, **changes: Any) -> None:
+    """Add shared options; `changes` of their settings (default, help, ...) hold for all that are named."""
+    for name in names:
+        parser.add_argument(name, **{**_SHARED[name], **changes})
+
+
+def aw_options_help() -> str:
+    """The AW options, one per line, with the provenance of each default."""
+    import dataclasses
+
+    lines = ["AW options (default, provenance of the default):"]
+    for field in dataclasses.fields(AWOptions):
+        default = str(field.default).lower() if field.type == "bool" else field.default
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        lines.append(f"  {field.name:17} {field.metadata['help']} ({shown}, {field.metadata['provenance']})")
+    return "\n".join(lines)
+
+
+def model_options(args: argparse.Namespace, variants: Sequence[Variant]) -> ModelOptions:
+    """ModelOptions from the options `MODEL`.
+
+    Raises:
+        UserError: one does not exist, does not fit, or concerns none of the variants.
+    """
+    if args.aw_option and not any(variant.aw for variant in variants):
+        raise UserError(f"--aw-option {args.aw_option[0]} concerns no variant named: none has AW-convolutions")
+    if args.attention_option and not any(variant.attention for variant in variants):
+        raise UserError(
+            f"--attention-option {args.attention_option[0]} concerns no variant named: none has SE, CBAM, ...; "
+            "for AW-convolutions use --aw-option"
+        )
+    attention = key_values("option", args.attention_option, "reduction=8")
+    return make_options(
+        stride_placement=args.stride_placement,
+        num_classes=args.num_classes,
+        attention_options={key: number(value) for key, value in attention},
+        aw_options=dict(key_values("option", args.aw_option, "reduction=8")),
+    )
+
+
+def timing_goal(args: argparse.Namespace) -> TimingGoal:
+    """The goal of --width and --budget.
+
+    Raises:
+        UserError: one of them, or --threads, makes no sense.
+    """
+    if not (0 < args.width < math.inf and 0 < args.budget < math.inf):  # nan is neither
+        raise UserError(f"--width {args.width:g} and --budget {args.budget:g} must be more than 0, and finite")
+    if args.threads is not None and args.threads < 1:
+        raise UserError(f"--threads {args.threads} is not a number of threads; use 1 or more")
+    from awbench.measure.timing import TimingGoal
+
+    return TimingGoal(args.width / 100, args.budget)
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks for all that torchrun started."""
+    return rank_and_size()[0] == 0
+
+
+def recipe_of(task: Task, name: str | None, dataset: str, changes: Sequence[str]) -> Recipe | DetectionRecipe:
+    """The recipe of a name, or the dataset's own, with its changes."""
+    load: Any = load_detection_recipe if task == "detection" else load_recipe
+    recipe: Recipe | DetectionRecipe = load(name or default_recipe(task, dataset), changes)
+    return recipe
+
+
+def job_of(args: argparse.Namespace, recipe: Recipe | DetectionRecipe | None = None, **fields: Any) -> Job:
+    """The job of `train` and `eval`. `fields` are those of one of the two.
+
+    Args:
+        recipe: as a sweep has planned it; None for the one that the arguments name.
+    """
+    from awbench.tasks import Job
+
+    if args.workers < 0:
+        raise UserError(f"--workers {args.workers} is negative; use 0 or more")
+    if line := stray_rank():
+        say(f"awbench: {line}")
+    variant = parse_variant(args.variant)
+    dataset = args.dataset or default_dataset(variant.task)
+    return Job(
+        variant,
+        model_options(args, [variant]),
+        dataset,
+        args.data,
+        recipe or recipe_of(variant.task, args.recipe, dataset, args.changes),
+        engine=args.engine,
+        skip_bad_images=args.skip_bad_images,
+        study=find_study(args.study) if getattr(args, "study", None) else None,
+        **fields,
+    )
+
+
+def cluster_parameters(given: Sequence[str]) -> dict[str, Any]:
+    """The parameters of submitit from --cluster-set."""
+    pairs = key_values("--cluster-set", given, "nodes=2")
+    parameters: dict[str, Any] = {"timeout_min": 60 * 24}
+    parameters |= {key: int(value) if value.isdigit() else value for key, value in pairs}
+    if "gpus_per_node" in parameters:  # one process per GPU, as DistributedDataParallel wants it
+        parameters.setdefault("tasks_per_node", parameters["gpus_per_node"])
+    return parameters
