@@ -44,7 +44,7 @@ class Results:
             BrokenRecordError: naming every broken file.
         """
         _demand("kind", kind, KINDS)
-        return self.store.load(kind)
+        return self.store.read().of_kind(kind)
 
     def table(self, kind: str) -> Table:
         """A table of `awbench table`: `columns`, `rows` as text, `objects` with full precision, `notes`.

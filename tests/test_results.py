@@ -64,7 +64,7 @@ def test_names_that_do_not_exist_are_named_with_those_that_do(store):
 def runs(store, variant, **wanted):
     return [
         record
-        for record in store.load("accuracy")
+        for record in store.read().of_kind("accuracy")
         if record.variant == variant
         and all(record.settings.json_object[name] == value for name, value in wanted.items())
     ]

@@ -39,8 +39,11 @@ class Records:
         return {record.key: record for records in self._by_kind.values() for record in records}
 
     @classmethod
-    def read(cls, results: Path) -> Records:
+    def read(cls, results: Path, parsed: dict[tuple[Path, int, int], Record] | None = None) -> Records:
         """All records below a results folder; one that does not exist yet has none.
+
+        Args:
+            parsed: files that were read before, by path, time and size; those that are read now are added.
 
         Raises:
             UserError: a folder of them cannot be read, or is not a folder.
@@ -50,7 +53,7 @@ class Records:
         folder = results / "records"
         kinds = [name for name in _names(folder) if not name.startswith(".")]
         paths = [folder / kind / name for kind in kinds for name in _record_names(folder / kind)]
-        return cls(_read(paths), results)
+        return cls(_read(paths, {} if parsed is None else parsed), results)
 
     def of_kind(self, kind: str) -> list[Record]:
         """All of a kind, oldest first."""
@@ -82,6 +85,7 @@ class RecordStore:
         _require_folder(results)
         self.results = results
         self.directory = results / "records"
+        self._parsed: dict[tuple[Path, int, int], Record] = {}
 
     def add(self, record: Record) -> Path:
         """Write a new file for the record and return its path.
@@ -112,23 +116,15 @@ class RecordStore:
         """
         directory, start = self.directory / kind, f"{variant}-{key[:_KEY_CHARACTERS]}-"
         names = [name for name in _record_names(directory) if name.startswith(start)]
-        found = [record for record in _read([directory / name for name in names]) if record.key == key]
+        records = _read([directory / name for name in names], self._parsed)
+        found = [record for record in records if record.key == key]
         if study is not None:
             found = [record for record in found if (record.environment.get("study") or {}).get("sha256") == study]
         return found[-1] if found else None
 
     def read(self) -> Records:
-        """`Records.read` of the folder."""
-        return Records.read(self.results)
-
-    def load(self, kind: str) -> list[Record]:
-        """All records of a kind, oldest first.
-
-        Raises:
-            UserError: the folder cannot be read.
-            BrokenRecordError: naming every broken file. None is skipped.
-        """
-        return _read([self.directory / kind / name for name in _record_names(self.directory / kind)])
+        """`Records.read` of the folder; a file that this store has read before is not parsed again."""
+        return Records.read(self.results, self._parsed)
 
 
 def _require_folder(results: Path) -> None:
@@ -160,13 +156,16 @@ def _sequence(name: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _read(paths: Iterable[Path]) -> list[Record]:
+def _read(paths: Iterable[Path], parsed: dict[tuple[Path, int, int], Record]) -> list[Record]:
     """The records of files, oldest first: by the number in the name, then by time."""
     found, broken = [], []
     for path in paths:
+        stat = path.stat()
+        file = (path, stat.st_mtime_ns, stat.st_size)
         try:
-            text = path.read_bytes().decode(errors="replace")
-            record = Record.from_json(text, str(path))
+            if file not in parsed:
+                parsed[file] = Record.from_json(path.read_bytes().decode(errors="replace"), str(path))
+            record = parsed[file]
             found.append(((_sequence(path.name), record.finished, path.name), record))
         except BrokenRecordError as error:
             broken.append((path, error))

@@ -24,7 +24,7 @@ def test_a_record_comes_back_as_it_was(tmp_path, record):
     store = RecordStore(tmp_path)
     store.add(record)
     assert store.find("complexity", "resnet50", record.key) == record
-    assert store.load("complexity") == [record]
+    assert store.read().of_kind("complexity") == [record]
 
 
 def test_the_newest_record_is_the_one_added_last_whatever_the_clock_says(tmp_path, record):
@@ -176,9 +176,22 @@ def test_a_damaged_record_is_reported_by_name_and_never_skipped(damage, tmp_path
     store = RecordStore(tmp_path)
     path = store.add(record)
     path.write_text(damage(path.read_text()))
-    for read in (lambda: store.load("complexity"), lambda: store.find("complexity", "resnet50", record.key)):
+    for read in (lambda: store.read().of_kind("complexity"), lambda: store.find("complexity", "resnet50", record.key)):
         with pytest.raises(BrokenRecordError, match=path.name):
             read()
+
+
+def test_a_store_parses_a_file_once_and_a_file_that_was_changed_again(tmp_path, record, monkeypatch):
+    parsed, parse = [], Record.from_json
+    monkeypatch.setattr(Record, "from_json", lambda text, where: parsed.append(where) or parse(text, where))
+    store = RecordStore(tmp_path)
+    path = store.add(record)
+    assert store.find("complexity", "resnet50", record.key) == store.read().find(record.key) == record
+    assert store.read().find(record.key) == record and parsed == [str(path)]
+    path.write_text(break_by_editing(path.read_text()))
+    with pytest.raises(BrokenRecordError, match=path.name):
+        store.read()
+    assert len(parsed) == 2
 
 
 def test_every_broken_record_is_named(tmp_path, record):
@@ -187,7 +200,7 @@ def test_every_broken_record_is_named(tmp_path, record):
     for path in paths:
         path.write_text("{")
     with pytest.raises(BrokenRecordError) as error:
-        store.load("complexity")
+        store.read().of_kind("complexity")
     assert all(path.name in str(error.value) for path in paths)
 
 
@@ -206,7 +219,7 @@ def test_a_metric_in_another_unit_is_refused_with_the_files_name(tmp_path, recor
     with pytest.raises(
         BrokenRecordError, match="params is in 'M parameters'; records hold it in 'parameters'"
     ) as error:
-        RecordStore(tmp_path).load("complexity")
+        RecordStore(tmp_path).read().of_kind("complexity")
     assert path.name in str(error.value)
 
 
@@ -295,4 +308,4 @@ def test_writers_killed_at_random_moments_leave_only_complete_records(tmp_path, 
             writer.send_signal(signal.SIGKILL)
             writer.wait()
             writer.stdout.close()
-    assert len(RecordStore(tmp_path).load("complexity")) > 5
+    assert len(RecordStore(tmp_path).read().of_kind("complexity")) > 5

@@ -91,7 +91,7 @@ def test_aw_speed_has_a_figure_for_each_setting_and_says_what_auto_chose(store):
 
 def test_training_curves_are_of_recorded_runs_and_survive_a_cut_line(store):
     add_top1(store, "resnet101", 77.4)
-    (record,) = store.load("accuracy")
+    (record,) = store.read().of_kind("accuracy")
     assert training_figures(store.read()) == []
     folder = store.results / "runs" / f"resnet101-imagenet-cbam-seed0-{record.key[:8]}"
     folder.mkdir(parents=True)
@@ -118,7 +118,7 @@ def test_runs_with_other_seeds_are_one_curve_with_the_band_that_they_span(store)
     add_top1(store, "resnet101", 77.3, 77.4, 77.5)
     add_top1(store, "se_resnet101", 77.4)
     add_top1(store, "resnet101", 77.0, evaluation={"resize": 232, "crop": 224})  # never averaged with the others
-    for number, record in enumerate(store.load("accuracy")):
+    for number, record in enumerate(store.read().of_kind("accuracy")):
         add_run(store, record, *({"step": step, "loss": 5.0 + number} for step in range(1, 2001)))
     (figure,) = training_figures(store.read())
     assert sorted(figure.data.values()) == [
@@ -135,7 +135,7 @@ def test_however_many_recipes_were_trained_the_latest_have_a_figure(store):
     for day in range(1, 29):
         recipe = load_recipe("cbam", [f"epochs={day}"]).identity() | {"name": f"recipe{day:02d}"}
         add_top1(store, "resnet101", 77.4, recipe=recipe, finished=f"2026-01-{day:02d}T00:00:00Z")
-    for record in store.load("accuracy"):
+    for record in store.read().of_kind("accuracy"):
         add_run(store, record, {"step": 1, "loss": 1.0})
     names = {figure.name.split("-")[2] for figure in training_figures(store.read())}
     assert names == {f"recipe{day:02d}" for day in range(5, 29)}
@@ -166,7 +166,7 @@ def test_a_changed_recipe_is_another_point_though_it_keeps_its_name(store):
 def test_a_recipe_called_anything_is_a_plain_file_name(store, tmp_path):
     recipe = load_recipe("cbam").identity() | {"name": "../../evil $x^{$ <b>"}
     add_top1(store, "resnet101", 77.4, recipe=recipe)
-    (record,) = store.load("accuracy")
+    (record,) = store.read().of_kind("accuracy")
     folder = store.results / "runs" / f"resnet101-imagenet-x-seed0-{record.key[:8]}"
     folder.mkdir(parents=True)
     (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0}\n')

@@ -21,7 +21,7 @@ def trained(awbench, tmp_path):
 
 
 def test_train_records_accuracy_with_its_error_and_what_was_in_force(trained, awbench, tmp_path):
-    (record,) = RecordStore(tmp_path / "results").load("accuracy")
+    (record,) = RecordStore(tmp_path / "results").read().of_kind("accuracy")
     p = trained["top1"] / 100
     assert record.value("top1_standard_error") == pytest.approx(100 * (p * (1 - p) / 359) ** 0.5)
     assert record.settings.recipe.epochs == 1
