@@ -20,23 +20,23 @@ from awbench.variants import ModelOptions, parse_variant
 if TYPE_CHECKING:
     from awbench.gate.bands import LatencyBand
 
-_EXIT_CODES = {"holds": 0, "off": 1, "not measured": 3}
+_EXIT_CODES = {"pass": 0, "fail": 1, "not measured": 3}
 _BUDGET_SECONDS, _WIDTH = 60.0, 0.05  # of each group of latencies: bands are far wider than that
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "check",
-        help="the gate: hold counts, accuracy, AP and latency ratios to what they must be",
-        description="Hold everything to what it must be. Exact values (parameters, multiply-accumulates) are counted\n"
-        "and must be equal to the locked ones. Accuracy and AP records must agree with the published numbers,\n"
-        "and proxy runs with the locked ones. Latency is judged as a ratio to the plain network within one\n"
-        "run, never as a time.\n\n"
-        "  awbench check                                  counts, and what the records hold\n"
+        help="the gate: compare counts, accuracy, AP and latency ratios with their references",
+        description="Compare everything with its reference. Parameters, multiply-accumulates and activations are\n"
+        "counted and must equal the locked ones. Records of accuracy and AP must agree with published numbers,\n"
+        "and proxy runs with locked ones. Latency is judged as a ratio to the plain network within one run,\n"
+        "never as a time.\n\n"
+        "  awbench check                                  counts, and the values in the records\n"
         "  awbench check --measure                        measure the latency ratios that have a band first\n"
         "  awbench check --require accuracy detection     fail where a record is missing\n"
         "  awbench check --junit check.xml --markdown check.md\n\n"
-        "Exit code 0: all that was measured holds. 1: something is off. 2: the input is at fault.\n"
+        "Exit code 0: everything that was measured passes. 1: something fails. 2: the input is at fault.\n"
         "3: something that is required was not measured. Counts are required wherever they can be counted.",
     )
     parser.add_argument(
@@ -93,10 +93,10 @@ def device_name() -> str:
 
 
 def measure_bands(store: RecordStore, latency_bands: Sequence[LatencyBand]) -> None:
-    """Measure the networks that have a band on this device and no record here that meets it."""
+    """Measure the networks that have a band on this device and no record here that passes."""
     from awbench.experiments.measurements import record_latency
     from awbench.gate.bands import band_name, check_latency
-    from awbench.gate.checks import HOLDS
+    from awbench.gate.checks import PASS
     from awbench.measure.latency import LatencySettings
     from awbench.measure.timing import TimingGoal
 
@@ -109,7 +109,7 @@ def measure_bands(store: RecordStore, latency_bands: Sequence[LatencyBand]) -> N
         return band.batch_size, band.dtype, band.layout, parse_variant(band.variant).task
 
     bands_here = [band for band in latency_bands if band.device == here]
-    met = {check.name for check in check_latency(store.read(), bands_here, here) if check.status == HOLDS}
+    met = {check.name for check in check_latency(store.read(), bands_here, here) if check.status == PASS}
     unmet = sorted((band for band in bands_here if band_name(band) not in met), key=group_of)
     for (batch, dtype, layout, _), group in groupby(unmet, key=group_of):
         variants = [parse_variant(band.variant) for band in group]

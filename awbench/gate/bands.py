@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from awbench.errors import UserError
-from awbench.gate.checks import HOLDS, NOT_MEASURED, OFF, Check, Status, not_measured
+from awbench.gate.checks import FAIL, NOT_MEASURED, PASS, Check, Status, not_measured
 from awbench.gate.locked import locked_folder
 from awbench.records import Record, Records
 from awbench.records.environment import cpu_name, latency_source_digest, package_version
@@ -28,7 +28,7 @@ class LatencyBand(Strict):
 
     Attributes:
         device: "cpu", or a GPU's name.
-        at_least, at_most: of the ratio; a ratio is off when its whole interval lies beyond.
+        at_least, at_most: of the ratio; a ratio fails when its whole interval lies beyond.
         why: where the band comes from.
     """
 
@@ -100,9 +100,9 @@ def _check_band(band: LatencyBand, record: Record) -> Check:
     words = f"{ratio:.3f} ({low:.3f} to {high:.3f}) of the plain latency, band {band.at_least} to {band.at_most}"
     inside = band.at_least <= ratio <= band.at_most
     if low > band.at_most or high < band.at_least:
-        status: Status = OFF
+        status: Status = FAIL
     elif inside and high - low <= _WIDEST * ratio:
-        status = HOLDS
+        status = PASS
     else:
         status = NOT_MEASURED
         words += f"; {NOT_MEASURED} finely enough: needs 'awbench latency' again, without other load"

@@ -1,4 +1,4 @@
-"""What `awbench check` holds records to: each value a check with a status. Counts, and published numbers."""
+"""The checks of `awbench check`: one status per value. Here those of counts and of published numbers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.verdicts.agreement import judge_published
 
-Status = Literal["holds", "off", "not measured"]
+Status = Literal["pass", "fail", "not measured"]
 KINDS = ("complexity", "accuracy", "detection", "proxy", "latency")
-HOLDS: Literal["holds"] = "holds"
-OFF: Literal["off"] = "off"
+PASS: Literal["pass"] = "pass"
+FAIL: Literal["fail"] = "fail"
 NOT_MEASURED: Literal["not measured"] = "not measured"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One value that is held to another.
+    """One value compared with its reference.
 
     Attributes:
         kind: one of KINDS.
         name: what is checked, e.g. "aw_resnet50, v1.5, 224".
-        status: "not measured" says in `message` what it needs.
+        status: where it is "not measured", `message` says what would measure it.
         required: whether "not measured" fails the gate.
     """
 
@@ -43,18 +43,18 @@ def not_measured(kind: str, name: str, requirement: str, required: bool = False)
 
 
 def gate_status(checks: Iterable[Check], required: Iterable[str]) -> Status:
-    """Of the gate: whether something is off, or else something that is required was not measured.
+    """The status of the gate: "fail" if any check fails, "not measured" if a required value is missing, else "pass".
 
     Args:
         required: kinds of which everything must be measured, beyond the checks that are required anyway.
     """
     checks, kinds = list(checks), set(required)
-    if any(check.status == OFF for check in checks):
-        return OFF
+    if any(check.status == FAIL for check in checks):
+        return FAIL
     if kinds - {check.kind for check in checks}:  # nothing of a required kind was there to be checked
         return NOT_MEASURED
     missing = [check for check in checks if check.status == NOT_MEASURED and (check.required or check.kind in kinds)]
-    return NOT_MEASURED if missing else HOLDS
+    return NOT_MEASURED if missing else PASS
 
 
 def check_complexity(
@@ -70,7 +70,7 @@ def check_complexity(
     for record in records:
         differences = index.differences(record)
         message = "; ".join(differences) or "equal to the locked counts"
-        status = OFF if differences else HOLDS
+        status = FAIL if differences else PASS
         checks.append(Check("complexity", index.name(record), status, message, required=True))
     for row in index.unmet():
         countable = not row.engine or row.engine in engines
@@ -80,13 +80,13 @@ def check_complexity(
     return checks
 
 
-_STATUS_OF: dict[str, Status] = {"agrees": HOLDS, "differs": OFF}
+_STATUS_OF: dict[str, Status] = {"agrees": PASS, "differs": FAIL}
 
 
 def check_published(records: Records, references: References) -> list[Check]:
     """Accuracy and AP: records of published weights or of the same recipe must agree with the published number.
 
-    Corrected together, so that networks that are truly as published are seldom off, however many they are.
+    Corrected together, so that networks that are truly as published seldom fail, however many they are.
     """
     checks = []
     for judged in judge_published(records, references):

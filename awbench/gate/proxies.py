@@ -12,7 +12,7 @@ from typing import Literal
 
 import yaml
 
-from awbench.gate.checks import HOLDS, NOT_MEASURED, OFF, Check, Status, not_measured
+from awbench.gate.checks import FAIL, NOT_MEASURED, PASS, Check, Status, not_measured
 from awbench.gate.locked import locked_folder
 from awbench.recipes.datasets import DATASET_FACTS
 from awbench.records import Record, Records
@@ -144,10 +144,10 @@ def _hold(runs: LockedRuns, row: LockedRuns, others: Sequence[Sequence[float]], 
     """(status, why) of present runs beside locked ones. Args: others, runs of the other networks."""
     now, then = runs.numbers, row.numbers
     if now == then:
-        return HOLDS, f"the locked values, over {len(now)} run(s)"
+        return PASS, f"the locked values, over {len(now)} run(s)"
     least, mean = _LEAST[row.metric] * statistics.fmean(then), statistics.fmean(now)
     if mean < least:
-        return OFF, f"mean {mean:.2f}, far below the locked runs: least {least:.2f}"
+        return FAIL, f"mean {mean:.2f}, far below the locked runs: least {least:.2f}"
     resolution = DATASET_FACTS["shapes" if row.engine else "digits"].resolution(row.metric)
     interval = gain_interval(now, then, others, level, resolution)
     if interval is None:
@@ -155,4 +155,4 @@ def _hold(runs: LockedRuns, row: LockedRuns, others: Sequence[Sequence[float]], 
         return NOT_MEASURED, f"{difference:+.2f} to the locked runs; {NOT_MEASURED}: needs two runs or more of each"
     off = interval.low > 0 or interval.high < 0
     shown = f"{level:.2%} interval {interval.low:+.2f} to {interval.high:+.2f}"
-    return OFF if off else HOLDS, f"{interval.value:+.2f} to the locked runs, {shown}"
+    return FAIL if off else PASS, f"{interval.value:+.2f} to the locked runs, {shown}"

@@ -34,7 +34,7 @@ class ReferenceNumber:
     metric: str
     value: Decimal
     unit: str
-    standing: str
+    provenance: str
     url: str
     convention: Any
     weights: str = ""
@@ -138,8 +138,8 @@ def _resolve(source: Source) -> list[ReferenceNumber]:
             convention = convention.model_copy(update=changes) if convention else own
         if number.dataset and number.kind == "accuracy":
             convention = convention.model_copy(update={"dataset": number.dataset})
-        standing = number.standing or source.standing
-        assert standing is not None  # Source._check
+        provenance = number.standing or source.standing
+        assert provenance is not None  # Source._check
         resolved.append(
             ReferenceNumber(
                 source=source.id,
@@ -147,7 +147,7 @@ def _resolve(source: Source) -> list[ReferenceNumber]:
                 metric=number.metric,
                 value=number.value,
                 unit=number.unit,
-                standing=standing,
+                provenance=provenance,
                 url=number.url or source.url,
                 convention=convention,
                 weights=number.weights,

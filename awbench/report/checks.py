@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-from awbench.gate.checks import HOLDS, KINDS, NOT_MEASURED, OFF, Check
+from awbench.gate.checks import FAIL, KINDS, NOT_MEASURED, PASS, Check
 from awbench.report.formats import render
 from awbench.report.table import Column, Table
 
-_STATUSES = (HOLDS, OFF, NOT_MEASURED)
+_STATUSES = (PASS, FAIL, NOT_MEASURED)
+_IN_JSON = {PASS: "holds", FAIL: "off"}  # programs rely on these
 _TITLES = {
     "complexity": "exact counts",
     "accuracy": "published accuracy",
@@ -23,9 +24,9 @@ _TITLES = {
 
 
 def fails(check: Check, required: Sequence[str]) -> bool:
-    """Whether this check keeps the gate shut."""
+    """Whether this check fails the gate."""
     missing = check.status == NOT_MEASURED and (check.required or check.kind in required)
-    return check.status == OFF or missing
+    return check.status == FAIL or missing
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class _Kind:
 
 
 def _count(status: str) -> Column[_Kind]:
-    return Column(status, lambda kind: kind.counts[status], "d")
+    return Column(status, lambda kind: kind.counts[status], "d", key=_IN_JSON.get(status, status))
 
 
 _SUMMARY: tuple[Column[_Kind], ...] = (
@@ -54,7 +55,7 @@ _DETAILS: tuple[Column[Check], ...] = (
 
 
 def summary_table(checks: Sequence[Check], required: Sequence[str]) -> Table:
-    """How many of each kind hold, are off, were not measured."""
+    """How many checks of each kind pass, fail, or were not measured."""
 
     def row(name: str) -> _Kind:
         of_kind = [check for check in checks if check.kind == name]
@@ -68,25 +69,25 @@ def summary_table(checks: Sequence[Check], required: Sequence[str]) -> Table:
 
 
 def to_text(checks: Sequence[Check], required: Sequence[str]) -> str:
-    """The summary, then one line for each check that keeps the gate shut and for each ratio and run that holds."""
+    """The summary, then one line for each check that fails the gate, and for each ratio, number and run that passes."""
     lines = [render(summary_table(checks, required), "github").rstrip()]
-    shut = [check for check in checks if fails(check, required)]
-    lines += [f"{check.status}: {check.name}: {check.message}" for check in shut]
-    judged = [check for check in checks if check.kind != "complexity" and check.status == HOLDS]
-    lines += [f"holds: {check.name}: {check.message}" for check in judged]
+    failing = [check for check in checks if fails(check, required)]
+    lines += [f"{check.status}: {check.name}: {check.message}" for check in failing]
+    judged = [check for check in checks if check.kind != "complexity" and check.status == PASS]
+    lines += [f"pass: {check.name}: {check.message}" for check in judged]
     return "\n".join(lines)
 
 
 def to_markdown(checks: Sequence[Check], required: Sequence[str], code: int) -> str:
     """A comment for a pull request."""
-    verdicts = {0: "**holds**", 1: "**off**", 3: "**not measured**, though it is required"}
-    shut = [check for check in checks if fails(check, required)]
+    verdicts = {0: "**pass**", 1: "**fail**", 3: "**not measured**, though it is required"}
+    failing = [check for check in checks if fails(check, required)]
     parts = [f"### awbench check: {verdicts[code]}", render(summary_table(checks, required), "github").rstrip()]
-    if shut:
-        parts.append(_details("What keeps the gate shut", shut, "open"))
-    judged = [check for check in checks if check.kind != "complexity" and check.status == HOLDS]
+    if failing:
+        parts.append(_details("What fails the gate", failing, "open"))
+    judged = [check for check in checks if check.kind != "complexity" and check.status == PASS]
     if judged:
-        parts.append(_details("Ratios and runs that hold", judged))
+        parts.append(_details("Ratios, numbers and runs that pass", judged))
     return "\n\n".join(parts) + "\n"
 
 
@@ -96,7 +97,7 @@ def _details(title: str, checks: Sequence[Check], state: str = "") -> str:
 
 
 def to_junit(checks: Sequence[Check], required: Sequence[str]) -> str:
-    """JUnit XML: a suite a kind; what may be missing is skipped, what must not is a failure."""
+    """JUnit XML: one suite per kind; what may be missing is skipped, what must not is a failure."""
     root = ElementTree.Element("testsuites", name="awbench check")
     for kind in KINDS:
         cases = [check for check in checks if check.kind == kind]
@@ -120,5 +121,8 @@ def to_object(checks: Sequence[Check], required: Sequence[str], code: int) -> di
     return {
         "exit_code": code,
         "summary": summary_table(checks, required).objects,
-        "checks": [vars(check) | {"fails": fails(check, required)} for check in checks],
+        "checks": [
+            vars(check) | {"status": _IN_JSON.get(check.status, check.status), "fails": fails(check, required)}
+            for check in checks
+        ],
     }

@@ -172,7 +172,10 @@ _COLUMNS: tuple[Column[ClaimRow], ...] = (
     Column.shown("trained", _of_pair(training_text)),
     Column.shown("what would decide", _of_pair(outlook)),
     Column.shown("left aside", _left_aside),
-    Column("standing", lambda row: row.judged.provenance, show=lambda row: "" if row.below else row.judged.provenance),
+    Column(
+        "provenance", lambda row: row.judged.provenance, show=lambda row: "" if row.below else row.judged.provenance,
+        key="standing",
+    ),
     Column.exact("url", lambda row: row.judged.url),
     Column.exact("status", lambda row: status_of(row.judged)),
     Column.exact("gain", lambda row: row.judged.gain),

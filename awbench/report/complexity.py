@@ -38,8 +38,8 @@ def complexity_table(records: Records, references: References) -> Table:
     )
 
 
-def _standing(comparison: ComplexityComparison) -> str:
-    return comparison.number.standing if comparison.number else ""
+def _provenance(comparison: ComplexityComparison) -> str:
+    return comparison.number.provenance if comparison.number else ""
 
 
 def _published(comparison: ComplexityComparison) -> str:
@@ -90,7 +90,7 @@ _COMPARISON: tuple[Column[ComplexityComparison], ...] = (
     Column("metric", lambda c: c.metric),
     Column("source", lambda c: c.number.source if c.number else None),
     Column.exact("url", lambda c: c.number.url if c.number else None),
-    Column("standing", lambda c: c.number.standing if c.number else "unknown", show=_standing),
+    Column("provenance", lambda c: c.number.provenance if c.number else "unknown", show=_provenance, key="standing"),
     Column("convention", lambda c: c.number.convention.model_dump() if c.number else None, show=_convention),
     Column("published", lambda c: float(c.number.value) if c.number else None, show=_published, right=True),
     Column.exact("published_as_printed", lambda c: str(c.number.value) if c.number else None),

@@ -15,7 +15,7 @@ from awbench.verdicts.agreement import LEVEL, NOT_MEASURED, JudgedNumber, judge_
 from awbench.verdicts.measured import KINDS, Evidence
 
 PROVENANCE_NOTE = (
-    "standing: primary, read in the source itself; secondary, transcribed by others; recalled, unverified."
+    "Provenance: primary, read in the source itself; secondary, transcribed by others; recalled, unverified."
 )
 _PLACEMENT_NOTE = (
     "stride_placement: v1.5 has a bottleneck's stride in the 3x3 convolution, v1 in the first 1x1; what a convention "
@@ -107,7 +107,7 @@ _COLUMNS: tuple[Column[Published], ...] = (
     Column("metric", lambda row: row.number.metric),
     Column("source", lambda row: row.number.source),
     Column.exact("url", lambda row: row.number.url),
-    Column("standing", lambda row: row.number.standing),
+    Column("provenance", lambda row: row.number.provenance, key="standing"),
     Column("convention", lambda row: row.number.convention.model_dump(), _shown_convention),
     Column("published", lambda row: float(row.number.value), show=_shown_number, right=True),
     Column.exact("published_as_printed", lambda row: str(row.number.value)),

@@ -55,7 +55,7 @@ def test_json_has_every_method_at_every_shape_of_one_run_and_the_table_comes_fro
             assert row["times_the_larger_floor"] is None  # no GPU's rates were measured
         assert by["32x4x4", "auto"]["executed_as"]["forward"] == "tapwise"
         assert ("backward" in by["32x4x4", "auto"]["executed_as"]) == (direction != "forward")
-    assert len(RecordStore(tmp_path / "results").load("aw_speed")) == 2 * 3 * len(METHODS)
+    assert len(RecordStore(tmp_path / "results").read().of_kind("aw_speed")) == 2 * 3 * len(METHODS)
     code, out, _ = awbench("table", "aw-speed", "--json")
     assert json.loads(out) == rows
     code, out, _ = awbench("table", "aw-speed")

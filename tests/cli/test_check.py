@@ -49,7 +49,7 @@ def test_one_changed_count_is_exit_code_1_and_named_everywhere(gate, tmp_path):
     (failure,) = ElementTree.parse(tmp_path / "check.xml").iter("failure")
     assert "locked 11,689,513" in failure.attrib["message"]
     markdown = (tmp_path / "check.md").read_text()
-    assert markdown.startswith("### awbench check: **off**") and "locked 11,689,513" in markdown
+    assert markdown.startswith("### awbench check: **fail**") and "locked 11,689,513" in markdown
     document = json.loads(gate("--json")[1])
     assert document["exit_code"] == 1
     assert [check["name"] for check in document["checks"] if check["fails"]] == ["resnet18 (v1, 224)"]
@@ -68,7 +68,7 @@ def test_a_required_record_that_is_missing_is_exit_code_3(gate, tmp_path):
 def test_a_ratio_out_of_its_band_is_exit_code_1(gate):
     gate.store.add(latency_record("aw_resnet18", (30.0, 29.0, 31.0)))
     code, out, _ = gate()
-    assert code == 1 and "off: aw_resnet18, batch 1" in out and "30.000 (29.000 to 31.000)" in out
+    assert code == 1 and "fail: aw_resnet18, batch 1" in out and "30.000 (29.000 to 31.000)" in out
 
 
 def test_measure_times_what_has_a_band_and_no_record_once(gate, monkeypatch):
@@ -76,7 +76,7 @@ def test_measure_times_what_has_a_band_and_no_record_once(gate, monkeypatch):
     monkeypatch.setattr("awbench.gate.bands._WIDEST", 1e9)  # what other load on the machine made wide is no matter
     assert "latency of 1 networks measured" in gate("--measure")[2]
     assert "latency of 1 networks found" in gate("--measure")[2]
-    assert sorted(record.variant for record in gate.store.load("latency")) == ["aw_resnet18", "resnet18"]
+    assert sorted(record.variant for record in gate.store.read().of_kind("latency")) == ["aw_resnet18", "resnet18"]
 
 
 def test_junit_counts_what_it_lists(gate, tmp_path):

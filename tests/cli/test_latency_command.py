@@ -29,7 +29,7 @@ def test_json_has_what_scripts_need_and_records_are_kept(awbench, tmp_path):
         assert (row["device"], row["dtype"], row["over"]) == ("cpu", "float32", "resnet20")
         assert row["peak_memory_bytes"] > 4 * 272_474
     assert len({row["run"] for row in rows}) == 2  # one for each batch size: only these ratios share a run
-    assert len(RecordStore(tmp_path / "results").load("latency")) == 6
+    assert len(RecordStore(tmp_path / "results").read().of_kind("latency")) == 6
     code, table, _ = awbench("table", "speed")
     assert code == 0 and table.count("| aw_resnet20") == 2 and "batch 2, float32, contiguous, 32 pixels" in table
 
@@ -41,7 +41,7 @@ def test_without_records_the_table_says_what_it_needs(awbench):
 def test_a_second_call_measures_again(awbench, tmp_path):
     for _ in range(2):
         awbench("latency", "resnet20", *QUICK)
-    assert len(RecordStore(tmp_path / "results").load("latency")) == 2
+    assert len(RecordStore(tmp_path / "results").read().of_kind("latency")) == 2
 
 
 def test_detectors_tell_data_network_and_post_processing_apart(awbench, monkeypatch):

@@ -108,7 +108,7 @@ def test_twenty_kills_at_random_moments_then_complete_and_identical(tmp_path, ro
     killed = 0
     for _ in range(20):
         killed += run(tmp_path / "killed", random.uniform(0.5, 9.0)) is None
-        RecordStore(tmp_path / "killed").load("complexity")  # raises on a broken record
+        RecordStore(tmp_path / "killed").read().of_kind("complexity")  # raises on a broken record
     assert killed >= 10
     assert run(tmp_path / "killed") == 0
     killed_tables, whole_tables = (
@@ -116,7 +116,7 @@ def test_twenty_kills_at_random_moments_then_complete_and_identical(tmp_path, ro
         for folder in ("killed", "whole")
     )
     assert killed_tables == whole_tables
-    records = RecordStore(tmp_path / "killed").load("complexity")
+    records = RecordStore(tmp_path / "killed").read().of_kind("complexity")
     assert len(records) == len({record.key for record in records}) >= 128 + 40
 
 

@@ -25,7 +25,7 @@ def test_a_sweep_trains_records_and_repeats_nothing(awbench, tmp_path):
     assert (code, len(result["trained"])) == (0, 2)
     code, result, _ = sweep(awbench, "resnet20", "--seeds", "0", "1", "2", "--parallel", "2")
     assert (code, len(result["found"]), len(result["trained"])) == (0, 2, 1)
-    assert len(RecordStore(tmp_path / "results").load("accuracy")) == 3
+    assert len(RecordStore(tmp_path / "results").read().of_kind("accuracy")) == 3
 
 
 def test_a_failed_run_is_listed_and_the_others_go_on(awbench, tmp_path):
@@ -53,7 +53,7 @@ def test_two_sweeps_at_once_share_the_work(tmp_path, root):
     results = [json.loads(process.communicate(timeout=300)[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sum(len(result["trained"]) for result in results) == 3
-    records = RecordStore(tmp_path).load("accuracy")
+    records = RecordStore(tmp_path).read().of_kind("accuracy")
     assert len({record.key for record in records}) == len(records) == 3
 
 
@@ -61,7 +61,7 @@ def test_two_sweeps_at_once_share_the_work(tmp_path, root):
 def test_the_cluster_path_through_submitits_local_executor(awbench, tmp_path):
     code, result, _ = sweep(awbench, "resnet20", "--cluster", "local", "--cluster-set", "timeout_min=5")
     assert (code, result["failed"]) == (0, {})
-    assert len(RecordStore(tmp_path / "results").load("accuracy")) == 1
+    assert len(RecordStore(tmp_path / "results").read().of_kind("accuracy")) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The gate opens on what holds, and shuts on one changed count, one missing record, one ratio out of its band."""
+"""The gate passes what agrees, and fails on one changed count, one missing record, one ratio out of its band."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def locked(**changes) -> LockedCounts:
 
 
 def exit_code(checks, required):
-    return {"holds": 0, "off": 1, "not measured": 3}[gate_status(checks, required)]
+    return {"pass": 0, "fail": 1, "not measured": 3}[gate_status(checks, required)]
 
 
 def statuses(checks):
@@ -42,7 +42,7 @@ def statuses(checks):
 
 def test_equal_counts_hold():
     checks = check_complexity([make_record()], [locked()], ["torchvision"])
-    assert statuses(checks) == ["holds"] and exit_code(checks, []) == 0
+    assert statuses(checks) == ["pass"] and exit_code(checks, []) == 0
 
 
 @pytest.mark.parametrize("value", ["params", "macs", "aw_kernel_forming", "activations"])
@@ -59,7 +59,7 @@ def test_a_network_without_locked_counts_shuts_the_gate():
 
 def test_a_locked_row_that_nothing_was_held_to_shuts_the_gate():
     checks = check_complexity([make_record()], [locked(), locked(variant="resnet34")], ["torchvision"])
-    assert statuses(checks) == ["holds", "not measured"] and exit_code(checks, []) == 3
+    assert statuses(checks) == ["pass", "not measured"] and exit_code(checks, []) == 3
 
 
 def test_rows_of_an_engine_that_is_not_here_are_not_required_unless_asked_for():
@@ -112,10 +112,10 @@ def test_accuracy_of_published_weights_is_held_to_the_published_number(store):
     command = "awbench eval resnet50 --weights IMAGENET1K_V1 --recipe torchvision-v1 --dataset imagenet --data DIR"
     assert check.message == f"not measured: needs '{command}'"
     store.add(accuracy_record(76.132))
-    assert published(store)[0].status == "holds"
+    assert published(store)[0].status == "pass"
     store.add(accuracy_record(75.0))
     check, checks = published(store)
-    assert check.status == "off" and exit_code(checks, []) == 1
+    assert check.status == "fail" and exit_code(checks, []) == 1
     assert "published 76.130 percent: -1.130 percent, allowed +-0.060" in check.message
 
 
@@ -136,14 +136,14 @@ def test_weights_evaluated_otherwise_are_not_comparable_and_the_reason_is_said(s
     assert (check.status, exit_code(checks, [])) == ("not measured", 0)
     assert check.message == f"not measured: not comparable: {reason}"
     store.add(accuracy_record(76.13))  # what is comparable counts, whatever lies beside it
-    assert published(store)[0].status == "holds"
+    assert published(store)[0].status == "pass"
 
 
 def test_the_file_counts_and_not_its_name(store):
     store.add(accuracy_record(76.132, weights="resnet50-0676ba61.pth"))
-    assert published(store)[0].status == "holds"
+    assert published(store)[0].status == "pass"
     store.add(accuracy_record(70.0, weights="mine.safetensors", sha256="2" * 64))  # nobody published it
-    assert published(store)[0].status == "holds"
+    assert published(store)[0].status == "pass"
 
 
 def test_the_digests_are_those_that_torchvision_names():
@@ -163,7 +163,7 @@ def test_weights_whose_digest_nobody_states_are_not_comparable(store):
 
 def test_trainings_are_held_to_the_number_of_their_own_recipe(store):
     store.add(training(75.9, changes=["precision=bfloat16"]))
-    assert published(store)[0].status == "holds"
+    assert published(store)[0].status == "pass"
     assert published(store, "resnet50 top1, torchvision (IMAGENET1K_V2)")[0].status == "not measured"
     assert published(store, "resnet50 top1_error, cbam_paper")[0].status == "not measured"
 
@@ -186,11 +186,11 @@ def test_other_trainings_by_that_recipe_are_not_comparable(store, changes, reaso
 def test_the_first_run_of_a_seed_counts(store):
     for top1 in (60.0, 76.13):
         store.add(training(top1))
-    assert published(store)[0].status == "off"
+    assert published(store)[0].status == "fail"
 
 
 def test_what_trainings_are_held_to_is_corrected_over_all(store):
-    """Three runs a point below are off by themselves, and not proven to be among nine runs of three networks."""
+    """Three runs a point below fail by themselves, but not among nine runs of three networks."""
     references = References(sources=(), numbers=load_references().numbers, unknown=())
 
     def status():
@@ -202,10 +202,10 @@ def test_what_trainings_are_held_to_is_corrected_over_all(store):
             store.add(training(top1, variant, seed))
 
     train("resnet50", 76.13 - 1.0)
-    assert status() == "off"
+    assert status() == "fail"
     train("resnet18", 69.758)
     train("resnet101", 77.374)
-    assert status() == "holds"
+    assert status() == "pass"
 
 
 def test_what_no_command_can_measure_is_for_comparison_only(store):
@@ -228,11 +228,11 @@ def band(**changes) -> LatencyBand:
 @pytest.mark.parametrize(
     ("ratio", "expected", "code"),
     [
-        ((1.5, 1.45, 1.55), "holds", 0),
-        ((1.95, 1.85, 2.05), "holds", 0),  # the interval reaches beyond
+        ((1.5, 1.45, 1.55), "pass", 0),
+        ((1.95, 1.85, 2.05), "pass", 0),  # the interval reaches beyond
         ((2.05, 1.95, 2.15), "not measured", 3),  # beyond, but not for sure
-        ((2.2, 2.1, 2.3), "off", 1),
-        ((0.6, 0.55, 0.65), "off", 1),
+        ((2.2, 2.1, 2.3), "fail", 1),
+        ((0.6, 0.55, 0.65), "fail", 1),
         ((1.5, 0.9, 2.4), "not measured", 3),  # so wide that it says nothing
     ],
 )
@@ -249,9 +249,9 @@ def test_only_the_newest_record_of_the_very_setting_counts(store):
         {"source": "0" * 64},
     ):  # fmt: skip
         store.add(latency_record("aw_resnet18", (9.0, 8.9, 9.1), finished="2026-03-01T00:00:00.000000Z", **changes))
-    assert statuses(check_latency(store.read(), [band()], "cpu")) == ["holds"]
+    assert statuses(check_latency(store.read(), [band()], "cpu")) == ["pass"]
     store.add(latency_record("aw_resnet18", (9.0, 8.9, 9.1), finished="2026-02-01T00:00:00.000000Z"))
-    assert statuses(check_latency(store.read(), [band()], "cpu")) == ["off"]
+    assert statuses(check_latency(store.read(), [band()], "cpu")) == ["fail"]
 
 
 def test_bands_of_other_devices_are_left_out_and_missing_records_say_the_command(store):
@@ -289,8 +289,8 @@ def test_proxy_runs_must_not_lie_apart_from_the_locked_ones(store, tmp_path):
     locked_file.write_text(runs_to_yaml(proxy_runs(store.read())))
     rows = load_locked_runs(locked_file)
     assert [(row.variant, [float(v) for v in row.values]) for row in rows] == [("aw_resnet20", [98.4, 98.7, 98.9])]
-    assert statuses(check_proxies(store.read(), rows)) == ["holds"]
-    for shift, expected in ((0.1, "holds"), (-2.0, "off"), (2.0, "off")):
+    assert statuses(check_proxies(store.read(), rows)) == ["pass"]
+    for shift, expected in ((0.1, "pass"), (-2.0, "fail"), (2.0, "fail")):
         other = RecordStore(tmp_path / str(shift))
         for seed, top1 in enumerate((98.4, 98.75, 98.9)):
             other.add(digits(top1 + shift, seed))
@@ -308,7 +308,7 @@ def test_proxy_runs_of_all_networks_are_pooled_and_corrected(store, tmp_path):
             other.add(digits(top1 - 0.1 * (seed + 1) - (1.5 if place == 3 else 0.0), seed, variant=name))
     rows = proxy_runs(store.read())
     found = {check.name.split()[0]: check for check in check_proxies(other.read(), rows)}
-    assert {name: found[name].status for name in names} == dict.fromkeys(names[:3], "holds") | {names[3]: "off"}
+    assert {name: found[name].status for name in names} == dict.fromkeys(names[:3], "pass") | {names[3]: "fail"}
     assert "99.38% interval" in found[names[3]].message
 
 
@@ -329,7 +329,7 @@ def test_a_collapse_is_off_however_few_the_runs_or_much_they_scatter(store, valu
     (present,) = proxy_runs(store.read())
     locked_values = [Decimal(98), Decimal(98), Decimal(98)][: len(values)]
     (check,) = check_proxies(store.read(), [present.model_copy(update={"values": locked_values})])
-    assert check.status == "off"
+    assert check.status == "fail"
 
 
 @pytest.mark.parametrize(

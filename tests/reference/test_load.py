@@ -48,13 +48,13 @@ def test_the_projects_own_references_are_valid_and_complete():
         "coco-combined",
     }
     assert references.unknown == ("aw_convolution",)
-    assert all(number.url.startswith("https://") and number.standing for number in references.numbers)
+    assert all(number.url.startswith("https://") and number.provenance for number in references.numbers)
 
 
 def test_the_facts_that_were_handed_over_are_there():
     """A few of each source, as the facts file printed them."""
     numbers = {
-        (n.source, n.variant, n.metric, n.schedule or n.weights): (str(n.value), n.standing)
+        (n.source, n.variant, n.metric, n.schedule or n.weights): (str(n.value), n.provenance)
         for n in load_references().numbers
     }
     assert numbers["torchvision", "resnet101", "top1", "IMAGENET1K_V2"] == ("81.886", "primary")
@@ -182,7 +182,7 @@ def test_a_number_given_twice(source):
 def test_a_number_can_differ_from_its_source(source):
     path = source(("unit: GMAC", "unit: GMAC, standing: recalled, url: 'https://example.org/2'"))
     number = load_references(path.parent).numbers[0]
-    assert (number.standing, number.url) == ("recalled", "https://example.org/2")
+    assert (number.provenance, number.url) == ("recalled", "https://example.org/2")
 
 
 def test_two_files_of_one_id(source):

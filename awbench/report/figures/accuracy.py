@@ -106,7 +106,7 @@ def _published(references: References, index: ComplexityIndex, metric: str) -> l
         value = float(number.value) if number.metric == metric else 100 - float(number.value)
         which = " ".join(filter(None, (number.weights, number.schedule)))
         text = f"{number.variant}: {value:g} published by {number.source}{f' ({which})' if which else ''}"
-        points.append(_Point(variant, gmacs, value, 0.0, False, f"{text}, {number.standing}; {gmacs:.3f} GMAC"))
+        points.append(_Point(variant, gmacs, value, 0.0, False, f"{text}, {number.provenance}; {gmacs:.3f} GMAC"))
     return points
 
 

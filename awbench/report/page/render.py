@@ -82,7 +82,7 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
                     "title": source.title,
                     "url": source.url,
                     "read from": source.read_from,
-                    "standing": source.standing or "stated for each number",
+                    "provenance": source.standing or "stated for each number",
                 }
                 for source in references.sources
             },
@@ -101,7 +101,7 @@ def _card(judged: JudgedClaim) -> dict[str, Any]:
         "claimed": claimed(claim),
         "dataset": claim.dataset,
         "outcome": status,
-        "standing": judged.provenance,
+        "provenance": judged.provenance,
         "source": judged.source.title,
         "url": judged.url,
         "pairs": [

@@ -54,7 +54,7 @@ function describeSource(id) {
   if (source.url.startsWith("https://")) link.href = source.url;
   link.rel = "noreferrer";
   const heading = element("h3", `published: ${source.title}`);
-  const list = pairs([["read from", source["read from"]], ["standing", source.standing], ["address", ""]]);
+  const list = pairs([["read from", source["read from"]], ["provenance", source.provenance], ["address", ""]]);
   list.lastElementChild.append(link);
   return [heading, list];
 }
