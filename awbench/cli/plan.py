@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from awbench.planning.plan import plan
     from awbench.planning.throughput import throughputs
     from awbench.reference.load import load_references
+    from awbench.reference.metrics import measured_metrics
     from awbench.report.plan import to_object, to_text
     from awbench.studies import load_studies, load_study
 
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     own = tuple(name for name in dict.fromkeys(args.study) if name.endswith((".yaml", ".yml")))
     studies = load_studies(own)
     budget_hours = None if args.budget is None else _hours(args.budget)
-    deviations = _values("--deviation", args.deviation, _metrics(), "metric", "box_ap=0.2")
+    metrics = [*measured_metrics("accuracy"), *measured_metrics("detection")]
+    deviations = _values("--deviation", args.deviation, metrics, "metric", "box_ap=0.2")
     names = _networks(studies)
     images_per_s = _values("--images-per-second", args.images_per_second, names, "network", "resnet101=1100")
     gpu_hours = _values("--gpu-hours", args.gpu_hours, names, "network", "resnet101=48")
@@ -73,14 +75,6 @@ def run(args: argparse.Namespace) -> int:
     budget = None if budget_hours is None else buy(made, budget_hours)
     print_json(to_object(made, budget, args.results)) if args.json else print(to_text(made, budget, args.results))
     return 0
-
-
-def _metrics() -> list[str]:
-    """Those that studies measure: not an error rate but the accuracy."""
-    from awbench.reference.metrics import METRICS
-
-    kinds = ("accuracy", "detection")
-    return [name for name, metric in METRICS.items() if metric.kind in kinds and not name.endswith("_error")]
 
 
 def _networks(studies: Sequence[Any]) -> list[str]:

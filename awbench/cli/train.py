@@ -119,9 +119,9 @@ def describe(record: Record) -> str:
     """E.g. "aw_resnet20 on digits: top-1 98.33 % (standard error 0.68), top-5 100.00 %, 359 images"."""
     where = f"{record.variant} on {record.settings.json_object['dataset']}"
     if record.kind == "detection":
-        from awbench.reference.metrics import METRICS
+        from awbench.reference.metrics import measured_metrics
 
-        names = [name for name, metric in METRICS.items() if metric.kind == "detection" and name in record.values]
+        names = [name for name in measured_metrics("detection") if name in record.values]
         shown = [f"{name} {record.value(name):.2f}" for name in names]
         line = f"{where} ({record.settings.json_object['engine']}): {', '.join(shown)} AP points"
     else:

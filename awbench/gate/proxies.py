@@ -148,7 +148,7 @@ def _hold(runs: LockedRuns, row: LockedRuns, others: Sequence[Sequence[float]], 
     least, mean = _LEAST[row.metric] * statistics.fmean(then), statistics.fmean(now)
     if mean < least:
         return FAIL, f"mean {mean:.2f}, far below the locked runs: least {least:.2f}"
-    resolution = DATASET_FACTS["shapes" if row.engine else "digits"].resolution(row.metric)
+    resolution = DATASET_FACTS["shapes" if row.engine else "digits"].resolution
     interval = gain_interval(now, then, others, level, resolution)
     if interval is None:
         difference = mean - statistics.fmean(then)

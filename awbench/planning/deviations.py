@@ -56,7 +56,7 @@ def _own(evidence: Evidence) -> Deviations | None:
     from scipy.stats import chi2
 
     variance = sum(statistics.variance(side) * (len(side) - 1) for side in sides) / freedom
-    middle = max(math.sqrt(variance), evidence.study.facts.resolution(metric))
+    middle = max(math.sqrt(variance), evidence.study.facts.resolution)
     low, high = (middle * math.sqrt(freedom / chi2.ppf((1 + end * _CONFIDENCE) / 2, freedom)) for end in (1, -1))
     runs = sum(map(len, sides))
     return Deviations(

@@ -26,9 +26,10 @@ class DatasetFacts:
     val_sha256: str = ""
     proxy: bool = False
 
-    def resolution(self, metric: str) -> float:
-        """The smallest step of a metric, in its unit: one image, or a hundredth of an AP point (chosen)."""
-        return 100 / self.val_images if metric in ("top1", "top5") else 0.01
+    @property
+    def resolution(self) -> float:
+        """The smallest step of an accuracy or an AP, in its unit: one image, or a hundredth of an AP point (chosen)."""
+        return 100 / self.val_images if self.task == "classification" else 0.01
 
 
 DATASET_FACTS: dict[str, DatasetFacts] = {

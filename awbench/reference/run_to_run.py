@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from awbench.reference.checks import check_dataset, check_metric, check_url, check_variant
 from awbench.reference.claim import Standing
-from awbench.reference.metrics import CLAIM_DATASETS
+from awbench.reference.metrics import CLAIM_DATASETS, METRICS
 from awbench.validation import Strict
 
 
@@ -78,7 +78,7 @@ class RunToRun(Strict):
             raise ValueError("give reruns, whose number and deviation follow, or deviation and runs; not both")
         if self.runs is not None and self.deviation is None:
             raise ValueError("runs is the number of runs that deviation is of; give deviation too")
-        if self.pre_training and self.metric in ("top1", "top5", "top1_error", "top5_error"):
+        if self.pre_training and METRICS[self.metric].kind == "accuracy":
             raise ValueError(f"pre_training is stated of detectors; {self.metric} is measured of classifiers")
         return self
 

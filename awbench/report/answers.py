@@ -10,8 +10,6 @@ from awbench.verdicts.evidence import Evidence
 from awbench.verdicts.interval import Interval
 from awbench.verdicts.study import JudgedComparison, JudgedStudy
 
-UNITS = {"top1": "points", "top5": "points"}
-
 
 def shown_interval(interval: Interval | None) -> str:
     """E.g. "+1.02 (+0.76 to +1.28)"."""
@@ -53,6 +51,7 @@ def reasons(evidence: Evidence) -> list[tuple[str, int]]:
 def study_text(judged: JudgedStudy) -> str:
     """A study's state for a terminal."""
     study = judged.study
+    unit = "points" if study.task == "classification" else "AP"
     lines = [
         f"{study.name}: {study.title} ({study.purpose}; design {study.digest[:12]})",
         f"  {study.question}",
@@ -62,7 +61,7 @@ def study_text(judged: JudgedStudy) -> str:
         lines.append(f"  {one.comparison.variant} over {one.comparison.over}{claim}: {shown_look(one)}")
         if one.interval:
             answers = [shown_answer(one), *([f"publication {shown_compatible(one)}"] if one.claimed else [])]
-            lines.append(f"    {shown_interval(one.interval)} {UNITS.get(study.metric, 'AP')}: {'; '.join(answers)}")
+            lines.append(f"    {shown_interval(one.interval)} {unit}: {'; '.join(answers)}")
             deviation = f"{one.interval.deviation:.3f} ({one.interval.freedom:g} degrees of freedom)"
             lines.append(f"    standard deviation between runs {deviation}, level {one.interval.level:.4f}")
         lines += [f"    {caveat}" for caveat in one.caveats]

@@ -14,7 +14,7 @@ from awbench.recipes.defaults import ENGINES
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining
 from awbench.reference.load import References
-from awbench.reference.metrics import METRICS
+from awbench.reference.metrics import measured_metrics
 from awbench.report.answers import shown_answer, shown_interval, shown_look
 from awbench.report.table import Column, Table, Unmeasured
 from awbench.studies import Study, load_study
@@ -152,7 +152,7 @@ _SHAPES: tuple[Column[SmokeTested], ...] = (
     Column.exact("dataset", lambda row: "shapes"),
     Column.exact("proxy", lambda row: True),
     Column("runs", lambda row: len(row.runs), "d"),
-    *(_metric(name, _HEADINGS.get(name, name)) for name, metric in METRICS.items() if metric.kind == "detection"),
+    *(_metric(name, _HEADINGS.get(name, name)) for name in measured_metrics("detection")),
     _metric("train_time_per_iteration", "s/iteration"),
     Column.exact("over", lambda row: row.over),
     *_GAIN,

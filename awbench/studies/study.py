@@ -18,6 +18,7 @@ from awbench.errors import UserError, suggestion
 from awbench.recipes import DetectionRecipe, Recipe, load_detection_recipe, load_recipe
 from awbench.recipes.datasets import DATASET_FACTS, DatasetFacts
 from awbench.recipes.defaults import ENGINES
+from awbench.reference.metrics import measured_metrics
 from awbench.validation import Strict, first_error
 from awbench.variants import ModelOptions, StridePlacement, Task, Variant, describe_options, make_options, parse_variant
 
@@ -120,7 +121,7 @@ class Study(Strict):
                 raise ValueError(str(error)) from None
             if variant.task != self.task:
                 raise ValueError(f"{label} is a {variant.task} variant; {self.dataset} is for {self.task}")
-        metrics = ("top1", "top5") if self.task == "classification" else ("box_ap", "ap50", "ap75")
+        metrics = measured_metrics(self.kind)
         if self.metric not in metrics:
             raise ValueError(
                 f"metric {self.metric!r} is not measured on {self.dataset}; use one of {', '.join(metrics)}"

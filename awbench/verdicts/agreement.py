@@ -140,7 +140,7 @@ def _deviation(number: ReferenceNumber, values: Sequence[float], run_to_run: Seq
     """Of published runs and these, by the rule of `awbench.verdicts.interval`; None where neither says."""
     published, own = _published_deviation(number, run_to_run), None
     if len(values) >= FEWEST_TO_POOL:
-        resolution = DATASET_FACTS[dataset_of(number)].resolution(number.metric.removesuffix("_error"))
+        resolution = DATASET_FACTS[dataset_of(number)].resolution
         own = _Deviation(max(statistics.stdev(values), resolution), len(values) - 1, "these runs")
     if own is None or published is None:
         return own or published

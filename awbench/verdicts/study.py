@@ -169,7 +169,7 @@ def _judge(study: Study, comparison: Comparison, evidence: Evidence, claims: dic
             values_of(baseline, study.metric),
             others,
             simultaneous(study.level, len(looks) * pairs_of_question(study, comparison)),
-            study.facts.resolution(study.metric),
+            study.facts.resolution,
         )
     return JudgedComparison(
         study,
