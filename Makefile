@@ -37,10 +37,10 @@ tables: $(INSTALLED)  ## print the tables again, from records alone
 	$(BIN)/awbench table complexity --results $(RESULTS)
 	$(BIN)/awbench table speed --results $(RESULTS)
 
-report: $(INSTALLED)  ## write $(RESULTS)/report.html and the pictures again, from records alone
+report: $(INSTALLED)  ## write $(RESULTS)/report.html and the figures again, from records alone
 	$(BIN)/awbench report --results $(RESULTS)
 
-check: $(INSTALLED)  ## the gate: counts, records and latency ratios; exit code 1 where something is off (CHECK_ARGS)
+check: $(INSTALLED)  ## the gate: counts, records and latency ratios; exit code 1 where something fails (CHECK_ARGS)
 	$(BIN)/awbench check --results $(RESULTS) --measure --junit $(RESULTS)/check.xml --markdown $(RESULTS)/check.md $(CHECK_ARGS)
 
 test: $(INSTALLED)  ## the tests, under 10 minutes on two cores
@@ -55,7 +55,7 @@ sanitize: $(INSTALLED)  ## the C kernel's tests under gcc's address and undefine
 	  $(BIN)/python -m pytest -s tests/kernels -k direct
 
 # Without torch's own caching every tensor is an allocation of its own, whose borders the sanitizer knows.
-gpu: $(INSTALLED)  ## with a CUDA GPU: AW kernels held to the oracle, under compute-sanitizer where there is one, and timed
+gpu: $(INSTALLED)  ## with a CUDA GPU: AW kernels compared with the oracle, under compute-sanitizer where there is one, and timed
 	@$(BIN)/python -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || \
 	  { echo "make gpu: torch sees no CUDA GPU; this is for a machine that has one" >&2; exit 2; }
 	$(BIN)/python -m pytest tests/kernels
@@ -81,7 +81,7 @@ format: $(INSTALLED)  ## let ruff mend what it can
 lock: $(INSTALLED)  ## for maintainers: write the locked counts again
 	$(BIN)/awbench lock --results $(RESULTS)
 
-readme: $(INSTALLED)  ## for maintainers: write the README's table and picture again
+readme: $(INSTALLED)  ## for maintainers: write the README's tables and figures again
 	$(BIN)/python -m awbench.cli.readme
 
 rates: $(INSTALLED)  ## for maintainers: simulate the error rates of docs/verdicts.md again

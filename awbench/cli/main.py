@@ -1,6 +1,6 @@
 """The command line: parse, call, print. Exit codes live here.
 
-0 holds    1 a number is off or regressed    2 the input or the machine is at fault    3 not measured
+0 pass    1 a number fails or regressed    2 the input or the machine is at fault    3 not measured
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ weights of a convolution, beside SE, CBAM and others.
   awbench reproduce                measure what this machine can, compare, write tables
   awbench table complexity         published numbers beside measured ones, from records
   awbench plan                     runs, GPU-hours and commands that answer the open claims
-  awbench report                   one page: verdicts, pictures, tables
-  awbench check                    hold everything to what it must be
+  awbench report                   one page: verdicts, figures, tables
+  awbench check                    compare everything with its reference
 """
 
 
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: its words; None for the process's own.
+        argv: after `awbench`; None for the process's own.
 
     Returns:
         The exit code.
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"{error.filename or 'the system'}: {error.strerror or error}; every finished record is intact"
     except KeyboardInterrupt:
         code, message = INTERRUPTED, "interrupted; every finished record is kept, the same command goes on from there"
-    except Exception as error:  # a defect of ours is neither "off" nor anybody's input: EX_SOFTWARE of sysexits.h
+    except Exception as error:  # a defect of ours, not of the input: EX_SOFTWARE of sysexits.h
         traceback.print_exc()
         write_ending(Ending(70, f"{type(error).__name__}: {error}"))
         raise

@@ -1,22 +1,26 @@
-"""`awbench reproduce`: measure what this machine can, compare, write every table."""
+"""`awbench reproduce`: measure what this machine can, compare with published numbers, write every table."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import print_json, say
 from awbench.cli.grid import count_detectors, count_grid, time_grid
 from awbench.cli.options import add_options
 from awbench.errors import UserError
-from awbench.records import Records, RecordStore
+from awbench.records import RecordStore
+
+if TYPE_CHECKING:
+    from awbench.report.table import Table
 
 # In order: what any machine can run, then what needs data and a GPU, backbones before detectors.
 STUDIES = ("digits", "shapes", "imagenet", "coco")
-_NEEDS = {"imagenet": ("AWBENCH_IMAGENET", "ImageNet"), "coco": ("AWBENCH_COCO", "COCO")}
+_DATA = {"imagenet": ("AWBENCH_IMAGENET", "ImageNet"), "coco": ("AWBENCH_COCO", "COCO")}
 _FOLDERS = {
     "AWBENCH_IMAGENET": "train/ and val/",
     "AWBENCH_COCO": "annotations/, train2017/ and val2017/",
@@ -41,8 +45,10 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from awbench.cli.report import write_report
     from awbench.gate.locked import load_locked, off_from_locked
     from awbench.reference.load import load_references
+    from awbench.report.tables import TABLES
 
     references, locked = load_references(args.references), load_locked()
     require_folders()
@@ -58,8 +64,11 @@ def run(args: argparse.Namespace) -> int:
         except UserError as error:  # the other stages and the tables are made all the same
             failed[name] = str(error)
     records = store.read()
-    written = _write(records, references, args.results)
-    summary = {**_summary(records, references), "failed": failed}
+    tables = {kind: make(records, references) for kind, make in TABLES.items()}
+    written = _write(tables, args.results)
+    page, figures = write_report(records, references, args.results / "report.html", args.results / "figures")
+    written += [*figures, page]
+    summary = {**_summary(tables), "failed": failed}
     if args.json:
         print_json({**summary, "off_from_locked": off, "files": [str(path) for path in written]})
     else:
@@ -68,11 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def require_folders() -> None:
-    """Refuse what is given by the environment and is no folder before anything is trained.
-
-    Raises:
-        UserError: naming it.
-    """
+    """Raises: UserError: a folder that the environment names does not exist; said before anything is trained."""
     for name, holds in _FOLDERS.items():
         given = os.environ.get(name)
         if given and not Path(given).is_dir():
@@ -85,7 +90,7 @@ def carry_out(name: str, store: RecordStore, references: Any) -> dict[str, str]:
     from awbench.studies import load_study
 
     study = load_study(name)
-    variable, title = _NEEDS.get(name, ("", study.title))
+    variable, title = _DATA.get(name, ("", study.title))
     if variable and not os.environ.get(variable):
         return {}
     if variable:
@@ -100,56 +105,46 @@ def carry_out(name: str, store: RecordStore, references: Any) -> dict[str, str]:
     return done.failed
 
 
-def _write(records: Records, references: Any, results: Path) -> list[Path]:
-    from awbench.cli.report import write_report
+def _write(tables: Mapping[str, Table], results: Path) -> list[Path]:
+    """Every table in every format; returns the files."""
     from awbench.records.atomic import remove_stale_temporaries, write_text
     from awbench.report.formats import EXTENSIONS, render
-    from awbench.report.tables import TABLES
 
     written = []
     remove_stale_temporaries(results / "tables")
-    for kind, make in TABLES.items():
-        table = make(records, references)
+    for kind, table in tables.items():
         for format, extension in EXTENSIONS.items():
-            path = results / "tables" / f"{kind}.{extension}"
-            write_text(path, render(table, format))
-            written.append(path)
-    page, figures = write_report(records, references, results / "report.html", results / "figures")
-    written += [*figures, page]
+            written.append(results / "tables" / f"{kind}.{extension}")
+            write_text(written[-1], render(table, format))
     return written
 
 
-def _summary(records: Records, references: Any) -> dict[str, Any]:
-    from awbench.report.tables import TABLES
-
-    complexity = TABLES["complexity"](records, references).objects
-    verdicts = Counter(str(row["verdict"]).partition(" by ")[0] for row in complexity)
-    differing = [row for row in complexity if str(row["verdict"]).startswith("differs")]
-    not_measured = {
-        kind: Counter(str(row["verdict"]) for row in TABLES[kind](records, references).objects)
-        for kind in ("accuracy", "detection", "latency", "claims")
-    }
-    proxy = [
-        f"{row[0]:17} {row[2]} % over {row[1]} runs  {row[6]}" for row in TABLES["proxy"](records, references).rows
-    ]
-    shapes = [
-        f"{row[0]:29} {row[1]}: AP {row[3]}, AP50 {row[4]} over {row[2]} runs  {row[10]}"
-        for row in TABLES["shapes"](records, references).rows
-    ]
-    speed = [
-        f"{row['variant']:14} {row['latency_ms']:8.2f} ms, {row['ratio_to_plain']:.3f} of {row['over']} "
-        f"({row['ratio_ci'][0]:.3f} to {row['ratio_ci'][1]:.3f}), batch {row['batch_size']}, {row['device_name']}"
-        for row in TABLES["speed"](records, references).objects
-        if str(row["variant"]).startswith("aw_resnet")
-    ]
+def _summary(tables: Mapping[str, Table]) -> dict[str, Any]:
+    complexity = tables["complexity"].objects
     return {
-        "complexity": dict(verdicts),
-        "speed": speed,
-        "differing": differing,
-        "proxy": proxy,
-        "shapes": shapes,
-        "not_measured": not_measured,
+        "complexity": dict(Counter(str(row["verdict"]).partition(" by ")[0] for row in complexity)),
+        "speed": [
+            f"{row['variant']:14} {row['latency_ms']:8.2f} ms, {row['ratio_to_plain']:.3f} of {row['over']} "
+            f"({row['ratio_ci'][0]:.3f} to {row['ratio_ci'][1]:.3f}), batch {row['batch_size']}, {row['device_name']}"
+            for row in tables["speed"].objects
+            if str(row["variant"]).startswith("aw_resnet")
+        ],
+        "differing": [row for row in complexity if str(row["verdict"]).startswith("differs")],
+        "proxy": lines_of(tables["proxy"], "variant", "runs", "top-1 mean (%)", "AW adds (interval)"),
+        "shapes": lines_of(tables["shapes"], "variant", "engine", "runs", "AP", "AP50", "AW adds (interval)"),
+        "not_measured": {
+            kind: Counter(str(row["verdict"]) for row in tables[kind].objects)
+            for kind in ("accuracy", "detection", "latency", "claims")
+        },
     }
+
+
+def lines_of(table: Table, *columns: str) -> list[str]:
+    """One line per row of these columns, e.g. "aw_resnet20, runs 3, top-1 mean (%) 98.33"; empty cells are left out."""
+    from awbench.report.table import select
+
+    rows = (zip(columns, cells, strict=True) for cells in select(table, columns).rows)
+    return [", ".join(cell if name == columns[0] else f"{name} {cell}" for name, cell in row if cell) for row in rows]
 
 
 def _describe(summary: dict[str, Any], results: Path) -> str:
@@ -162,8 +157,7 @@ def _describe(summary: dict[str, Any], results: Path) -> str:
     lines += ["digits, a proxy, top-1 over seeds:", *(f"  {line}" for line in summary["proxy"])]
     lines += ["procedural shapes, a proxy:", *(f"  {line}" for line in summary["shapes"])]
     lines += [f"failed: {name}: {why}" for name, why in summary["failed"].items()]
-    for kind, needs in summary["not_measured"].items():
-        for need, count in needs.items():
-            lines.append(f"{kind}: {count} {need}")
+    for kind, verdicts in summary["not_measured"].items():
+        lines += [f"{kind}: {count} {verdict}" for verdict, count in verdicts.items()]
     lines.append(f"tables: {results / 'tables'}   figures: {results / 'figures'}   page: {results / 'report.html'}")
     return "\n".join(lines)

@@ -137,3 +137,16 @@ def test_a_stage_that_fails_does_not_cost_the_tables(awbench, small_grid, tmp_pa
     code, out, _ = awbench("reproduce")
     assert code == 2 and "failed: shapes: no room for the shapes" in out
     assert "tables/complexity.md" in tables(tmp_path / "results")
+
+
+def test_a_line_of_the_summary_names_its_columns_wherever_they_stand():
+    from awbench.report.table import Column, Table, Unmeasured
+
+    columns = [
+        Column("variant", lambda row: row[0]),
+        Column("new", lambda row: "x"),
+        Column("runs", lambda row: row[1]),
+    ]
+    rows = [("resnet20", "3"), ("se_resnet20", ""), Unmeasured({"variant": "digits", "runs": "not measured"}, {})]
+    expected = ["resnet20, runs 3", "se_resnet20", "digits, runs not measured"]
+    assert reproduce.lines_of(Table("t", columns, rows), "variant", "runs") == expected
