@@ -18,7 +18,7 @@ def store(tmp_path_factory):
 
 def test_the_readmes_tables_are_what_the_command_makes(root, store):
     readme = (root / "README.md").read_text()
-    for kind in ("claims", "complexity", "proxy", "speed"):
+    for kind in ("studies", "claims", "complexity", "proxy", "speed"):
         assert f"<!-- table: {kind} " in readme
     assert readme == fill(readme, store), "run `make readme`"
 
@@ -44,7 +44,7 @@ def bar_heights(svg: bytes) -> list[float]:
 
 def test_the_readmes_figures_are_what_the_command_makes(root, store):
     made = figures(store)
-    assert set(made) == set(FIGURES.values())
+    assert set(FIGURES.values()) - set(made) <= {"fashion-mnist.svg"}, "that one is there from the first look on"
     for file, figure in made.items():
         committed = (root / "docs" / file).read_bytes()
         assert texts(committed) == list(figure.data.values()) != [], f"docs/{file}: run `make readme`"

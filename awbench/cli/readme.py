@@ -19,15 +19,20 @@ from awbench.records import Records, RecordStore
 from awbench.records.atomic import write_bytes, write_text
 from awbench.reference.load import load_references
 from awbench.report.figures import Figure, all_figures
+from awbench.report.figures.studies import study_figures
 from awbench.report.formats import render
+from awbench.report.studies import answer_sentence, own_questions
 from awbench.report.table import select
 from awbench.report.tables import TABLES
-from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
+from awbench.studies import load_study
+from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants, parse_variant
 
 # A table's kind, what the first column must match, and the columns wanted.
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) (\S+) ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-# Name of a figure -> its file in docs/.
+_ANSWER = re.compile(r"(<!-- answer: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+# Name of a figure -> its file in docs/. A study's is there from its first look on.
 FIGURES = {
+    "study-fashion-mnist": "fashion-mnist.svg",
     "claims": "claims.svg",
     "complexity": "complexity.svg",
     "latency-1": "latency.svg",
@@ -37,7 +42,11 @@ FIGURES = {
 
 
 def fill(readme: str, records: Records) -> str:
-    """The README with every `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` block made again."""
+    """The README with every generated block made again.
+
+    `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` is a table, `<!-- answer: STUDY -->` a study's answers, a sentence
+    each, the primary one first and in bold, and its figure.
+    """
     references = load_references()
 
     def block(match: re.Match[str]) -> str:
@@ -47,13 +56,26 @@ def fill(readme: str, records: Records) -> str:
         chosen = select(replace(table, values=kept), columns.split(","))
         return f"{start}{render(chosen, 'github')}{end}"
 
-    return _BLOCK.sub(block, readme)
+    def answer(match: re.Match[str]) -> str:
+        start, name, end = match.groups()
+        judged = next(judged for judged in own_questions(records) if judged.study.name == name)
+        first, *others = judged.comparisons
+        shown = [f"**{answer_sentence(first)}**", *(f"- {answer_sentence(one)}" for one in others if one.interval)]
+        early = [f"{one.comparison.variant} over {one.comparison.over}" for one in others if not one.interval]
+        if early:
+            shown.append(f"- Too early to look at: {', '.join(early)}.")
+        figure = next((figure for figure in study_figures(records) if figure.name == f"study-{name}"), None)
+        if figure:
+            shown.append(f"\n![{figure.title}](docs/{FIGURES[figure.name]})")
+        return f"{start}{shown[0]}\n\n" + "\n".join(shown[1:]) + f"\n{end}"
+
+    return _ANSWER.sub(answer, _BLOCK.sub(block, readme))
 
 
 def figures(records: Records) -> dict[str, Figure]:
     """The README's figures, by their file in docs/."""
     made = {figure.name: figure for figure in all_figures(records, load_references())}
-    return {file: made[name] for name, file in FIGURES.items()}
+    return {file: made[name] for name, file in FIGURES.items() if name in made}
 
 
 def readme_records(root: Path, folder: Path) -> Records:
@@ -65,6 +87,8 @@ def readme_records(root: Path, folder: Path) -> Records:
     """
     shutil.copytree(root / "docs/records", folder / "records")
     store = RecordStore(folder)
+    for label in load_study("fashion-mnist").labels:
+        record_complexity(store, parse_variant(label), ModelOptions(), image_size=28)
     for placement in STRIDE_PLACEMENTS:
         for variant in list_variants("classification"):
             if variant.architecture.family == "imagenet" or variant.architecture_name == "resnet20":

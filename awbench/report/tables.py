@@ -12,6 +12,7 @@ from awbench.report.complexity import complexity_table, detectors_table, grid_ta
 from awbench.report.latency import speed_table
 from awbench.report.proxies import proxy_table, shapes_table
 from awbench.report.published import published_table
+from awbench.report.studies import studies_table
 from awbench.report.table import Table
 
 TABLES: dict[str, Callable[[Records, References], Table]] = {
@@ -26,4 +27,5 @@ TABLES: dict[str, Callable[[Records, References], Table]] = {
     "speed": speed_table,
     "aw-speed": aw_speed_table,
     "claims": claims_table,
+    "studies": studies_table,
 }

@@ -10,6 +10,7 @@ from awbench.report.figures.claims import claims_figure
 from awbench.report.figures.complexity import complexity_figure
 from awbench.report.figures.figure import Figure
 from awbench.report.figures.latency import latency_figures
+from awbench.report.figures.studies import study_figures
 from awbench.report.figures.training import training_figures
 from awbench.verdicts.claims import judge_claims
 
@@ -21,6 +22,7 @@ def all_figures(records: Records, references: References) -> list[Figure]:
     complexity = complexity_figure(records)
     return [
         claims_figure(judge_claims(records, references)),
+        *study_figures(records),
         *accuracy_figures(records, references),
         *latency_figures(records),
         *aw_speed_figures(records),

@@ -1,0 +1,51 @@
+"""A forest plot for each study of a question of our own."""
+
+from __future__ import annotations
+
+from awbench.records import Records
+from awbench.report.answers import UNITS, shown_answer, shown_interval, shown_look
+from awbench.report.figures.figure import Figure, new_figure
+from awbench.report.studies import answer_sentence, own_questions
+from awbench.verdicts.answers import Gain
+from awbench.verdicts.study import JudgedStudy
+
+_COLOURS: dict[Gain, str] = {
+    "gain": "#00714f",
+    "loss": "#b3261e",
+    "no difference that matters": "#00558c",
+    "undecided": "#8a6100",
+}
+
+
+def study_figures(records: Records) -> list[Figure]:
+    """Of every study that has an interval to show."""
+    return [_figure(judged) for judged in own_questions(records) if any(one.interval for one in judged.comparisons)]
+
+
+def _figure(judged: JudgedStudy) -> Figure:
+    study = judged.study
+    matters = f" Band: the {study.matters:g} points that were decided to matter." if study.matters else ""
+    with new_figure(
+        f"study-{study.name}",
+        study.title,
+        f"Points: measured gains with the intervals that decide, at the study's level over all looks.{matters}",
+        0.9 + 0.42 * len(judged.comparisons),
+    ) as figure:
+        axes = figure.drawing.subplots()
+        if study.matters:
+            axes.axvspan(-study.matters, study.matters, color="#eef1f4", linewidth=0)
+        axes.axvline(0, color="#999999", linewidth=0.8)
+        labels = []
+        for place, one in enumerate(judged.comparisons):
+            state = shown_answer(one) if one.interval else "too early"
+            labels.append(f"{one.comparison.variant}\nover {one.comparison.over}: {state}")
+            if one.interval is None:
+                continue
+            interval, colour = one.interval, _COLOURS[one.gain]
+            axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=1.6)
+            (point,) = axes.plot(interval.value, place, "o", color=colour, markersize=5)
+            figure.describe(point, f"{answer_sentence(one)} {shown_interval(interval)}, {shown_look(one)}")
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+        axes.set_xlabel(f"gain ({UNITS.get(study.metric, 'AP points')} of {study.metric})")
+    return figure

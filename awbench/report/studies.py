@@ -1,0 +1,167 @@
+"""The project's studies of questions of its own: a sentence that answers each, and a table of its networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from awbench.records import Record, Records
+from awbench.records.settings import NetworkTiming
+from awbench.reference.load import References
+from awbench.report.answers import comparison_object, reasons, shown_answer, shown_interval, shown_look
+from awbench.report.claims import aw_setting, shown_side
+from awbench.report.table import Column, Table
+from awbench.studies import load_studies
+from awbench.verdicts.counts import ComplexityIndex, CountedNetwork
+from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study, values_of
+
+_METRICS = {"top1": "points of top-1", "top5": "points of top-5"}
+
+
+def own_questions(records: Records) -> list[JudgedStudy]:
+    """The project's studies that ask something of their own, judged; smoke tests answer nothing."""
+    studies = (study for study in load_studies() if study.purpose != "smoke test")
+    asked = (study for study in studies if not any(comparison.claim for comparison in study.comparisons))
+    return [judge_study(study, records) for study in asked]
+
+
+def answer_sentence(judged: JudgedComparison) -> str:
+    """The answer with its interval, in one sentence for people who know nothing else of the study."""
+    study, pair, interval = judged.study, judged.comparison, judged.interval
+    on, unit = study.facts.title, _METRICS.get(study.metric, "AP points")
+    if interval is None:
+        have = f"{len(judged.treated)} of {pair.variant} and {len(judged.baseline)} of {pair.over}"
+        return (
+            f"Whether {pair.variant} is better than {pair.over} on {on} is not known yet: the first look is at "
+            f"{judged.looks[0]} runs of each, and {have} are there."
+        )
+    found = f"{shown_interval(interval)} {unit}, {shown_look(judged)}"
+    if judged.gain == "gain":
+        return f"On {on}, {pair.variant} is better than {pair.over}: {found}."
+    if judged.gain == "loss":
+        return f"On {on}, {pair.variant} is worse than {pair.over}: {found}."
+    if judged.gain != "undecided":
+        return (
+            f"On {on}, {pair.variant} is no better and no worse than {pair.over} by the {study.matters:g} points that "
+            f"were decided to matter: {found}."
+        )
+    ahead = f"the next look is at {judged.next_look} runs of each" if judged.next_look else "no look is left"
+    return f"On {on}, it is undecided whether {pair.variant} is better than {pair.over}: {found}; {ahead}."
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """A network of a study. Attributes: comparison, in which it is the one compared; counts and timing at its input."""
+
+    judged: JudgedStudy
+    label: str
+    comparison: JudgedComparison | None
+    counts: CountedNetwork | None
+    timing: Record | None
+
+    @property
+    def runs(self) -> tuple[Record, ...]:
+        """Those that were judged; of a network that is only compared with, those of its first comparison."""
+        for one in self.judged.comparisons:
+            if self.label == one.comparison.variant:
+                return one.treated
+            if self.label == one.comparison.over:
+                return one.baseline
+        return ()
+
+
+def network_rows(judged: JudgedStudy, records: Records) -> list[NetworkRow]:
+    """Every network of a study, in its order."""
+    study, index = judged.study, ComplexityIndex(records.of_kind("complexity"))
+    size = _image_size(judged)
+    compared = {one.comparison.variant: one for one in judged.comparisons}
+    timed = {
+        record.variant: record
+        for record in records.of_kind("latency")
+        if isinstance(record.settings, NetworkTiming) and record.settings.image_size == size
+    }
+    return [
+        NetworkRow(
+            judged,
+            label,
+            compared.get(label),
+            index.get(label, study.stride_placement, size) if label not in study.networks else None,
+            timed.get(label) if label not in study.networks else None,
+        )
+        for label in study.labels
+    ]
+
+
+def _image_size(judged: JudgedStudy) -> int:
+    """Pixels a side at which the study's classifiers are evaluated; 0 for detectors, whose sizes vary."""
+    evaluation = judged.study.recipe_identity.get("evaluation", {})
+    return int(evaluation.get("crop", 0))
+
+
+def _latency_ratio(row: NetworkRow) -> float | None:
+    if row.timing is None:
+        return None
+    return 1.0 if row.timing.variant == row.timing.settings.json_object.get("over") else row.timing.value(_RATIO)
+
+
+def _of_counts(name: str) -> Callable[[NetworkRow], int | None]:
+    return lambda row: row.counts.values[name] if row.counts else None
+
+
+def _of_comparison(text: Callable[[JudgedComparison], Any]) -> Callable[[NetworkRow], Any]:
+    return lambda row: text(row.comparison) if row.comparison else None
+
+
+def _interval_text(judged: JudgedComparison) -> str | None:
+    return shown_interval(judged.interval) if judged.interval else None
+
+
+def _answer(judged: JudgedComparison) -> str:
+    return shown_answer(judged) if judged.look else "too early"
+
+
+def _accuracy(row: NetworkRow) -> str:
+    return shown_side(row.runs, row.judged.study.metric)
+
+
+_RATIO = "ratio_to_plain"
+_COLUMNS: tuple[Column[NetworkRow], ...] = (
+    Column("study", lambda row: row.judged.study.name),
+    Column.exact("purpose", lambda row: row.judged.study.purpose),
+    Column("network", lambda row: row.label),
+    Column(
+        "accuracy (%)", lambda row: values_of(row.runs, row.judged.study.metric),
+        show=_accuracy, key="values", right=True,
+    ),
+    Column("runs", lambda row: len(row.runs), "d"),
+    Column("over", _of_comparison(lambda one: one.comparison.over)),
+    Column("gain (interval)", _of_comparison(_interval_text), key="", right=True),
+    Column("answer", _of_comparison(_answer)),
+    Column("look", _of_comparison(shown_look)),
+    Column("parameters", _of_counts("params"), ",", key="params"),
+    Column("MMACs", lambda row: row.counts.values["macs"] / 1e6 if row.counts else None, ".2f", key=""),
+    Column("latency ratio", _latency_ratio, ".2f", key=_RATIO),
+    Column.exact("macs", _of_counts("macs")),
+    Column.exact("comparison", _of_comparison(comparison_object)),
+)  # fmt: skip
+
+
+def studies_table(records: Records, references: References) -> Table:
+    """A row for each network of the studies that ask something of their own."""
+    judged = own_questions(records)
+    asides = [(one.study.name, reasons(one.evidence)) for one in judged]
+    return Table(
+        title="Studies of our own questions",
+        fields=_COLUMNS,
+        values=[row for one in judged for row in network_rows(one, records)],
+        notes=(
+            *(f"{one.study.name} ({one.study.purpose}): {one.study.question}" for one in judged),
+            "Accuracy: the mean over seeds, and the standard deviation between them (sd). The interval of a gain "
+            "holds at the study's level over all its looks; its answer is about the setting of AW that was trained.",
+            f"{aw_setting()}.",
+            "Latency ratio: median time of a forward pass over the plain network's, in one run on one machine.",
+            *(f"{name} leaves aside {count} runs: {reason}." for name, found in asides for reason, count in found),
+        ),
+        records_of=lambda row: [run.key for run in row.runs],
+    )

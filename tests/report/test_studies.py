@@ -1,0 +1,84 @@
+"""Studies of questions of our own: sentences, table, figure."""
+
+from __future__ import annotations
+
+import pytest
+from study_records import as_records, runs_of
+
+from awbench.experiments.measurements import record_complexity
+from awbench.records import Records, RecordStore
+from awbench.reference.load import load_references
+from awbench.report.figures.studies import study_figures
+from awbench.report.studies import answer_sentence, own_questions, studies_table
+from awbench.studies import load_study
+from awbench.variants import ModelOptions, parse_variant
+
+FASHION = load_study("fashion-mnist")
+
+
+def runs(plain, aw, others=True):
+    """Made-up accuracies of the primary pair; the other networks scatter by 0.05 around 93."""
+    rest = [label for label in FASHION.labels if label not in ("resnet20", "aw_resnet20")] if others else []
+    values = [93.0, 93.05, 92.95]
+    return as_records(
+        runs_of(FASHION, "resnet20", plain),
+        runs_of(FASHION, "aw_resnet20", aw),
+        *(runs_of(FASHION, label, values) for label in rest),
+    )
+
+
+def of_fashion(records):
+    return next(judged for judged in own_questions(records) if judged.study.name == "fashion-mnist")
+
+
+def sentence(records):
+    return answer_sentence(of_fashion(records).comparisons[0])
+
+
+PLAIN = [93.0, 93.05, 92.95]
+MORE = [93.0, 93.05, 92.95, 93.0, 93.02, 92.98, 93.0, 93.01, 92.99, 93.0]
+
+
+@pytest.mark.parametrize(
+    ("plain", "aw", "says"),
+    [
+        ([], [], "is not known yet: the first look is at 3 runs of each, and 0 of aw_resnet20 and 0 of resnet20"),
+        (PLAIN, [94.0, 94.05, 93.95], "On Fashion-MNIST, aw_resnet20 is better than resnet20: +1.00 (+0."),
+        (PLAIN, [92.0, 92.05, 91.95], "On Fashion-MNIST, aw_resnet20 is worse than resnet20: -1.00 (-1."),
+        (MORE, [value + 0.01 for value in MORE], "is no better and no worse than resnet20 by the 0.2 points"),
+        ([92.5, 93.0, 93.5], [93.5, 92.5, 93.3], "it is undecided whether aw_resnet20 is better than resnet20: +0.10"),
+    ],
+)  # fmt: skip
+def test_one_sentence_answers(plain, aw, says):
+    assert says in sentence(runs(plain, aw))
+
+
+def test_an_undecided_sentence_says_what_comes_next():
+    assert sentence(runs([92.5, 93.0, 93.5], [93.5, 92.5, 93.3])).endswith("; the next look is at 4 runs of each.")
+    last = [92.5, 93.0, 93.5] * 3 + [93.0]
+    assert sentence(runs(last, last[::-1])).endswith("look 8 of 8, 10 runs each; no look is left.")
+
+
+def test_the_table_has_every_network_with_accuracy_gain_and_cost(tmp_path):
+    store = RecordStore(tmp_path)
+    for name in ("resnet20", "aw_resnet20"):
+        record_complexity(store, parse_variant(name), ModelOptions(), image_size=28)
+        record_complexity(store, parse_variant(name), ModelOptions(), image_size=32)
+    records = as_records(store.load("complexity"), runs(PLAIN, [94.0, 94.05, 93.95]).of_kind("accuracy"))
+    table = studies_table(records, load_references())
+    rows = {row["network"]: row for row in table.objects if row["study"] == "fashion-mnist"}
+    assert tuple(rows) == FASHION.labels
+    assert rows["aw_resnet20"]["values"] == [94.0, 94.05, 93.95] and rows["aw_resnet20"]["runs"] == 3
+    assert rows["aw_resnet20"]["comparison"]["gain"] == "gain" and rows["resnet20"]["comparison"] is None
+    assert rows["resnet20"]["params"] == 269_722
+    at_28 = record_complexity(store, parse_variant("resnet20"), ModelOptions(), image_size=28)[0]
+    assert rows["resnet20"]["macs"] == at_28.value("macs")
+    assert rows["se_resnet20"]["params"] is None, "nobody counted it"
+    assert "+1.00" in next(cells for cells in table.rows if cells[1] == "aw_resnet20")[5]
+
+
+def test_the_figure_shows_what_was_measured_and_nothing_else():
+    assert study_figures(Records()) == []
+    (figure,) = study_figures(runs(PLAIN, [94.0, 94.05, 93.95], others=False))
+    assert figure.name == "study-fashion-mnist"
+    assert len(figure.data) == 1 and "aw_resnet20 is better than resnet20" in next(iter(figure.data.values()))
