@@ -12,7 +12,7 @@ from awbench.errors import suggestion
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys, naming the nearest known one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -20,6 +20,7 @@ _KINDS = {
     "aw-speed": "AW-convolutions, executed by every strategy, beside a plain convolution",
     "latency": "published times of other machines",
     "claims": "each claim of a gain: claimed, measured, verdict",
+    "studies": "each network of a study of our own question: accuracy, gain, cost",
 }
 _FORMATS = ("github", "latex", "csv", "html", "json")
 

@@ -15,10 +15,10 @@ from awbench.gate.locked import locked_folder
 from awbench.records import Record, Records
 from awbench.records.environment import cpu_name, latency_source_digest, package_version
 from awbench.records.settings import NetworkTiming
-from awbench.reference.yaml_files import load_validated
 from awbench.validation import Strict
 from awbench.variants import parse_variant
 from awbench.verdicts.protocol import has_default_options
+from awbench.yaml_files import load_validated
 
 _WIDEST = 0.3  # interval of a ratio, relative: a wider one says nothing
 

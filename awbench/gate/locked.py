@@ -10,9 +10,9 @@ import yaml
 from awbench.records import Record
 from awbench.records.settings import Counting
 from awbench.reference.load import default_directory
-from awbench.reference.yaml_files import load_validated
 from awbench.validation import Strict
 from awbench.variants import StridePlacement
+from awbench.yaml_files import load_validated
 
 LOCKED_VALUES = ("params", "macs", "aw_kernel_forming", "activations")
 

@@ -17,12 +17,12 @@ from awbench.gate.locked import locked_folder
 from awbench.recipes.datasets import DATASET_FACTS
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
-from awbench.reference.yaml_files import load_validated
 from awbench.validation import Strict
 from awbench.verdicts.agreement import LEVEL
 from awbench.verdicts.interval import gain_interval, simultaneous
 from awbench.verdicts.measured import digits_runs, shapes_runs
 from awbench.verdicts.runs import by_seed, values_of
+from awbench.yaml_files import load_validated
 
 # Of the locked mean: below it something is broken, however few the runs are or far they lie apart. Chosen.
 _LEAST = {"top1": 0.97, "ap50": 0.5}

@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from awbench.errors import UserError, suggestion
 from awbench.validation import Strict, first_error
+from awbench.yaml_files import parse_value, read_yaml
 
 FILES = Path(__file__).parent / "yaml"
 DESCRIPTIVE = ("title", "source", "standing", "note")
@@ -84,12 +85,7 @@ def read_recipe(
     if not path.is_file():
         known = list_recipes(folder)
         raise UserError(f"recipe {name!r} does not exist{suggestion(name, known)} Known: {', '.join(known)}.")
-    import yaml
-
-    try:
-        data = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    data = read_yaml(path)
     original = _validate(form, data, str(path))
     changed = {_apply(data, change) for change in changes}
     recipe = _validate(form, data, f"--set {' '.join(changes)}") if changed else original
@@ -105,8 +101,6 @@ def _validate(form: type[RecipeT], data: Any, where: str) -> RecipeT:
 
 def _apply(data: dict[str, Any], change: str) -> str:
     """Set one value in place; returns its key."""
-    import yaml
-
     key, separator, text = change.partition("=")
     if not separator:
         raise UserError(f"--set {change!r} is not of the form KEY=VALUE, e.g. epochs=4 or optimizer.lr=0.05")
@@ -117,8 +111,5 @@ def _apply(data: dict[str, Any], change: str) -> str:
         if not isinstance(place[section], dict):
             raise UserError(f"--set {key}: {section!r} is not a section{suggestion(section, data)}")
         place = place[section]
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"--set {key}: {text!r} is not a YAML value, e.g. 4, 0.05, true or [1, 2]") from None
+    place[last] = parse_value(text, f"--set {key}={text[:40]}")
     return key

@@ -13,7 +13,7 @@ from awbench.reference.claim import Claim
 from awbench.reference.metrics import METRICS
 from awbench.reference.run_to_run import RunToRun
 from awbench.reference.source import Source
-from awbench.reference.yaml_files import load_validated
+from awbench.yaml_files import load_validated
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 

@@ -117,8 +117,13 @@ def _interval_text(judged: JudgedComparison) -> str | None:
     return shown_interval(judged.interval) if judged.interval else None
 
 
-def _answer(judged: JudgedComparison) -> str:
-    return shown_answer(judged) if judged.look else "too early"
+def _verdict(row: NetworkRow) -> str:
+    """The answer of what is compared; of any network without a run what it needs."""
+    if not row.runs:
+        return f"not measured: awbench study run {row.judged.study.name}"
+    if row.comparison is None:
+        return ""
+    return shown_answer(row.comparison) if row.comparison.look else "too early"
 
 
 def _accuracy(row: NetworkRow) -> str:
@@ -137,7 +142,7 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
     Column("runs", lambda row: len(row.runs), "d"),
     Column("over", _of_comparison(lambda one: one.comparison.over)),
     Column("gain (interval)", _of_comparison(_interval_text), key="", right=True),
-    Column("answer", _of_comparison(_answer)),
+    Column("verdict", _verdict),
     Column("look", _of_comparison(shown_look)),
     Column("parameters", _of_counts("params"), ",", key="params"),
     Column("MMACs", lambda row: row.counts.values["macs"] / 1e6 if row.counts else None, ".2f", key=""),

@@ -21,6 +21,7 @@ from awbench.recipes.defaults import ENGINES
 from awbench.reference.metrics import measured_metrics
 from awbench.validation import Strict, first_error
 from awbench.variants import ModelOptions, StridePlacement, Task, Variant, describe_options, make_options, parse_variant
+from awbench.yaml_files import read_yaml
 
 STUDIES = Path(__file__).parent
 GIVEN = "given"  # as the study of backbones: they are files that somebody has
@@ -271,20 +272,13 @@ def load_study(name: str) -> Study:
 
 def _read(name: str) -> Study:
     """One file, without those that it names."""
-    import yaml
-
     path = Path(name) if name.endswith((".yaml", ".yml")) else STUDIES / f"{name}.yaml"
     if not path.is_file():
         known = list_studies()
         raise UserError(
             f"study {name!r} does not exist{suggestion(name, known)} Known: {', '.join(known)}, or give a YAML file."
         )
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path} holds {type(data).__name__}, not the keys of a study")
+    data = read_yaml(path)
     try:
         study = Study.model_validate(data)
         _ = study.resolved_recipe
