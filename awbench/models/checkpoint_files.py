@@ -7,10 +7,12 @@ weights-only reader, Detectron2's by `pickled_arrays`, which calls nothing that 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +24,17 @@ from torch import Tensor, nn
 
 from awbench.data.pixels import Pixels
 from awbench.errors import UserError
+from awbench.models.pickle_depth import check_depth
 from awbench.models.pickled_arrays import Call, ForbiddenPickle, read_recorded, to_tensor
 
 METADATA_KEY = "awbench"  # one key: safetensors writes several in random order, and equal weights make equal files
 # torchvision's convention, and torch.hub's: the first 8 hexadecimal digits of the file's own sha256.
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.pth$")
 _LISTED = 5
+_AVERAGED = ("model_ema", "state_dict_ema", "ema_state_dict", "ema", "ema_model")  # torchvision, timm, mmcv, others
 # torch.save's format before zip files is a row of pickles; the first is this number.
 _TORCH_LEGACY = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
+_LEGACY_PICKLES = 5  # that number, the protocol, the system's, the content, the keys of its storages
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class CheckpointFile:
         state: the tensors, as the file names them.
         metadata: "variant", "options" and, of a detector, "pixels" where `save_weights` wrote the file; else empty.
         author: what a Detectron2 file has under "__author__", or None.
+        notes: what the user should know, one sentence each.
     """
 
     path: Path
@@ -51,6 +57,7 @@ class CheckpointFile:
     state: dict[str, Tensor]
     metadata: dict[str, Any]
     author: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path) -> CheckpointFile:
@@ -68,7 +75,8 @@ def read_checkpoint(path: Path) -> CheckpointFile:
     if head[8:9] == b"{":  # first: the header's length, before it, may begin as a pickle does
         return CheckpointFile(path, sha256, published, *_read_safetensors(path))
     if head.startswith(b"PK\x03\x04") or (head.startswith(b"\x80") and _TORCH_LEGACY in head):
-        return CheckpointFile(path, sha256, published, _read_torch(path), {})
+        state, notes = _read_torch(path)
+        return CheckpointFile(path, sha256, published, state, {}, notes=notes)
     if head.startswith(b"\x80"):
         state, author = _read_arrays(path)
         return CheckpointFile(path, sha256, published, state, {}, author)
@@ -152,10 +160,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from None
 
 
-def _read_torch(path: Path) -> dict[str, Tensor]:
+def _read_torch(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """(state dict as the file names it, notes)."""
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols and TorchScript, which end in an error here
+            _check_torch_file(path)
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
@@ -165,7 +175,27 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         if "TorchScript" in str(error):
             raise _more_than_weights(path, "a TorchScript program") from None
         raise _damaged(path, error) from None
-    return _state_dict(path, content, _is_tensor)
+    averaged = [key for key in _AVERAGED if isinstance(content, dict) and isinstance(content.get(key), dict)]
+    notes = tuple(f"it also holds averaged (EMA) weights, under {key!r}; the plain ones were read" for key in averaged)
+    return _state_dict(path, content, _is_tensor), notes
+
+
+def _check_torch_file(path: Path) -> None:
+    """Raises: Exception: what torch's reader would not survive, or need far more memory for than the file has bytes."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            for _ in range(_LEGACY_PICKLES):
+                check_depth(file)
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("its entries are compressed, which torch.save never does")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError("its entries have more bytes than the file")
+        for entry in entries:
+            if entry.filename.endswith(".pkl"):
+                check_depth(io.BytesIO(archive.read(entry)))
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, Tensor], str | None]:

@@ -181,7 +181,7 @@ def _load(
     """Fit `state`, some of the file's, to the network and copy it there."""
     path, metadata, own = file.path, file.metadata, model.state_dict()
     state = rename(file, state, layout)
-    notes = [layout.note] if layout.note else []
+    notes = [*file.notes, *([layout.note] if layout.note else [])]
     if layout.name == "caffe2":
         state, further = complete_caffe2(state, own)
         notes += further
