@@ -14,11 +14,11 @@ _KINDS = {
     "accuracy": "published ImageNet accuracy beside what was trained or evaluated here",
     "proxy": "digits: every variant, over seeds, and what AW adds",
     "detectors": "counts of every detector with either engine",
-    "detection": "published AP beside what was trained or evaluated here",
     "shapes": "procedural shapes: detectors over seeds, and what AW adds",
+    "detection": "published AP beside what was trained or evaluated here",
+    "latency": "published times of other machines",
     "speed": "latency measured here, as ratios to the plain network",
     "aw-speed": "AW-convolutions, executed by every strategy, beside a plain convolution",
-    "latency": "published times of other machines",
     "claims": "each claim of a gain: claimed, measured, verdict",
     "studies": "each network of a study of our own question: accuracy, gain, cost",
 }

@@ -16,8 +16,6 @@ from awbench.studies import load_studies
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork
 from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study, values_of
 
-_METRICS = {"top1": "points of top-1", "top5": "points of top-5"}
-
 
 def own_questions(records: Records) -> list[JudgedStudy]:
     """The project's studies that ask something of their own, judged; smoke tests answer nothing."""
@@ -29,7 +27,7 @@ def own_questions(records: Records) -> list[JudgedStudy]:
 def answer_sentence(judged: JudgedComparison) -> str:
     """The answer with its interval, in one sentence for people who know nothing else of the study."""
     study, pair, interval = judged.study, judged.comparison, judged.interval
-    on, unit = study.facts.title, _METRICS.get(study.metric, "AP points")
+    on, unit = study.facts.title, "percentage points" if study.task == "classification" else "AP points"
     if interval is None:
         have = f"{len(judged.treated)} of {pair.variant} and {len(judged.baseline)} of {pair.over}"
         return (

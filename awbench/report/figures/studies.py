@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from awbench.records import Records
-from awbench.report.answers import UNITS, shown_answer, shown_interval, shown_look
+from awbench.report.answers import shown_answer, shown_interval, shown_look
 from awbench.report.figures.figure import Figure, new_figure
 from awbench.report.studies import answer_sentence, own_questions
 from awbench.verdicts.answers import Gain
@@ -47,5 +47,5 @@ def _figure(judged: JudgedStudy) -> Figure:
             figure.describe(point, f"{answer_sentence(one)} {shown_interval(interval)}, {shown_look(one)}")
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.4, -0.6)
-        axes.set_xlabel(f"gain ({UNITS.get(study.metric, 'AP points')} of {study.metric})")
+        axes.set_xlabel(f"gain ({'percentage' if study.task == 'classification' else 'AP'} points of {study.metric})")
     return figure
