@@ -1,4 +1,4 @@
-"""The one error type that means "the input is at fault", shared by every room of the house.
+"""The one error type that means "the input is at fault".
 
 The command line turns it into a single line on stderr and exit code 2. Its message
 names the thing, its value and what would be right.

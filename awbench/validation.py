@@ -10,13 +10,13 @@ from awbench.errors import suggestion
 
 
 class Strict(BaseModel):
-    """A frozen model that refuses unknown keys, naming the nearest known one."""
+    """A frozen model that forbids unknown keys, naming the nearest known one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_keys(cls, data: Any) -> Any:
+    def _forbid_unknown_keys(cls, data: Any) -> Any:
         if isinstance(data, dict):
             for key in data:
                 if key not in cls.model_fields:

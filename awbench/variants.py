@@ -119,6 +119,10 @@ ARCHITECTURES: dict[str, Architecture] = {
 DETECTION_ARCHITECTURES: tuple[str, ...] = ("resnet18", "resnet50", "resnet101")
 
 
+def _option(default: Any, provenance: str, help: str) -> Any:
+    return field(default=default, metadata={"provenance": provenance, "help": help})
+
+
 @dataclass(frozen=True)
 class AWOptions:
     """Every choice of an AW-convolution; `provenance` says how well each default is known.
@@ -127,40 +131,17 @@ class AWOptions:
     unverified. chosen: stated nowhere we can read, our decision.
     """
 
-    reduction: int = field(
-        default=16, metadata={"provenance": "chosen", "help": "r: Pointconv1 has max(1, C1 // r) output channels"}
-    )
-    expansion: int | None = field(
-        default=None,
-        metadata={"provenance": "chosen", "help": "e: repeats of the map along C1; a divisor of C1, or none for C1"},
-    )
-    residual: bool = field(
-        default=True, metadata={"provenance": "secondary", "help": "true: AK = K + A*K; false: AK = A*K"}
-    )
-    gate: str = field(default="sigmoid", metadata={"provenance": "recalled", "help": "sigmoid, hardsigmoid or tanh"})
-    norm: bool = field(
-        default=True,
-        metadata={
-            "provenance": "recalled",
-            "help": "batch normalisation after each pointwise convolution, instead of a bias",
-        },
-    )
-    pooling: str = field(default="average", metadata={"provenance": "secondary", "help": "average or max"})
-    pool_size: str = field(
-        default="kernel",
-        metadata={"provenance": "recalled", "help": "kernel: A0 is h x w; global: A0 is 1 x 1, every tap alike"},
-    )
-    activation: str = field(
-        default="relu", metadata={"provenance": "secondary", "help": "between the pointwise convolutions: relu or none"}
-    )
-    pointwise_groups: int = field(default=1, metadata={"provenance": "chosen", "help": "groups of Pointconv2"})
-    convolutions: str = field(
-        default="3x3",
-        metadata={"provenance": "chosen", "help": "which convolutions of the residual blocks are AW: 3x3, 1x1 or all"},
-    )
-    stages: tuple[int, ...] = field(
-        default=(1, 2, 3, 4), metadata={"provenance": "chosen", "help": "stages that have AW-convolutions, e.g. 3,4"}
-    )
+    reduction: int = _option(16, "chosen", "r: Pointconv1 has max(1, C1 // r) output channels")
+    expansion: int | None = _option(None, "chosen", "e: repeats of the map along C1; a divisor of C1, or none for C1")
+    residual: bool = _option(True, "secondary", "true: AK = K + A*K; false: AK = A*K")
+    gate: str = _option("sigmoid", "recalled", "sigmoid, hardsigmoid or tanh")
+    norm: bool = _option(True, "recalled", "batch normalisation after each pointwise convolution, instead of a bias")
+    pooling: str = _option("average", "secondary", "average or max")
+    pool_size: str = _option("kernel", "recalled", "kernel: A0 is h x w; global: A0 is 1 x 1, every tap alike")
+    activation: str = _option("relu", "secondary", "between the pointwise convolutions: relu or none")
+    pointwise_groups: int = _option(1, "chosen", "groups of Pointconv2")
+    convolutions: str = _option("3x3", "chosen", "which convolutions of the residual blocks are AW: 3x3, 1x1 or all")
+    stages: tuple[int, ...] = _option((1, 2, 3, 4), "chosen", "stages that have AW-convolutions, e.g. 3,4")
 
     def __post_init__(self) -> None:
         if self.convolutions not in ("3x3", "1x1", "all"):

@@ -48,7 +48,25 @@ class AWAttention(nn.Module):
         A  = sigmoid(A2)           (N, C2, C1/e, h, w); Expand_C1 is left to the execution
 
     (With a grouped kernel, C1/e reads C1/groups/e: A has the kernel's own shape.)
-    The other arguments are those of `AWConv2d`.
+
+    Args:
+        in_channels: C1.
+        kernel_shape: (C2, C1/groups, h, w).
+        reduction: r; Pointconv1 has max(1, C1 // r) output channels. Default 16, *chosen*.
+        expansion: e, consecutive input channels that share one value of the map; a divisor of
+            C1/groups. None, the default, is C1/groups: one value per sample, output channel and
+            tap, *chosen*. 1 is the full map.
+        gate: "sigmoid" (default, *recalled*), "hardsigmoid" or "tanh".
+        norm: batch normalisation after each pointwise convolution, which then has no bias.
+            Default true, *recalled*.
+        pooling: "average" (default, *secondary*) or "max".
+        pool_size: "kernel", A0 has the kernel's spatial size (default, *recalled*), or "global",
+            A0 is 1 x 1 and all taps are alike.
+        activation: between the pointwise convolutions, "relu" (default, *secondary*) or "none".
+        pointwise_groups: groups of Pointconv2. Default 1, *chosen*.
+
+    Raises:
+        UserError: reduction below 1, an expansion that does not divide C1/groups, an unknown choice.
     """
 
     def __init__(
@@ -114,23 +132,13 @@ class AWConv2d(nn.Conv2d):
 
     Args:
         in_channels ... dtype: as in `nn.Conv2d`.
-        reduction: r; Pointconv1 has max(1, C1 // r) output channels. Default 16, *chosen*.
-        expansion: e, consecutive input channels that share one value of the map; a divisor of
-            C1/groups. None, the default, is C1/groups: one value per sample, output channel and
-            tap, *chosen*. 1 is the full map.
         residual: AK = K + A*K (true, the default, *secondary*) or A*K.
-        gate: "sigmoid" (default, *recalled*), "hardsigmoid" or "tanh".
-        norm: batch normalisation after each pointwise convolution, which then has no bias.
-            Default true, *recalled*.
-        pooling: "average" (default, *secondary*) or "max".
-        pool_size: "kernel", A0 has the kernel's spatial size (default, *recalled*), or "global",
-            A0 is 1 x 1 and all taps are alike.
-        activation: between the pointwise convolutions, "relu" (default, *secondary*) or "none".
-        pointwise_groups: groups of Pointconv2. Default 1, *chosen*.
         strategy: how the convolution is executed, see `awbench.kernels`. Never changes the result.
+        attention: reduction, expansion, gate, norm, pooling, pool_size, activation and pointwise_groups, as
+            in `AWAttention`.
 
     Raises:
-        UserError: reduction below 1, an expansion that does not divide C1/groups, an unknown choice.
+        UserError: an unknown strategy, or as `AWAttention`.
     """
 
     def __init__(
@@ -147,16 +155,9 @@ class AWConv2d(nn.Conv2d):
         device: Any = None,
         dtype: torch.dtype | None = None,
         *,
-        reduction: int = 16,
-        expansion: int | None = None,
         residual: bool = True,
-        gate: str = "sigmoid",
-        norm: bool = True,
-        pooling: str = "average",
-        pool_size: str = "kernel",
-        activation: str = "relu",
-        pointwise_groups: int = 1,
         strategy: str = DEFAULT_STRATEGY,
+        **attention: Any,
     ) -> None:
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
@@ -164,20 +165,8 @@ class AWConv2d(nn.Conv2d):
         check_strategy(strategy)
         self.residual = residual
         self.strategy = strategy
-        self.attention = AWAttention(
-            in_channels,
-            (out_channels, in_channels // groups, self.kernel_size[0], self.kernel_size[1]),
-            reduction=reduction,
-            expansion=expansion,
-            gate=gate,
-            norm=norm,
-            pooling=pooling,
-            pool_size=pool_size,
-            activation=activation,
-            pointwise_groups=pointwise_groups,
-            device=device,
-            dtype=dtype,
-        )
+        kernel_shape = (out_channels, in_channels // groups, self.kernel_size[0], self.kernel_size[1])
+        self.attention = AWAttention(in_channels, kernel_shape, **attention, device=device, dtype=dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() == 3:  # a single image, as nn.Conv2d takes it

@@ -23,7 +23,7 @@ def add_parser(commands: Any) -> None:
         "regress",
         help="find out whether a change made networks slower",
         description="Put two versions of the git repository you are in side by side, time the same suite against\n"
-        "both, here and now, in pairs of fresh processes that take turns, and decide from confidence intervals:\n"
+        "both, here and now, in interleaved pairs of fresh processes, and decide from confidence intervals:\n"
         "slower or faster by x %, no difference larger than y %, or not measured finely enough.\n\n"
         "  awbench regress --base main                        what is not committed yet, against main\n"
         "  awbench regress --base HEAD~1 --head HEAD --threads 1\n"
@@ -187,7 +187,7 @@ def _notes(comparison: Comparison) -> list[str]:
     for change in comparison.changes:
         if change.is_disturbed:
             spread = _percent(change.spread)
-            notes.append(f"{change.workload}: the pairs' ratios scatter by {spread}: other load on this machine?")
+            notes.append(f"{change.workload}: the pairs' ratios vary by {spread}: other load on this machine?")
     return notes
 
 

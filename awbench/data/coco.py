@@ -21,7 +21,7 @@ import numpy as np
 from awbench.errors import UserError
 
 _OUTSIDE_PIXELS = 1.0  # COCO's polygons are rounded to hundredths, and other tools count pixels from 1
-_SMALLEST_SIDE = 1e-5  # Detectron2's filter_empty_instances
+SMALLEST_SIDE = 1e-5  # Detectron2's filter_empty_instances
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,11 +171,11 @@ def _check_entries(path: Path, truth: Any) -> None:
 def _check_ids(path: Path, truth: dict[str, Any]) -> None:
     """That nothing is there twice, and that annotations refer to what is there."""
     for section, key in (("images", "id"), ("annotations", "id"), ("categories", "id"), ("categories", "name")):
-        _refuse(path, f"{key}s of {section} more than once", _repeated(entry[key] for entry in truth[section]))
+        _require_none(path, f"{key}s of {section} more than once", _repeated(entry[key] for entry in truth[section]))
     for section, key in (("images", "image_id"), ("categories", "category_id")):
         known = {entry["id"] for entry in truth[section]}
         unknown = [f"{entry['id']} with {entry[key]}" for entry in truth["annotations"] if entry[key] not in known]
-        _refuse(path, f"annotations with a {key} that is not among the {section}", unknown)
+        _require_none(path, f"annotations with a {key} that is not among the {section}", unknown)
 
 
 def _check_boxes(path: Path, truth: dict[str, Any]) -> None:
@@ -189,7 +189,7 @@ def _check_boxes(path: Path, truth: dict[str, Any]) -> None:
         entry = truth["annotations"][index]
         width, height = sizes[entry["image_id"]]
         found.append(f"{entry['bbox']} in image {entry['image_id']} of {width}x{height}")
-    _refuse(path, "boxes [x, y, width, height] outside their images", found)
+    _require_none(path, "boxes [x, y, width, height] outside their images", found)
 
 
 def _corners(annotations: Sequence[dict[str, Any]]) -> np.ndarray:
@@ -203,8 +203,8 @@ def _repeated(values: Iterable[Any]) -> list[Any]:
     return [value for value, count in Counter(values).items() if count > 1]
 
 
-def _refuse(path: Path, what: str, found: Sequence[Any]) -> None:
-    """Raise with the first five of what was found, if anything was."""
+def _require_none(path: Path, what: str, found: Sequence[Any]) -> None:
+    """Raise a UserError with the first five of what was found, if anything was."""
     if found:
         first = ", ".join(str(thing) for thing in found[:5]) + (", ..." if len(found) > 5 else "")
         raise UserError(f"{path} has {len(found):,} {what}; the first: {first}; there must be none")
@@ -222,7 +222,7 @@ def read_split(directory: Path, split: str) -> DetectionSplit:
         present = {entry.name for entry in entries}
     images = sorted(truth["images"], key=lambda image: image["id"])
     missing = [image["file_name"] for image in images if image["file_name"] not in present]
-    _refuse(path, f"images that are not in {folder}", missing)
+    _require_none(path, f"images that are not in {folder}", missing)
 
     annotations = truth["annotations"]
     row = {image["id"]: index for index, image in enumerate(images)}
@@ -230,7 +230,7 @@ def read_split(directory: Path, split: str) -> DetectionSplit:
     sizes = np.array([[image["width"], image["height"]] for image in images], dtype=np.float64)
     boxes = _corners(annotations).clip(0, np.tile(sizes[rows], 2)).astype(np.float32)
     crowd = np.array([entry["iscrowd"] for entry in annotations], dtype=bool)
-    empty = (boxes[:, 2:] - boxes[:, :2] <= _SMALLEST_SIDE).any(axis=1)
+    empty = (boxes[:, 2:] - boxes[:, :2] <= SMALLEST_SIDE).any(axis=1)
     categories = np.array([entry["category_id"] for entry in annotations], dtype=np.int64)
 
     kept = np.flatnonzero(~crowd & ~empty)

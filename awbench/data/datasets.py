@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from awbench.errors import UserError, suggestion
 from awbench.recipes.datasets import DATASET_FACTS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+DECODE_REMEDY = "replace the file, or leave such files out with --skip-bad-images"
 
 
 class ImageDecodeError(UserError):
@@ -116,13 +118,23 @@ class ImageFiles:
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         path, label = self.files[index]
-        try:
-            with Image.open(path) as image:
-                return image.convert("RGB"), label
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ImageDecodeError(
-                f"{path} cannot be decoded ({error}); replace the file, or leave such files out with --skip-bad-images"
-            ) from None
+        return decode_rgb(path), label
+
+
+def decode_rgb(path: str | Path, upright: bool = False) -> Image.Image:
+    """An image file as RGB.
+
+    Args:
+        upright: turned as its EXIF orientation says.
+
+    Raises:
+        ImageDecodeError: it cannot be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            return (ImageOps.exif_transpose(image) if upright else image).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageDecodeError(f"{path} cannot be decoded ({error}); {DECODE_REMEDY}") from None
 
 
 def _open_imagenet(directory: Path | None, split: str) -> Split:
@@ -171,16 +183,13 @@ def _open_cifar(class_name: str, title: str, classes: int) -> Callable[[Path | N
         from torchvision import datasets
 
         assert directory is not None
-        try:
-            cifar: Any = getattr(datasets, class_name)(str(directory), train=split == "train", download=False)
-        except RuntimeError:
-            try:
-                cifar = getattr(datasets, class_name)(str(directory), train=split == "train", download=True)
-            except Exception as error:  # whatever the network layer raises: there is one remedy
-                raise UserError(
-                    f"{title} is not in {directory} and could not be downloaded ({error}); "
-                    f"put the official python archive there"
-                ) from None
+        try:  # which downloads nothing where it is there
+            cifar: Any = getattr(datasets, class_name)(str(directory), train=split == "train", download=True)
+        except Exception as error:  # whatever the network layer raises: there is one remedy
+            raise UserError(
+                f"{title} is not in {directory} and could not be downloaded ({error}); "
+                f"put the official python archive there"
+            ) from None
         images = ArrayImages(np.asarray(cifar.data), np.asarray(cifar.targets))
         return Split(images, classes, images.digest(), f"{title} {split}, {len(images):,} images")
 

@@ -14,12 +14,10 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from awbench.data.coco import DetectionImage
-from awbench.data.datasets import ImageDecodeError
+from awbench.data.coco import SMALLEST_SIDE, DetectionImage
+from awbench.data.datasets import DECODE_REMEDY, ImageDecodeError, decode_rgb
 from awbench.data.views import SampleKey, derive_seed, epoch_order
 from awbench.errors import UserError
-
-_SMALLEST_SIDE = 1e-5  # Detectron2's filter_empty_instances
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +41,7 @@ class DetectionSample:
 
 @dataclass(frozen=True, eq=False)
 class DetectionBatch:
-    """The samples of a part of a step, and the messages of images that could not be decoded."""
+    """The samples of a micro-batch, and the messages of images that could not be decoded."""
 
     samples: tuple[DetectionSample, ...]
     bad: tuple[str, ...] = ()
@@ -90,8 +88,8 @@ class DetectionView:
         if flip:
             image = ImageOps.mirror(image)
             boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
-        # A box thinner than a rounding error may have vanished, and trainers refuse boxes without area.
-        whole = (boxes[:, 2:] - boxes[:, :2] > _SMALLEST_SIDE).all(axis=1)
+        # A box thinner than a rounding error may have vanished, and trainers reject boxes without area.
+        whole = (boxes[:, 2:] - boxes[:, :2] > SMALLEST_SIDE).all(axis=1)
         return DetectionSample(
             image=torch.from_numpy(np.array(image).transpose(2, 0, 1).copy()),
             boxes=torch.from_numpy(boxes[whole].astype(np.float32)),
@@ -107,16 +105,11 @@ def read_image(source: DetectionImage) -> Image.Image:
     Raises:
         ImageDecodeError: it cannot be decoded, or has another size than the annotations say.
     """
-    remedy = "replace the file, or leave such files out with --skip-bad-images"
-    try:
-        with Image.open(source.path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageDecodeError(f"{source.path} cannot be decoded ({error}); {remedy}") from None
+    image = decode_rgb(source.path, upright=True)
     if image.size != (source.width, source.height):
         raise ImageDecodeError(
             f"{source.path} is {image.width}x{image.height} pixels; its annotations say "
-            f"{source.width}x{source.height}; {remedy}"
+            f"{source.width}x{source.height}; {DECODE_REMEDY}"
         )
     return image
 
@@ -127,70 +120,68 @@ def resized_shape(height: int, width: int, size: int, max_size: int) -> tuple[in
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
+@dataclass
 class DetectionOrder:
-    """Which samples make up each part of each step, for one process.
+    """Which samples make up each micro-batch of each step, for one process.
 
-    Parts hold images of one orientation, wide or tall, so that padding them to one size wastes little.
-    Part p of a step belongs to process p modulo `world_size`: what a step computes does not depend
-    on how many processes share it. What does not fill a part at an epoch's end is left out.
+    Micro-batches hold images of one orientation, wide or tall, so that padding them to one size wastes little.
+    Micro-batch p of a step belongs to process p modulo `world_size`: what a step computes does not depend
+    on how many processes share it. What does not fill a micro-batch at an epoch's end is left out.
 
-    Args:
+    Attributes:
         images: the split's; those without objects are left out.
-        images_per_part: samples of a part.
-        parts_per_step: of all processes together.
+        size: samples of a micro-batch, the recipe's images_per_part.
+        per_step: micro-batches of a step, of all processes together.
         first_step, last_step: global step numbers, the last not included.
 
     Raises:
-        UserError: there are too few images with objects for one part.
+        UserError: there are too few images with objects for one micro-batch.
     """
 
-    def __init__(
-        self,
-        images: Sequence[DetectionImage],
-        images_per_part: int,
-        parts_per_step: int,
-        seed: int,
-        first_step: int,
-        last_step: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.seed, self.images_per_part, self.parts_per_step = seed, images_per_part, parts_per_step
-        self.first_step, self.last_step, self.rank, self.world_size = first_step, last_step, rank, world_size
-        self.indices = [index for index, image in enumerate(images) if len(image.boxes)]
-        self.wide = [images[index].width > images[index].height for index in self.indices]
+    images: Sequence[DetectionImage]
+    size: int
+    per_step: int
+    seed: int
+    first_step: int
+    last_step: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        self.indices = [index for index, image in enumerate(self.images) if len(image.boxes)]
+        self.wide = [self.images[index].width > self.images[index].height for index in self.indices]
         wide = sum(self.wide)
-        self.parts_per_epoch = wide // images_per_part + (len(self.wide) - wide) // images_per_part
-        if not self.parts_per_epoch:
+        self.per_epoch = wide // self.size + (len(self.wide) - wide) // self.size
+        if not self.per_epoch:
             raise UserError(
-                f"{len(self.indices)} images with objects do not fill a part of {images_per_part} images of one "
+                f"{len(self.indices)} images with objects do not fill a micro-batch of {self.size} images of one "
                 "orientation; use a smaller images_per_part"
             )
 
     def __len__(self) -> int:
-        return (self.last_step - self.first_step) * len(range(self.rank, self.parts_per_step, self.world_size))
+        return (self.last_step - self.first_step) * len(range(self.rank, self.per_step, self.world_size))
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        epoch, parts = -1, []
+        epoch, batches = -1, []
         for step in range(self.first_step, self.last_step):
-            for part in range(self.rank, self.parts_per_step, self.world_size):
-                number = step * self.parts_per_step + part
-                if number // self.parts_per_epoch != epoch:
-                    epoch = number // self.parts_per_epoch
-                    parts = self._parts(epoch)
-                yield [(epoch, index) for index in parts[number % self.parts_per_epoch]]
+            for position in range(self.rank, self.per_step, self.world_size):
+                number = step * self.per_step + position
+                if number // self.per_epoch != epoch:
+                    epoch = number // self.per_epoch
+                    batches = self._micro_batches(epoch)
+                yield [(epoch, index) for index in batches[number % self.per_epoch]]
 
-    def _parts(self, epoch: int) -> list[list[int]]:
-        """The parts of an epoch, each in the order in which it is filled."""
+    def _micro_batches(self, epoch: int) -> list[list[int]]:
+        """Those of an epoch, in the order in which they are filled."""
         filling: dict[bool, list[int]] = {True: [], False: []}
-        parts = []
+        batches = []
         for position in epoch_order(self.seed, epoch, len(self.indices)):
-            part = filling[self.wide[position]]
-            part.append(self.indices[position])
-            if len(part) == self.images_per_part:
-                parts.append(part.copy())
-                part.clear()
-        return parts
+            batch = filling[self.wide[position]]
+            batch.append(self.indices[position])
+            if len(batch) == self.size:
+                batches.append(batch.copy())
+                batch.clear()
+        return batches
 
 
 def collate(samples: Sequence[DetectionSample | str]) -> DetectionBatch:

@@ -103,9 +103,9 @@ def epoch_order(seed: int, epoch: int, length: int) -> list[int]:
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """Which samples make up each part of each step, for one process.
+    """Which samples make up each micro-batch of each step, for one process.
 
-    A step's global batch is cut into parts of `norm_batch_size`; part p of a step belongs to process
+    A step's global batch is cut into micro-batches of `norm_batch_size`; micro-batch p belongs to process
     p modulo `world_size`. What a step computes therefore does not depend on how many processes
     share it. The incomplete batch at an epoch's end is left out.
 
@@ -129,16 +129,16 @@ class TrainingOrder:
         return self.length // self.batch_size
 
     @property
-    def parts_per_step(self) -> int:
+    def per_step(self) -> int:
         """Of all processes together."""
         return self.batch_size // self.norm_batch_size
 
     @property
-    def own_parts_per_step(self) -> int:
-        return len(range(self.rank, self.parts_per_step, self.world_size))
+    def own_per_step(self) -> int:
+        return len(range(self.rank, self.per_step, self.world_size))
 
     def __len__(self) -> int:
-        return (self.last_step - self.first_step) * self.own_parts_per_step
+        return (self.last_step - self.first_step) * self.own_per_step
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         epoch, order = -1, []
@@ -147,8 +147,8 @@ class TrainingOrder:
                 epoch = step // self.steps_per_epoch
                 order = epoch_order(self.seed, epoch, self.length)
             start = step % self.steps_per_epoch * self.batch_size
-            for part in range(self.rank, self.parts_per_step, self.world_size):
-                at = start + part * self.norm_batch_size
+            for position in range(self.rank, self.per_step, self.world_size):
+                at = start + position * self.norm_batch_size
                 yield [(epoch, index) for index in order[at : at + self.norm_batch_size]]
 
 

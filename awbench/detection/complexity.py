@@ -11,7 +11,7 @@ from awbench.data.detection_datasets import COCO_CATEGORY_IDS
 from awbench.data.pixels import IMAGENET_RGB
 from awbench.detection.engine import CountedDetector, Detector, Engine
 from awbench.errors import UserError
-from awbench.measure.complexity import LARGEST_IMAGE, Complexity, count, count_with_fvcore, require_agreement
+from awbench.measure.complexity import LARGEST_IMAGE, Complexity, count, cross_checked
 from awbench.variants import ModelOptions, Variant
 
 # 80 categories, whose ids go to 90: Detectron2 needs 80 outputs, torchvision 91.
@@ -83,12 +83,8 @@ def measure_detector_complexity(
     assert params == complexity.params, "the counted parts are the whole detector"
     if cross_check:
         real, _ = engine.build(detector)
-        by_layer = count_with_fvcore(
-            _Fixed(engine.counted(real).eval(), at.proposals), torch.zeros(1, 3, at.height, at.width)
-        )
-        require_agreement(variant.name, complexity.macs_by_layer, by_layer)
-        counters = {**complexity.macs_by_counter, "fvcore": sum(by_layer.values())}
-        complexity = Complexity(**{**vars(complexity), "macs_by_counter": counters})
+        real = _Fixed(engine.counted(real).eval(), at.proposals)
+        complexity = cross_checked(variant.name, complexity, real, torch.zeros(1, 3, at.height, at.width))
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return DetectorComplexity(complexity, trainable)
 

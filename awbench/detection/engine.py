@@ -21,7 +21,6 @@ from awbench.recipes.detection import ENGINE_SAMPLING, Sampling
 from awbench.variants import ModelOptions, Variant
 
 ENGINES = ("detectron2", "torchvision")
-NEEDS_DETECTRON2 = "needs Detectron2 (make detectron2)"
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class CountedDetector(nn.Module):
 
 
 def _tensors(outputs: Any) -> list[Tensor]:
-    return [outputs] if isinstance(outputs, Tensor) else [tensor for part in outputs for tensor in _tensors(part)]
+    return [outputs] if isinstance(outputs, Tensor) else [tensor for output in outputs for tensor in _tensors(output)]
 
 
 def detect(

@@ -51,7 +51,7 @@ def measure_detector_latency(
 
     data: read, decoded and resized to a shorter side of 800 pixels. network: from the pixels to boxes, classes and
     scores on the device, non-maximum suppression included. post_processing: boxes to the file's size, and to the CPU.
-    These are the parts that Detectron2's own evaluation loop tells apart. The weights are random, so the proposals
+    Detectron2's own evaluation loop times the same stages. The weights are random, so the proposals
     are fixed: each box head gets the same 1,000 regions, and no network is faster because its own are fewer or smaller.
     Hardly any box scores enough to be kept, so post-processing is at its least.
 
@@ -59,18 +59,18 @@ def measure_detector_latency(
         UserError: as `awbench.measure.latency.check_settings`, or a setting that detectors do not have.
     """
     check_settings(settings)
-    refused = {
+    unsupported = {
         "batch size": (settings.batch_size, 1),
         "dtype": (settings.dtype, "float32"),
         "compile": (settings.compile, False),
         "CUDA graph": (settings.cuda_graph, False),
         "image size": (settings.image_size, None),
     }
-    for name, (given, only) in refused.items():
+    for name, (given, only) in unsupported.items():
         if given != only:
             raise UserError(f"{name} {given} is not possible for detectors, which are timed per image as they are")
 
-    with _pictures() as images:
+    with _image_files() as images:
         view = DetectionView(images, (SHORTER_SIDE,), LONGEST_SIDE)
 
         def prepare(variant: Variant, now: LatencySettings) -> Prepared:
@@ -109,7 +109,7 @@ def _prepare(
 
 
 @contextmanager
-def _pictures() -> Iterator[list[DetectionImage]]:
+def _image_files() -> Iterator[list[DetectionImage]]:
     """Procedural images as JPEG files, for as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="awbench-") as folder:
         images = []

@@ -33,14 +33,14 @@ def load_detector_weights(model: nn.Module, body: ResNet, path: Path) -> LoadedW
         UserError: as `awbench.models.weights.load_weights`, or it was made with another engine.
     """
     file = read_checkpoint(path)
-    of_backbone = backbone_entries(file.state)
+    backbone = backbone_entries(file.state)
     rest: dict[str, Tensor] = {
         _present_name(name): tensor
         for name, tensor in file.state.items()
-        if name not in of_backbone and not name.startswith(_CONSTANTS)
+        if name not in backbone and not name.startswith(_CONSTANTS)
     }
-    of_body = {id(tensor) for tensor in body.state_dict(keep_vars=True).values()}
-    wanted = {name: t for name, t in model.state_dict(keep_vars=True).items() if id(t) not in of_body}
+    body_ids = {id(tensor) for tensor in body.state_dict(keep_vars=True).values()}
+    wanted = {name: t for name, t in model.state_dict(keep_vars=True).items() if id(t) not in body_ids}
     if not rest:
         raise UserError(f"{path} holds no detector, only a backbone; give it to 'awbench train' as --init-weights")
     theirs, ours = _engine(rest), _engine(wanted)

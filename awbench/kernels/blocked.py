@@ -1,8 +1,8 @@
 """A convolution in C, for CPUs, with AK of one sample and a block of outputs in the processor's cache at a time.
 
-Each sample's image is copied to blocks of channels, and AK = (1 + A) * K formed beside it: H'*W' multiplications use a
-number of AK, so that forming it is little where an output has many pixels and a kernel few channels. Then the sums over
-all taps and channels stay in registers, as in a plain convolution:
+Each sample's image is copied to blocks of channels, and AK = (1 + A) * K computed beside it: H'*W' multiplications use
+a number of AK, so modulation costs little where an output has many pixels and a kernel few channels. Then the sums
+over all taps and channels stay in registers, as in a plain convolution:
 
     O[n,c2] = sum over taps k and channels c1 of ((1 + A[n,c2,m,k]) * K[c2,c1,k]) . I[n,c1,shifted by k]
 
@@ -82,8 +82,8 @@ def forward(
         factor = native.factor_of(A, geometry.residual, code.block())
         shape = _shape(x, kernel, o, x, A.shape[2], tuple(weight.shape[2:]), geometry)
         b = None if bias is None else bias[outputs].contiguous()
-        held = (x, kernel, factor, b, _scratch(code, shape, _FORWARD, input), o)
-        code.forward(ctypes.byref(shape), *map(native.pointer, held))
+        arguments = (x, kernel, factor, b, _scratch(code, shape, _FORWARD, input), o)
+        code.forward(ctypes.byref(shape), *map(native.pointer, arguments))
     return O
 
 
@@ -102,17 +102,17 @@ def backward(
     dK = kernels.new_empty_strided(kernels.shape, kernels.stride())
     N, C2, m, h, w = attention_map.shape
     dA = input.new_empty(geometry.groups, N, m, h * w, C2 // geometry.groups)
-    for (channels, outputs), dA_of_group in zip(native.group_slices(geometry, weight), dA, strict=True):
+    for (channels, outputs), group_dA in zip(native.group_slices(geometry, weight), dA, strict=True):
         x, kernel, dO = input[:, channels], kernels[outputs], grad_output[:, outputs]
         factor = native.factor_of(attention_map[:, outputs], geometry.residual, code.block())
         dx, dk = dI[:, channels], dK[outputs]
         shape = _shape(x, kernel, dO, dx, m, (h, w), geometry)
-        of_input = (dO, kernel, factor, _scratch(code, shape, _BACKWARD_INPUT, input), dx)
-        code.backward_input(ctypes.byref(shape), *map(native.pointer, of_input))
+        input_arguments = (dO, kernel, factor, _scratch(code, shape, _BACKWARD_INPUT, input), dx)
+        code.backward_input(ctypes.byref(shape), *map(native.pointer, input_arguments))
         blocks = -(-dO.shape[1] // code.block())
         shape.parts = 1 if blocks % shape.threads == 0 else min(N, shape.threads)
-        of_kernel = (dO, x, kernel, factor, _scratch(code, shape, _BACKWARD_KERNEL, input), dk, dA_of_group)
-        code.backward_kernel(ctypes.byref(shape), *map(native.pointer, of_kernel))
+        kernel_arguments = (dO, x, kernel, factor, _scratch(code, shape, _BACKWARD_KERNEL, input), dk, group_dA)
+        code.backward_kernel(ctypes.byref(shape), *map(native.pointer, kernel_arguments))
     grad_map = dA.permute(1, 0, 4, 2, 3).reshape(attention_map.shape)
     return dI, dK.unflatten(2, (h, w)), grad_map
 

@@ -105,8 +105,8 @@ def forward(
         zeros = input.new_zeros(channels)
         places = input.new_empty(O[..., 0].numel() + code.pixels(), _PLACE, dtype=torch.int32)
         scratch = input.new_empty(shape.threads, taps * code.chunk() * code.block())
-        held = (x, group.kernel, group.factor, b, zeros, places, scratch, O)
-        code.forward(ctypes.byref(shape), *map(native.pointer, held))
+        arguments = (x, group.kernel, group.factor, b, zeros, places, scratch, O)
+        code.forward(ctypes.byref(shape), *map(native.pointer, arguments))
         outputs.append(O)
     return _images(outputs)
 
@@ -147,8 +147,8 @@ def _gradient_of_input(code: Any, group: _Group, shape: _Shape, pixels: Tensor, 
     phases = math.prod(map(min, group.geometry.stride, pixels.shape[1:3]))
     places = pixels.new_empty(dI[..., 0].numel() + phases * code.pixels(), _PLACE, dtype=torch.int32)
     scratch = pixels.new_empty(shape.threads, (taps * code.block() + code.pixels()) * code.chunk())
-    held = (dO, group.kernel, group.factor, zeros, places, scratch, dI)
-    code.backward_input(ctypes.byref(shape), *map(native.pointer, held))
+    arguments = (dO, group.kernel, group.factor, zeros, places, scratch, dI)
+    code.backward_input(ctypes.byref(shape), *map(native.pointer, arguments))
     return dI
 
 
@@ -163,10 +163,10 @@ def _gradients_of_kernel(code: Any, group: _Group, shape: _Shape, pixels: Tensor
     size = 2 * taps * strips * strip * block + dO[0, ..., 0].numel() * block + pixels[0, ..., 0].numel() * strip
     scratch = pixels.new_empty(shape.threads, size)
     x = pixels[..., group.channels]
-    held = (dO, x, group.kernel, group.factor)
+    arguments = (dO, x, group.kernel, group.factor)
     rest = (scratch, dK, dA)
     code.backward_kernel(
-        ctypes.byref(shape), *map(native.pointer, held), ctypes.c_long(parts), *map(native.pointer, rest)
+        ctypes.byref(shape), *map(native.pointer, arguments), ctypes.c_long(parts), *map(native.pointer, rest)
     )
     return dK, dA.sum(0)
 

@@ -65,8 +65,8 @@ def check_strategy(strategy: str) -> None:
 
 def unsupported_reason(strategy: str, device: torch.device, dtype: torch.dtype) -> str | None:
     """Why the strategy cannot execute on this device and dtype, as the end of a sentence; None if it can."""
-    of_module = getattr(STRATEGIES[strategy], "unsupported_reason", None)
-    return of_module(device, dtype) if of_module else None
+    ask = getattr(STRATEGIES[strategy], "unsupported_reason", None)
+    return ask(device, dtype) if ask else None
 
 
 def strategies_for(device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Time the strategies that can execute a request, interleaved, and hold what they compute to the first one's."""
+"""Time the strategies that can execute a request, interleaved, and compare what they compute with the first."""
 
 from __future__ import annotations
 

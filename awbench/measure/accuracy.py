@@ -42,7 +42,7 @@ class Accuracy:
 
     @property
     def top1_standard_error_percent(self) -> float:
-        """Binomial: how far the top-1 of another sample of as many images would scatter."""
+        """Binomial: the standard deviation of the top-1 over samples of as many images."""
         p = self.correct1 / self.images
         return 100 * math.sqrt(p * (1 - p) / self.images)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from awbench.attention import CBAM, AWConv2d, SqueezeExcitation
 from awbench.kernels import aw_conv2d, chosen_strategy
@@ -29,7 +29,6 @@ from awbench.measure.timing import (
 
 PLAIN = "plain"
 AW_LAYER = "aw layer"
-MODULES = {"se": SqueezeExcitation, "cbam": CBAM}
 DIRECTIONS = ("forward", "forward and backward")
 _COPIED_BYTES = 2**30
 _MATRIX_SIDE = 8192
@@ -53,6 +52,13 @@ RESNET50_SHAPES = (
     Shape(64, 56), Shape(128, 28), Shape(256, 14), Shape(512, 7),
     Shape(128, 56, 2), Shape(256, 28, 2), Shape(512, 14, 2),
 )  # fmt: skip
+
+
+LAYERS: dict[str, Callable[[Shape], nn.Module]] = {
+    AW_LAYER: lambda shape: AWConv2d(shape.channels, shape.channels, 3, shape.stride, 1, bias=False, strategy=AUTO),
+    "se": lambda shape: SqueezeExcitation(shape.channels),
+    "cbam": lambda shape: CBAM(shape.channels),
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class ShapeSpeed:
     Attributes:
         floors: seconds that the plain convolution cannot be faster than: "bytes", its tensors moved once at the
             measured rate of a copy; "operations", at the measured rate of a matrix product. Empty on a CPU.
-        notes: what a reader must know, in words.
+        notes: what a reader must know.
     """
 
     shape: Shape
@@ -131,7 +137,7 @@ def methods(settings: SpeedSettings) -> tuple[str, ...]:
     strategies = strategies_for(torch.device(settings.device), check_speed_settings(settings))
     # Triton's interpreter is for tests; a minute a call says nothing of speed.
     strategies = tuple(name for name in strategies if name != "fused" or settings.device == "cuda")
-    return (PLAIN, *strategies, AUTO, AW_LAYER, *MODULES)
+    return (PLAIN, *strategies, AUTO, *LAYERS)
 
 
 def measure_shape(
@@ -207,14 +213,8 @@ def make_call(
     I, K, A = made.I, made.K, made.A
     if method == PLAIN:
         return lambda: F.conv2d(I, K, None, shape.stride, 1), (I, K)
-    if method in (AW_LAYER, *MODULES):
-        if method == AW_LAYER:
-            layer: torch.nn.Module = AWConv2d(
-                shape.channels, shape.channels, 3, shape.stride, 1, bias=False, strategy=AUTO
-            )
-        else:
-            layer = MODULES[method](shape.channels)
-        layer = layer.eval().to(I.device, I.dtype).to(memory_format=LAYOUTS[settings.layout])
+    if method in LAYERS:
+        layer = LAYERS[method](shape).eval().to(I.device, I.dtype).to(memory_format=LAYOUTS[settings.layout])
         return lambda: layer(I), (I, *layer.parameters())
     return lambda: aw_conv2d(I, K, A, None, shape.stride, 1, strategy=method), (I, K, A)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -72,11 +72,23 @@ def measure_complexity(
     complexity = count(model, torch.empty(1, 3, image_size, image_size, device="meta"))
     if not cross_check:
         return complexity
-    real_model = build_variant(name, options).eval()
-    by_layer = count_with_fvcore(real_model, torch.zeros(1, 3, image_size, image_size))
+    return cross_checked(
+        name, complexity, build_variant(name, options).eval(), torch.zeros(1, 3, image_size, image_size)
+    )
+
+
+def cross_checked(name: str, complexity: Complexity, model: nn.Module, image: Tensor) -> Complexity:
+    """The same counts, after fvcore gave them too, layer by layer.
+
+    Args:
+        model, image: as counted, but on a real device.
+
+    Raises:
+        CounterDisagreement: the counters differ, in a layer that is named.
+    """
+    by_layer = count_with_fvcore(model, image)
     require_agreement(name, complexity.macs_by_layer, by_layer)
-    counters = {**complexity.macs_by_counter, "fvcore": sum(by_layer.values())}
-    return Complexity(**{**vars(complexity), "macs_by_counter": counters})
+    return replace(complexity, macs_by_counter={**complexity.macs_by_counter, "fvcore": sum(by_layer.values())})
 
 
 def check_image_size(variant: Variant, image_size: int | None) -> int:
@@ -218,7 +230,7 @@ def _aw_convolution_macs(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def require_agreement(name: str, torch_macs: Mapping[str, int], fvcore_macs: Mapping[str, int]) -> None:
-    """Hold two counts by layer to each other.
+    """Compare two counts layer by layer.
 
     Raises:
         CounterDisagreement: naming the first layer where they differ, with both numbers.

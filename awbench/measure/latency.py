@@ -88,7 +88,7 @@ class LatencyRun:
     Attributes:
         settings: in force; the batch may be smaller than asked for.
         overhead: what timing itself adds to a call, in seconds.
-        notes: what a reader must know, in words.
+        notes: what a reader must know.
     """
 
     settings: LatencySettings
@@ -215,7 +215,7 @@ def _measure_or_none(
     except (torch.OutOfMemoryError, MemoryError):
         pass
     except RuntimeError as error:
-        if not any(words in str(error) for words in _MEMORY_ENDED):
+        if not any(phrase in str(error) for phrase in _MEMORY_ENDED):
             raise
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -244,7 +244,7 @@ def _prepare_classifier(variant: Variant, options: ModelOptions, settings: Laten
 
 
 def _require_room(needed: int, device: torch.device) -> None:
-    """Refuse what this machine does not have: Linux would give it, and kill the process when it is used.
+    """Check that this machine has so much memory: Linux would give it, and kill the process when it is used.
 
     Args:
         needed: bytes.
@@ -324,17 +324,17 @@ def peak_of_call(own: Iterable[Tensor], run: Callable[[], Any]) -> int | None:
         own: on one device.
     """
     own = tuple(own)
-    held = sum(tensor.numel() * tensor.element_size() for tensor in own)
+    own_bytes = sum(tensor.numel() * tensor.element_size() for tensor in own)
     run()  # libraries allocate more the first time
     if own[0].device.type != "cuda":
         allocated = _peak_of_cpu_allocations(run)
-        return None if allocated is None else held + allocated
+        return None if allocated is None else own_bytes + allocated
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     run()
     torch.cuda.synchronize()
-    return held + torch.cuda.max_memory_allocated() - before
+    return own_bytes + torch.cuda.max_memory_allocated() - before
 
 
 def _peak_of_cpu_allocations(run: Callable[[], Any]) -> int | None:
@@ -348,5 +348,5 @@ def _peak_of_cpu_allocations(run: Callable[[], Any]) -> int | None:
     if results is None:
         return None
     events = [event for event in results.events() if event.name() == "[memory]"]
-    held = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
-    return max(held, default=None)
+    allocated = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    return max(allocated, default=None)

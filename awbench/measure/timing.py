@@ -131,7 +131,7 @@ class Timings:
 
     Attributes:
         overhead: what timing itself adds to a call, in seconds.
-        notes: what disturbed the run, in words.
+        notes: what disturbed the run.
         reached: whether every ratio's interval is as narrow as asked for.
     """
 
@@ -142,7 +142,7 @@ class Timings:
 
 
 def ignore_progress(rounds: int, width: float) -> None:
-    """Nobody watches."""
+    """Does nothing."""
 
 
 def interleave(
@@ -228,7 +228,7 @@ def spread_of(values: Sequence[float]) -> float:
 
 
 def disturbance(name: str, values: Sequence[float]) -> Iterator[str]:
-    """What the times of one function in their order tell about the machine, in words."""
+    """What the times of one function in their order show of the machine, as sentences."""
     spread = spread_of(values)
     if spread > _LARGEST_SPREAD:
         yield f"times of {name} spread by {spread:.0%} (interquartile range over median): other load on this machine?"

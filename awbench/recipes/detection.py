@@ -60,7 +60,7 @@ class DetectionRecipe(BaseRecipe):
         iterations: optimizer steps.
         batch_size: images of a step, over all processes.
         images_per_part: images that are padded to one size and computed together, a divisor of
-            batch_size; Detectron2's images per GPU. Results do not depend on how parts are shared.
+            batch_size; Detectron2's images per GPU. Results do not depend on how processes share them.
         norm_weight_decay: weight decay of normalisation layers' scales and shifts.
         norm: of the backbone: "frozen", every batch normalisation is a fixed scale and shift, or "batch".
         freeze_at: stages of the backbone that are not trained: 1 the stem, 2 the first stage too, ..., 0 none.

@@ -1,4 +1,4 @@
-"""Base against head: pairs of fresh processes that take turns, then a decision from confidence intervals."""
+"""Base against head: interleaved pairs of fresh processes, then a decision from confidence intervals."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ComparisonGoal:
         width: stop when every interval is so narrow, high - low as a fraction of the ratio: 0.04 is about +-2 %.
         ignore: differences that nobody would act on, as a fraction.
         budget: in seconds, after which we stop in any case; at least one pair is measured.
-        level: at which all intervals hold together.
+        level: simultaneous, of all intervals.
     """
 
     width: float = 0.04
@@ -134,10 +134,10 @@ def compare(
 
 
 def measure_pair(base: Tree, head: Tree, suite_run: SuiteRun, number: int, turns: int = TURNS) -> Times:
-    """The time of each workload in two fresh processes that take turns: B H, H B, B H, ...
+    """The time of each workload in two fresh processes, interleaved: B H, H B, B H, ...
 
     Turns are short, because the machine may do other things too: there, ratios of processes that ran one after
-    the other were seen to scatter five times as much. For the same reason the time is the lower quartile of a process's
+    the other varied five times as much. For the same reason the time is the lower quartile of a process's
     samples: load only ever adds to a time, in bursts.
 
     Args:
@@ -167,8 +167,8 @@ def judge(pairs: Sequence[Times], goal: ComparisonGoal) -> tuple[Change, ...]:
     """An interval and a decision for each workload.
 
     The logarithms of head / base, one for each pair, are symmetric around their centre: base and head are treated
-    alike but for what we look for. Hence the signed-rank interval. All m intervals hold together at the goal's level,
-    because each holds at 1 - (1 - level) / m (Bonferroni).
+    alike but for what we look for. Hence the signed-rank interval. The goal's level is that of all m intervals
+    together, because each has 1 - (1 - level) / m (Bonferroni).
     """
     level = 1 - (1 - goal.level) / len(pairs[0])
     return tuple(_judge(name, [times[name] for times in pairs], level, goal) for name in pairs[0])

@@ -25,7 +25,7 @@ _BATCH = 32 if DEVICE == "cuda" else 1  # a single image keeps a GPU waiting for
 
 
 def _network(name: str) -> Callable[[], object]:
-    """One call of a network in float32; inputs take turns."""
+    """One call of a network in float32; with several inputs in turn."""
     depth = re.findall(r"\d+", name)[-1:]
     pixels = 32 if _CIFAR_DEPTHS.issuperset(depth) and depth else 224
     torch.manual_seed(0)

@@ -125,7 +125,7 @@ def _copy_working_tree(top: Path, folder: Path) -> None:
             continue
 
 
-def _git(folder: Path, *words: str) -> str:
+def _git(folder: Path, *arguments: str) -> str:
     """What git prints, without the newline at the end.
 
     Raises:
@@ -134,7 +134,7 @@ def _git(folder: Path, *words: str) -> str:
     """
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # git status would write the index anew
     try:
-        run = subprocess.run(["git", *words], cwd=folder, capture_output=True, check=True, env=environment)
+        run = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=True, env=environment)
     except FileNotFoundError:
         raise UserError("git was not found on this machine; awbench regress needs it to read the versions") from None
     return os.fsdecode(run.stdout).rstrip("\n")

@@ -1,4 +1,4 @@
-"""The two tasks, classification and detection: the only rooms that know which one a job is."""
+"""The two tasks, classification and detection: the only modules that know which of them a job is."""
 
 from __future__ import annotations
 

@@ -302,7 +302,7 @@ class TrainableDetector:
 
 
 def _require_precision(engine: Engine, recipe: DetectionRecipe) -> None:
-    """Refuse a precision in which the engine would round its boxes."""
+    """Raise a UserError for a precision in which the engine would round its boxes."""
     if engine.name == "torchvision" and recipe.precision != "float32":
         raise UserError(
             f"precision {recipe.precision} with engine torchvision would round boxes to several pixels, because it "
@@ -311,7 +311,7 @@ def _require_precision(engine: Engine, recipe: DetectionRecipe) -> None:
 
 
 def _require_weights(job: Job, recipe: DetectionRecipe) -> None:
-    """Refuse to train a backbone that is frozen at random weights."""
+    """Raise a UserError where a backbone would be frozen at random weights."""
     given = job.weights is not None or job.initial_weights is not None
     if not given and (recipe.norm == "frozen" or recipe.freeze_at):
         raise UserError(
@@ -323,11 +323,11 @@ def _require_weights(job: Job, recipe: DetectionRecipe) -> None:
 def _parameter_groups(model: nn.Module, recipe: DetectionRecipe) -> list[dict[str, object]]:
     """Trainable parameters: normalisation layers' own with their weight decay, all others with the recipe's."""
     norms = [p for module in model.modules() if isinstance(module, _NORMS) for p in module.parameters()]
-    of_norms = {id(parameter) for parameter in norms}
+    norm_ids = {id(parameter) for parameter in norms}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
         {
-            "params": [parameter for parameter in trainable if (id(parameter) in of_norms) is norm],
+            "params": [parameter for parameter in trainable if (id(parameter) in norm_ids) is norm],
             "weight_decay": recipe.norm_weight_decay if norm else recipe.optimizer.weight_decay,
         }
         for norm in (False, True)

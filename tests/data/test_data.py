@@ -36,7 +36,7 @@ def test_a_step_is_the_same_samples_however_many_processes_share_it(world_size):
         orders = [TrainingOrder(100, 32, 8, 5, 0, 9, rank, world_size) for rank in range(world_size)]
         parts = [iter(list(order)) for order in orders]
         return [
-            {tuple(next(parts[rank])) for rank, order in enumerate(orders) for _ in range(order.own_parts_per_step)}
+            {tuple(next(parts[rank])) for rank, order in enumerate(orders) for _ in range(order.own_per_step)}
             for _ in range(9)
         ]
 
@@ -148,6 +148,15 @@ def test_a_truncated_jpeg_stops_or_is_left_out_and_listed(tmp_path):
     (batch,) = make_loader(View(files, transform, 0, skip_bad_images=True), EvaluationOrder(3, 3), 0, False)
     assert batch.labels.tolist() == [0, 2]
     assert "broken.JPEG" in batch.bad[0]
+
+
+def test_cifar_that_is_neither_there_nor_downloadable_is_named(monkeypatch, tmp_path):
+    def fail(*args, **options):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", fail)
+    with pytest.raises(UserError, match=rf"CIFAR-10 is not in {tmp_path} and could not be downloaded \(no network\)"):
+        open_split("cifar10", tmp_path, "train")
 
 
 def test_unknown_dataset():

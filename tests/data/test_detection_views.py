@@ -86,7 +86,7 @@ def test_processes_share_the_parts_of_every_step(images, world_size):
 def test_an_epoch_has_every_image_at_most_once_and_parts_of_one_orientation(images):
     order = DetectionOrder(images, 2, 1, 7, 0, 12)
     parts = list(order)
-    assert order.parts_per_epoch == 4  # five wide and four tall images with objects
+    assert order.per_epoch == 4  # five wide and four tall images with objects
     for epoch in range(3):
         keys = [key for part in parts[epoch * 4 : epoch * 4 + 4] for key in part]
         assert {key[0] for key in keys} == {epoch}
@@ -98,7 +98,7 @@ def test_an_epoch_has_every_image_at_most_once_and_parts_of_one_orientation(imag
 
 
 def test_too_few_images_are_said(images):
-    with pytest.raises(UserError, match="2 images with objects do not fill a part of 2 images of one orientation"):
+    with pytest.raises(UserError, match="2 images with objects do not fill a micro-batch of 2 images of one "):
         DetectionOrder(images[:2], 2, 1, 0, 0, 1)
 
 

@@ -96,7 +96,7 @@ def test_a_disturbed_measurement_says_so(regress, monkeypatch):
     times = itertools.cycle({"nap": (2.0, ms)} for ms in (1.8, 2.0, 2.2))
     monkeypatch.setattr(comparison, "measure_pair", lambda *args, **kwargs: next(times))
     out = regress("--base", "main", *TOLERANT)[1]
-    assert re.search(r"nap: the pairs' ratios scatter by 1\d.\d %: other load on this machine\?", out)
+    assert re.search(r"nap: the pairs' ratios vary by 1\d.\d %: other load on this machine\?", out)
 
 
 def test_an_interrupted_run_leaves_nothing(regress, monkeypatch, temporary_files):
