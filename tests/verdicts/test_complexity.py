@@ -28,7 +28,7 @@ def published(value: str, metric="macs", unit="GMAC", source="a", **convention) 
         metric=metric,
         value=Decimal(value),
         unit=unit,
-        standing="primary",
+        provenance="primary",
         url="https://example.org",
         convention=ComplexityConvention(**{**fields, **convention}),
     )
