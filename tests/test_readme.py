@@ -30,16 +30,17 @@ def texts(svg: bytes) -> list[str]:
 
 
 def bar_heights(svg: bytes) -> list[float]:
-    """Heights of the bars, each panel's relative to its tallest."""
+    """Heights of the bars, each quantity's relative to its tallest."""
     paths = re.findall(rb'<path d="([^"]+)"\s+clip-path', svg)
     settings = {variant.setting for variant in list_variants("classification")} - {"plain"}
-    assert len(paths) == 2 * len(settings) * 5, "two panels, five depths"
+    assert len(paths) == 3 * len(settings) * 5, "parameters, multiply-accumulates, elementwise; five depths"
     heights = []
     for path in paths:
         ys = [float(y) for y in re.findall(rb"[ML] \S+ (\S+)", path)]
         heights.append(max(ys) - min(ys))
-    half = len(heights) // 2
-    return [height / max(panel) for panel in (heights[:half], heights[half:]) for height in panel]
+    third = len(heights) // 3
+    quantities = (heights[:third], heights[third : 2 * third], heights[2 * third :])
+    return [height / max(quantity) for quantity in quantities for height in quantity]
 
 
 def test_the_readmes_figures_are_what_the_command_makes(root, store):

@@ -19,7 +19,8 @@ def add_parser(commands: Any) -> None:
         "complexity",
         help="count parameters, multiply-accumulates and activations exactly",
         description="Count variants exactly, without running them: parameters, multiply-accumulates of\n"
-        "convolutions and linear layers, multiplications that form AK, activations; per image.\n"
+        "convolutions and linear layers, multiplications that form AK or scale activations, which\n"
+        "are not among the former, and activations; per image.\n"
         "Each count is kept as a record and found again, not repeated.\n\n"
         "  awbench complexity                                 the whole classification grid\n"
         "  awbench complexity aw_resnet50 --cross-check       fvcore counts too, and must agree\n"
@@ -119,6 +120,7 @@ def complexity_object(record: Record) -> dict[str, Any]:
         "macs": record.value("macs"),
         "macs_by_counter": counters,
         "aw_kernel_forming": record.value("aw_kernel_forming"),
+        "attention_scaling": record.value("attention_scaling"),
         "activations": record.value("activations"),
         "options": record.options,
     }
@@ -144,10 +146,11 @@ def _table(records: list[Record]) -> str:
             f"{record.value('params'):,}",
             f"{record.value('macs'):,}",
             f"{record.value('aw_kernel_forming'):,}",
+            f"{record.value('attention_scaling'):,}",
             f"{record.value('activations'):,}",
         )
         for record in records
     ]
-    headers = ("variant", "stride", "image size", "params", "MACs", "kernel forming", "activations")
-    alignment = ("left", "left", *["right"] * 5)
+    headers = ("variant", "stride", "image size", "params", "MACs", "kernel forming", "scaling", "activations")
+    alignment = ("left", "left", *["right"] * 6)
     return tabulate(rows, headers, tablefmt="github", colalign=alignment, disable_numparse=True)

@@ -253,6 +253,7 @@ def _complexity_values(complexity: Complexity) -> dict[str, Quantity]:
         "params": Quantity(value=complexity.params, unit="parameters"),
         "macs": Quantity(value=complexity.macs, unit="MAC"),
         "aw_kernel_forming": Quantity(value=complexity.aw_kernel_forming, unit="multiplications"),
+        "attention_scaling": Quantity(value=complexity.attention_scaling, unit="multiplications"),
         "activations": Quantity(value=complexity.activations, unit="elements"),
     }
     for counter, macs in complexity.macs_by_counter.items():

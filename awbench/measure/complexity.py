@@ -7,7 +7,8 @@ it dispatches. fvcore counts independently, from a traced graph, when a cross-ch
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from awbench.errors import CounterDisagreement, UserError
 from awbench.models import build_variant
-from awbench.variants import ModelOptions, Variant, parse_variant
+from awbench.variants import ATTENTION_MODULES, ModelOptions, Variant, parse_variant
 
 # Far beyond what these networks are used at; counts stay far below 2^63, and a cross-check within a machine's memory.
 LARGEST_IMAGE = 8192
@@ -33,6 +34,7 @@ class Complexity:
         macs: multiply-accumulates of convolutions and linear layers.
         macs_by_counter: the same by each counter that counted.
         aw_kernel_forming: multiplications that form AK = K + A*K, over all AW-convolutions.
+        attention_scaling: multiplications of activations by the gates of SE, CBAM, ECA and other attention modules.
         activations: elements in the outputs of convolutions and linear layers (the definition
             of Radosavovic et al., arXiv 2003.13678, with linear layers added).
         elements: elements that other layers touch, by kind, for counting conventions that
@@ -45,6 +47,7 @@ class Complexity:
     macs: int
     macs_by_counter: Mapping[str, int]
     aw_kernel_forming: int
+    attention_scaling: int
     activations: int
     elements: Mapping[str, int]
     macs_by_layer: Mapping[str, int] = field(repr=False)
@@ -114,7 +117,7 @@ def count(model: nn.Module, image: Tensor) -> Complexity:
     """Count one forward pass of `model` on `image`, (1, C, H, W), on whatever device both are."""
     flop_counter = FlopCounterMode(display=False)
     elements = _ElementCounter()
-    with torch.no_grad(), flop_counter, elements:
+    with torch.no_grad(), flop_counter, elements, elements.inside_attention(model):
         model(image)
     macs_by_layer = _leaves(
         {layer: sum(flops.values()) // 2 for layer, flops in flop_counter.get_flop_counts().items()}
@@ -125,6 +128,7 @@ def count(model: nn.Module, image: Tensor) -> Complexity:
         macs=macs,
         macs_by_counter={"torch": macs},
         aw_kernel_forming=elements.aw_kernel_forming,
+        attention_scaling=elements.attention_scaling,
         activations=elements.activations,
         elements=elements.counts,
         macs_by_layer=macs_by_layer,
@@ -147,6 +151,7 @@ def _leaves(macs_by_module: Mapping[str, int]) -> dict[str, int]:
 _CONVOLUTION = torch.ops.aten.convolution.default
 _LINEAR = (torch.ops.aten.addmm.default, torch.ops.aten.mm.default, torch.ops.aten.bmm.default)
 _AW = torch.ops.awbench.aw_convolution.default
+_PRODUCT = torch.ops.aten.mul.Tensor
 _BATCH_NORM = torch.ops.aten.native_batch_norm.default
 _COUNTED_INPUTS = {
     _BATCH_NORM: "normalisation",
@@ -162,13 +167,36 @@ _COUNTED_INPUTS = {
 
 
 class _ElementCounter(TorchDispatchMode):
-    """Counts elements by kind of operator, and the multiplications that form AK."""
+    """Counts elements by kind of operator, and the multiplications that form AK and that scale activations."""
 
     def __init__(self) -> None:
         super().__init__()
         self.activations = 0
         self.aw_kernel_forming = 0
+        self.attention_scaling = 0
+        self._attention_depth = 0
         self.counts = {"convolution_bias": 0, "normalisation": 0, "activation": 0, "pooling": 0}
+
+    @contextmanager
+    def inside_attention(self, model: nn.Module) -> Iterator[None]:
+        """Meanwhile products inside the model's attention modules count as scaling; frozen norms multiply too."""
+        classes = tuple(module.load() for module in ATTENTION_MODULES.values())
+        handles = []
+
+        def enter(*_: Any) -> None:
+            self._attention_depth += 1
+
+        def leave(*_: Any) -> None:
+            self._attention_depth -= 1
+
+        for module in model.modules():
+            if isinstance(module, classes):
+                handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out: Any
@@ -186,6 +214,8 @@ class _ElementCounter(TorchDispatchMode):
         if func is _AW:
             input, weight = args[:2]
             self.aw_kernel_forming += len(input) * weight.numel()
+        if func is _PRODUCT and self._attention_depth:
+            self.attention_scaling += out.numel()
         kind = _COUNTED_INPUTS.get(func)
         if kind:
             self.counts[kind] += args[0].numel()

@@ -21,7 +21,7 @@ NOTES = (
     "Sums: of the medians of one run, over the shapes of a stride.",
     "Peak memory: the tensors given and what torch's allocators hand out meanwhile.",
     "Floors, on a GPU: the plain convolution's tensors moved once at the measured rate of a copy, or its operations at "
-    "the measured rate of a matrix product, whichever takes longer.",
+    "the measured rate of a matrix product, whichever takes longer. The elementwise work of forming AK is in no floor.",
 )
 _REQUIREMENT = "not measured: needs 'awbench aw-speed'"
 _NOTHING = Unmeasured({"3x3 convolution": _REQUIREMENT}, {"method": None, "verdict": _REQUIREMENT})

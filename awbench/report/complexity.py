@@ -18,6 +18,10 @@ from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting
 
 # The size that `awbench complexity` counts detectors at by default, see `awbench.detection.complexity.DetectorInput`.
 COUNTED_AT = ((800, 1088), 1000)
+ELEMENTWISE_NOTE = (
+    "Elementwise: multiplications that attention does for one image beyond the MACs, in 10^6: kernel forming, AK = K + "
+    "A*K, and the scaling of activations by SE, CBAM and ECA. Not in it: norms, pooling, gates, memory traffic."
+)
 
 
 def complexity_table(records: Records, references: References) -> Table:
@@ -27,7 +31,8 @@ def complexity_table(records: Records, references: References) -> Table:
         fields=_COMPARISON,
         values=compare_complexity(references.of_kind("complexity"), records.of_kind("complexity")),
         notes=(
-            "params: parameters. macs: operations of one image, counted under the convention beside it.",
+            "params: parameters. macs: operations of one image, counted under the convention beside it. No convention "
+            "here counts attention's elementwise work (forming AK, scaling activations): 'awbench table grid' does.",
             "Stride placement: v1.5 has a bottleneck's stride in the 3x3 convolution, v1 in the first 1x1.",
             "conv + linear: convolutions and linear layers alone. What mmcv counts: these, biases of convolutions, "
             "normalisation (two an element), ReLU and pooling.",
@@ -123,7 +128,7 @@ def _count(name: str, heading: str, text: str | Callable[[int], str]) -> Column[
 
 
 def _millions(count: int) -> str:
-    return f"{count / 1e6:.3f}"
+    return f"{count / 1e6:.3f}" if count else "0"
 
 
 _PARAMETERS = _count("params", "params", ",")
@@ -131,8 +136,12 @@ _OPERATIONS: tuple[Column[Counts], ...] = (
     Column.exact("macs", lambda c: {placement: counts.values["macs"] for placement, counts in c.counted.items()}),
     Column("GMACs (v1.5)", lambda c: c.v15.values["macs"] / 1e9, ".4f", key=""),
     Column("GMACs (v1)", lambda c: c.v1.values["macs"] / 1e9 if c.v1 else None, ".4f", key=""),
-    _count("aw_kernel_forming", "kernel forming (M)", lambda count: _millions(count) if count else "0"),
-)
+    Column(
+        "elementwise (M)", lambda c: c.v15.elementwise(c.variant), _millions, key="elementwise", right=True,
+        missing="unknown",
+    ),
+    _count("aw_kernel_forming", "kernel forming (M)", _millions),
+)  # fmt: skip
 _CLASSIFIERS: tuple[Column[Counts], ...] = (
     Column("variant", lambda c: c.variant.name),
     Column("image size", lambda c: c.variant.architecture.image_size, key="image_size", right=True),
@@ -170,7 +179,7 @@ def grid_table(records: Records, references: References) -> Table:
         notes=(
             "GMACs: multiply-accumulates of convolutions and linear layers for one image, in 10^9; "
             "the stride of a bottleneck in the 3x3 (v1.5) or the first 1x1 (v1).",
-            "Kernel forming: multiplications that form AK = K + A*K for one image, in 10^6, not part of the MACs.",
+            ELEMENTWISE_NOTE,
             "Activations: outputs of convolutions and linear layers for one image, v1.5, in 10^6.",
         ),
         records_of=lambda counts: [counted.record for counted in counts.counted.values()],
@@ -198,6 +207,7 @@ def detectors_table(records: Records, references: References) -> Table:
             f"For COCO's 80 categories: 80 and a background output with Detectron2, 91 with torchvision, whose outputs "
             f"are category ids. Multiply-accumulates of one image padded to {size[0]}x{size[1]} pixels, with "
             f"{proposals:,} proposals.",
+            ELEMENTWISE_NOTE,
             "Trainable: stem and first stage frozen, normalisations a fixed scale and shift, as both model zoos train.",
         ),
         records_of=lambda counts: [counted.record for counted in counts.counted.values()],

@@ -34,6 +34,14 @@ class CountedNetwork:
                 total += weight * self.values[f"elements.{layer}"]
         return total
 
+    def elementwise(self, variant: Variant) -> int | None:
+        """Multiplications that form AK, and by which attention modules scale activations; none are among the MACs.
+
+        None where the record is of a version that did not count the latter.
+        """
+        scaling = self.values.get("attention_scaling", None if variant.attention else 0)
+        return None if scaling is None else self.values["aw_kernel_forming"] + scaling
+
     def parameters(self, variant: Variant, metric: str, convention: ComplexityConvention) -> int | None:
         """Parameters or trainable parameters under a convention, from those of the network as it is built here."""
         counted = self.values.get(metric)

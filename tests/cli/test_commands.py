@@ -33,6 +33,7 @@ def test_complexity_as_json_is_alone_on_stdout(awbench):
         "macs": plain["macs"] + 1_414_656,
         "macs_by_counter": {"torch": aw["macs"]},
         "aw_kernel_forming": 11_317_248,
+        "attention_scaling": 0,
         "activations": aw["activations"],
         "options": aw["options"],
     }

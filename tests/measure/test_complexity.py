@@ -147,3 +147,15 @@ def test_what_cannot_be_traced_is_not_silently_left_out():
     counted = complexity.count(torch.nn.Sequential(layer), torch.zeros(1, 8, 6, 6))
     assert counted.macs_by_layer["0"] == 8 * 8 * 9 * 36
     assert counted.macs == 8 * 8 * 9 * 36 + 2 * 8 * 9
+
+
+def test_scaling_is_what_attention_modules_multiply_and_nothing_that_others_do():
+    from torchvision.ops import FrozenBatchNorm2d
+
+    from awbench.attention import CBAM, SqueezeExcitation
+
+    elements = 8 * 6 * 6
+    for module, products in ((SqueezeExcitation(8), 1), (CBAM(8), 2), (FrozenBatchNorm2d(8), 0)):
+        model = torch.nn.Sequential(FrozenBatchNorm2d(8), module).eval()
+        assert complexity.count(model, torch.zeros(1, 8, 6, 6)).attention_scaling == products * elements
+        assert not module._forward_hooks and not module._forward_pre_hooks

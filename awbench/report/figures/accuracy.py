@@ -16,7 +16,7 @@ from awbench.report.complexity import COUNTED_AT
 from awbench.report.figures.figure import Figure, colour_of, new_figure
 from awbench.report.figures.runs import runs_alike
 from awbench.variants import ModelOptions, Variant, list_variants, parse_variant
-from awbench.verdicts.counts import ComplexityIndex, Setting
+from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting
 from awbench.verdicts.measured import IMAGENET_VAL_IMAGES, digits_runs
 from awbench.verdicts.protocol import has_default_options
 from awbench.verdicts.runs import by_seed
@@ -44,12 +44,14 @@ def accuracy_figures(records: Records, references: References) -> list[Figure]:
     ]
     complete = (r for r in records.of_kind("detection") if getattr(r.settings, "complete", False))
     coco = [record for record in complete if _dataset(record) == "coco"]
+    operations = "Multiply-accumulates leave elementwise work out; the text of each point has its multiplications."
     hollow = (
         "Hollow: published, by recipes that differ between sources, so that heights compare only within a source. "
-        "Filled: measured here. Lines: one standard deviation between runs."
+        "Filled: measured here. Lines: one standard deviation between runs. " + operations
     )
     proxy = (
-        "A proxy: handwritten digits of 8x8 pixels; it shows that every variant trains, and is no evidence on ImageNet."
+        "A proxy: handwritten digits of 8x8 pixels; it shows that every variant trains, and is no evidence on "
+        f"ImageNet. {operations}"
     )
     figures = [
         _figure(
@@ -81,14 +83,19 @@ def _dataset(record: Record) -> str:
     return record.settings.dataset if isinstance(record.settings, Training | GivenWeights) else ""
 
 
-def _gmacs(index: ComplexityIndex, variant: Variant, placement: str = "v1.5") -> float | None:
+def _counted(index: ComplexityIndex, variant: Variant, placement: str = "v1.5") -> CountedNetwork | None:
     if variant.task == "classification":
-        counted = index.get(variant.name, placement, variant.architecture.image_size)
-    else:
-        size, proposals = COUNTED_AT
-        settings = (Setting(placement, size, engine, proposals) for engine in ENGINES)
-        counted = next(filter(None, (index.get_detector(variant.name, setting) for setting in settings)), None)
-    return counted.values["macs"] / 1e9 if counted else None
+        return index.get(variant.name, placement, variant.architecture.image_size)
+    size, proposals = COUNTED_AT
+    settings = (Setting(placement, size, engine, proposals) for engine in ENGINES)
+    return next(filter(None, (index.get_detector(variant.name, setting) for setting in settings)), None)
+
+
+def _operations(counted: CountedNetwork, variant: Variant) -> str:
+    """E.g. "4.091 GMAC, 11.3 M elementwise multiplications"."""
+    elementwise = counted.elementwise(variant)
+    shown = "unknown" if elementwise is None else f"{elementwise / 1e6:.1f} M"
+    return f"{counted.values['macs'] / 1e9:.3f} GMAC, {shown} elementwise multiplications"
 
 
 def _published(references: References, index: ComplexityIndex, metric: str) -> list[_Point]:
@@ -100,13 +107,14 @@ def _published(references: References, index: ComplexityIndex, metric: str) -> l
             continue
         variant = parse_variant(number.variant)
         placement = getattr(number.convention, "stride_placement", "unknown")
-        gmacs = _gmacs(index, variant, "v1.5" if placement == "unknown" else placement)
-        if gmacs is None:
+        counted = _counted(index, variant, "v1.5" if placement == "unknown" else placement)
+        if counted is None:
             continue
         value = float(number.value) if number.metric == metric else 100 - float(number.value)
         which = " ".join(filter(None, (number.weights, number.schedule)))
         text = f"{number.variant}: {value:g} published by {number.source}{f' ({which})' if which else ''}"
-        points.append(_Point(variant, gmacs, value, 0.0, False, f"{text}, {number.provenance}; {gmacs:.3f} GMAC"))
+        text = f"{text}, {number.provenance}; {_operations(counted, variant)}"
+        points.append(_Point(variant, counted.values["macs"] / 1e9, value, 0.0, False, text))
     return points
 
 
@@ -116,8 +124,8 @@ def _measured(records: Iterable[Record], index: ComplexityIndex, metric: str) ->
     points = []
     for group in runs_alike(r for r in records if r.variant in known and metric in r.values):
         record, variant, placement = group[0], parse_variant(group[0].variant), group[0].options["stride_placement"]
-        gmacs = _gmacs(index, variant, placement)
-        if gmacs is None or not has_default_options(record, ModelOptions(stride_placement=placement)):
+        counted = _counted(index, variant, placement)
+        if counted is None or not has_default_options(record, ModelOptions(stride_placement=placement)):
             continue
         trained = isinstance(record.settings, Training)
         runs = list(by_seed(group).values()) if trained else [max(group, key=lambda record: record.finished)]
@@ -125,7 +133,8 @@ def _measured(records: Iterable[Record], index: ComplexityIndex, metric: str) ->
         mean, deviation = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
         text = f"{variant.name}: {mean:.3f} measured here, {_origin(record)}, {len(values)} run(s)"
         text += f", standard deviation {deviation:.3f}" if len(values) > 1 else ""
-        points.append(_Point(variant, gmacs, mean, deviation, True, f"{text}; {gmacs:.3f} GMAC"))
+        text = f"{text}; {_operations(counted, variant)}"
+        points.append(_Point(variant, counted.values["macs"] / 1e9, mean, deviation, True, text))
     return points
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from awbench.records import Records
 from awbench.report.figures.figure import Figure, colour_of, new_figure
-from awbench.variants import list_variants
-from awbench.verdicts.counts import ComplexityIndex
+from awbench.variants import Variant, list_variants
+from awbench.verdicts.counts import ComplexityIndex, CountedNetwork
 
-_PANELS = (("params", "added parameters (%)"), ("macs", "added multiply-accumulates (%)"))
+_PANELS = (("params", "added parameters (%)"), ("macs", "added operations (%)"))
 
 
 def complexity_figure(records: Records) -> Figure | None:
-    """What each attention costs beyond the plain ImageNet network: parameters, MACs, in percent.
+    """What each attention costs beyond the plain ImageNet network: parameters, and operations, in percent.
 
     Returns:
         None without a record; variants without one are left out.
@@ -22,33 +22,46 @@ def complexity_figure(records: Records) -> Figure | None:
     ]
     depths = sorted({variant.architecture.depth for variant in variants})
     settings = list(dict.fromkeys(v.setting for v in variants if v.setting != "plain"))
+    counted: list[tuple[Variant, CountedNetwork, CountedNetwork]] = []  # settings side by side
+    for variant in sorted(variants, key=lambda v: settings.index(v.setting) if v.setting != "plain" else -1):
+        size = variant.architecture.image_size
+        ours, plain = index.get(variant.name, "v1.5", size), index.get(variant.plain, "v1.5", size)
+        if ours and plain and variant.setting != "plain":
+            counted.append((variant, ours, plain))
     with new_figure(
         "complexity",
         "What attention adds to the plain network, 224 x 224, v1.5",
-        "Parameters and multiply-accumulates of convolutions and linear layers, in percent of the plain network's; "
-        "exact counts.",
+        "In percent of the plain network's parameters, and of its multiply-accumulates of convolutions and linear "
+        "layers: multiply-accumulates added (full colour), and on top of them (light) elementwise multiplications, "
+        "which form AK or scale activations. Norms, pooling and gates are left out. Exact counts.",
         5.2,
     ) as figure:
         panels = figure.drawing.subplots(len(_PANELS), 1)
+
+        def place(variant: Variant) -> float:
+            shift = (settings.index(variant.setting) - (len(settings) - 1) / 2) * 0.84 / len(settings)
+            return depths.index(variant.architecture.depth) + shift
+
+        style = {"width": 0.77 / len(settings)}
         for panel, (metric, label) in zip(panels, _PANELS, strict=True):
-            for position, setting in enumerate(settings):
-                shift = (position - (len(settings) - 1) / 2) * 0.84 / len(settings)
-                for variant in variants:
-                    measured = index.get(variant.name, "v1.5", variant.architecture.image_size)
-                    plain = index.get(variant.plain, "v1.5", variant.architecture.image_size)
-                    if variant.setting != setting or not measured or not plain:
-                        continue
-                    ours, base = measured.values[metric], plain.values[metric]
-                    (bar,) = panel.bar(
-                        depths.index(variant.architecture.depth) + shift,
-                        100 * (ours / base - 1),
-                        width=0.77 / len(settings),
-                        label=setting,
-                        color=colour_of(setting),
-                    )
-                    figure.describe(bar, f"{variant.name}: {ours:,} {metric}, {base:,} of {variant.plain}")
+            for variant, ours, plain in counted:
+                value, base = ours.values[metric], plain.values[metric]
+                colour = colour_of(variant.setting)
+                (bar,) = panel.bar(
+                    place(variant), 100 * (value / base - 1), label=variant.setting, color=colour, **style
+                )
+                figure.describe(bar, f"{variant.name}: {value:,} {metric}, {base:,} of {variant.plain}")
             panel.set_xticks(range(len(depths)), [str(depth) for depth in depths])
             panel.set_ylabel(label)
+        for variant, ours, plain in counted:
+            added, base, colour = ours.elementwise(variant), plain.values["macs"], colour_of(variant.setting)
+            if added is None:
+                continue
+            (bar,) = panels[1].bar(
+                place(variant), 100 * added / base, bottom=100 * (ours.values["macs"] / base - 1), color=colour,
+                alpha=0.45, **style,
+            )  # fmt: skip
+            figure.describe(bar, f"{variant.name}: {added:,} elementwise multiplications beside its macs")
         panels[-1].set_xlabel("ResNet depth")
         figure.add_legend(dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True)))
     return figure if figure.data else None
