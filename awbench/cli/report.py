@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from awbench.reference.load import load_references
-    from awbench.report.claims import status_of
+    from awbench.report.claims import status_of, verdict_text
     from awbench.verdicts.claims import judge_claims
 
     records, references = Records.read(args.results), load_references(args.references)
@@ -42,12 +41,13 @@ def run(args: argparse.Namespace) -> int:
     if output.is_dir():
         raise UserError(f"--output {output} is a folder; give a file, e.g. {output / 'report.html'}")
     page, figures = write_report(records, references, output, args.figures or args.results / "figures")
-    outcomes = {judged.claim.id: status_of(judged) for judged in judge_claims(records, references)}
+    claims = judge_claims(records, references)
     if args.json:
+        outcomes = {judged.claim.id: status_of(judged) for judged in claims}
         print_json({"report": str(page), "figures": [str(path) for path in figures], "claims": outcomes})
     else:
-        counts = Counter(outcomes.values())
-        print(f"claims: {', '.join(f'{count} {outcome}' for outcome, count in counts.items()) or 'none'}")
+        for judged in claims:
+            print(f"{judged.claim.id}: {verdict_text(judged)}")
         print(f"report: {page}   figures: {figures[0].parent} ({len(figures)} files)")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from awbench.verdicts.claims import JudgedClaim
@@ -19,11 +20,16 @@ def shown_interval(interval: Interval | None) -> str:
 
 
 def shown_look(judged: JudgedComparison) -> str:
-    """E.g. "look 2 of 8, 4 runs each"."""
+    """E.g. "look 2 of 8, 4 runs each; 1 and 0 further runs wait for look 3"."""
+    if not judged.look and not judged.treated and not judged.baseline:
+        return f"no run counts yet, the first look is at {judged.looks[0]} of each"
     if not judged.look:
         have = f"{len(judged.treated)} and {len(judged.baseline)} runs"
         return f"too early: {have}, the first look is at {judged.looks[0]} of each"
-    return f"look {judged.look} of {len(judged.looks)}, {len(judged.treated)} runs each"
+    waiting = ""
+    if any(judged.waiting) and judged.next_look:
+        waiting = f"; {judged.waiting[0]} and {judged.waiting[1]} further runs wait for look {judged.look + 1}"
+    return f"look {judged.look} of {len(judged.looks)}, {len(judged.treated)} runs each{waiting}"
 
 
 def shown_answer(judged: JudgedComparison | JudgedClaim) -> str:
@@ -41,6 +47,11 @@ def shown_answer(judged: JudgedComparison | JudgedClaim) -> str:
 def shown_compatible(judged: JudgedComparison) -> str:
     """Whether the publication may well be one run each of this."""
     return {None: "", True: "compatible", False: "not compatible"}[judged.compatible]
+
+
+def shown_length(recipe: Mapping[str, Any]) -> str:
+    """How long a recipe trains, e.g. "100 epochs", "270,000 iterations"."""
+    return f"{recipe['epochs']} epochs" if "epochs" in recipe else f"{recipe['iterations']:,} iterations"
 
 
 def reasons(evidence: Evidence) -> list[tuple[str, int]]:
@@ -65,8 +76,6 @@ def study_text(judged: JudgedStudy) -> str:
             deviation = f"{one.interval.deviation:.3f} ({one.interval.freedom:g} degrees of freedom)"
             lines.append(f"    standard deviation between runs {deviation}, level {one.interval.level:.4f}")
         lines += [f"    {caveat}" for caveat in one.caveats]
-        if any(one.waiting) and one.next_look:
-            lines.append(f"    {one.waiting[0]} and {one.waiting[1]} further runs wait for look {one.look + 1}")
     lines += [f"  left aside, {count}: {reason}" for reason, count in reasons(judged.evidence)]
     return "\n".join(lines)
 

@@ -14,10 +14,10 @@ from awbench.reference.load import References
 from awbench.reference.source import Claim
 from awbench.report.answers import (
     comparison_object,
-    reasons,
     shown_answer,
     shown_compatible,
     shown_interval,
+    shown_length,
     shown_look,
 )
 from awbench.report.table import Column, Table
@@ -35,13 +35,14 @@ def claimed(claim: Claim) -> str:
     return f"{'' if claim.relation == 'equal' else 'up to '}{claim.delta:+} {claim.unit}"
 
 
-def status_of(judged: JudgedClaim) -> str:
+def status_of(judged: JudgedClaim | JudgedComparison) -> str:
     """One of STATUSES: the answer to whether the gain is the claimed one, or how far it is from one."""
     if judged.size != "undecided":
         return judged.size if judged.size == "as claimed" else f"{judged.size} than claimed"
-    if any(one.look for one in judged.comparisons):
+    comparisons = judged.comparisons if isinstance(judged, JudgedClaim) else (judged,)
+    if any(one.look for one in comparisons):
         return "undecided"
-    return "too early" if any(one.treated or one.baseline for one in judged.comparisons) else "not measured"
+    return "too early" if any(one.treated or one.baseline for one in comparisons) else "not measured"
 
 
 def requirement(judged: JudgedClaim) -> str:
@@ -50,31 +51,50 @@ def requirement(judged: JudgedClaim) -> str:
         return "no study is about it: write one (docs/verdicts.md)"
     study = judged.study.study
     data = "" if study.facts.proxy else " --data DIR"
-    left = sum(count for _, count in reasons(judged.study.evidence))
+    left = sum(count for _, count in left_aside(judged))
     aside = f"; {left} runs left aside, see 'awbench study status {study.name}'" if left else ""
-    return f"awbench study run {study.name}{data}{aside}"
+    return f"needs 'awbench study run {study.name}{data}'{aside}"
+
+
+def left_aside(judged: JudgedClaim) -> list[tuple[str, int]]:
+    """Why runs of the claim's networks do not count, with how many, most first."""
+    if judged.study is None:
+        return []
+    study = judged.study.study
+    pairs = (one.comparison for one in judged.comparisons)
+    networks = {study.variant_of(label).name for pair in pairs for label in (pair.variant, pair.over)}
+    left = judged.study.evidence.left_aside
+    return Counter(one.reason for one in left if one.record.variant in networks).most_common()
+
+
+def headline(judged: JudgedClaim) -> str:
+    """Both answers, e.g. "loss; less than claimed"; before the first look "too early" or "not measured"."""
+    status = status_of(judged)
+    return status if status in ("too early", "not measured") else shown_answer(judged)
 
 
 def verdict_text(judged: JudgedClaim) -> str:
-    """Of the claim as a whole, e.g. "gain; less than claimed"."""
-    status = status_of(judged)
-    if status in ("too early", "not measured"):
-        return f"{status}: {requirement(judged)}"
-    return shown_answer(judged)
+    """The headline, and what a claim needs that has no look yet."""
+    found = headline(judged)
+    return f"{found}: {requirement(judged)}" if found in ("too early", "not measured") else found
 
 
 @functools.cache
 def aw_setting() -> str:
     """How well the choices of the AW-convolution that is built here are known, for beside every verdict."""
+    return f"AW as built here: {_choices()}"
+
+
+def _choices() -> str:
     counts = Counter(field.metadata["provenance"] for field in dataclasses.fields(AWOptions))
-    return f"AW as built here: {counts['chosen']} choices ours, {counts['recalled']} recalled"
+    return f"{counts['chosen']} choices ours, {counts['recalled']} recalled"
 
 
 def shown_setting(judged: JudgedComparison) -> str:
-    """The AW options that the study changes, or that it is the default."""
+    """The AW options that the study changes, or that it is the default; and how well its choices are known."""
     network = judged.study.networks.get(judged.comparison.variant)
     changed = {**network.aw, **network.attention} if network else {}
-    return ", ".join(f"{name}={value}" for name, value in changed.items()) or "default"
+    return f"{', '.join(f'{name}={value}' for name, value in changed.items()) or 'default'} ({_choices()})"
 
 
 def shown_side(runs: tuple[Record, ...], metric: str) -> str:
@@ -88,9 +108,7 @@ def shown_side(runs: tuple[Record, ...], metric: str) -> str:
 
 def training_text(judged: JudgedComparison) -> str:
     """E.g. "cbam, 100 epochs"."""
-    recipe = judged.study.resolved_recipe.identity()
-    length = f"{recipe['epochs']} epochs" if "epochs" in recipe else f"{recipe['iterations']:,} iterations"
-    return f"{judged.study.recipe}, {length}"
+    return f"{judged.study.recipe}, {shown_length(judged.study.resolved_recipe.identity())}"
 
 
 @dataclass(frozen=True)
@@ -141,37 +159,42 @@ def _verdict(row: ClaimRow) -> str:
 
 
 def _left_aside(row: ClaimRow) -> str:
-    study = row.judged.study
-    if study is None or row.below:
-        return ""
-    return "; ".join(f"{count}: {reason}" for reason, count in reasons(study.evidence))
+    return "" if row.below else "; ".join(f"{count}: {reason}" for reason, count in left_aside(row.judged))
+
+
+def _outlook(judged: JudgedComparison) -> str:
+    """What would decide; where nothing was measured yet, what says with which probability."""
+    found = outlook(judged)
+    unknown = judged.interval is None and judged.claimed is not None
+    return f"{found}; with which probability: awbench plan" if unknown else found
 
 
 _COLUMNS: tuple[Column[ClaimRow], ...] = (
     Column("claim", lambda row: row.claim.id, key="id"),
-    Column("source", lambda row: row.judged.source.id),
-    Column("variant", lambda row: row.claim.variant, show=lambda row: _names(_pair(row)[0])),
-    Column("over", lambda row: row.claim.over, show=lambda row: _names(_pair(row)[1])),
-    Column("metric", lambda row: row.claim.metric),
+    Column("verdict", lambda row: verdict_text(row.judged), show=_verdict),
+    Column.shown("measured (interval)", _interval, right=True),
     Column(
         "claimed", lambda row: float(row.claim.delta), show=lambda row: "" if row.below else claimed(row.claim),
         key="claimed_difference", right=True,
     ),
+    Column("variant", lambda row: row.claim.variant, show=lambda row: _names(_pair(row)[0])),
+    Column("over", lambda row: row.claim.over, show=lambda row: _names(_pair(row)[1])),
     Column.exact("margin", lambda row: claimed_gain(row.claim).margin),
     Column.exact("relation", lambda row: row.claim.relation),
     Column.exact("unit", lambda row: row.claim.unit),
     Column.exact("dataset", lambda row: row.claim.dataset),
     Column.exact("study", lambda row: row.judged.study.study.name if row.judged.study else None),
-    Column.shown("measured (interval)", _interval, right=True),
-    Column("verdict", lambda row: verdict_text(row.judged), show=_verdict),
     Column.shown("publication", _of_pair(shown_compatible)),
     Column.shown("look", _of_pair(shown_look)),
     Column.shown("with", _of_pair(lambda one: shown_side(one.treated, one.study.metric)), right=True),
     Column.shown("without", _of_pair(lambda one: shown_side(one.baseline, one.study.metric)), right=True),
     Column.shown("AW setting", _of_pair(shown_setting)),
     Column.shown("trained", _of_pair(training_text)),
-    Column.shown("what would decide", _of_pair(outlook)),
+    Column.shown("what would decide", _of_pair(_outlook)),
     Column.shown("left aside", _left_aside),
+    Column.shown("beside it", _of_pair(lambda one: " ".join(one.caveats))),
+    Column("metric", lambda row: row.claim.metric),
+    Column("source", lambda row: row.judged.source.id),
     Column(
         "provenance", lambda row: row.judged.provenance, show=lambda row: "" if row.below else row.judged.provenance,
         key="standing",
@@ -184,9 +207,7 @@ _COLUMNS: tuple[Column[ClaimRow], ...] = (
         "interval", lambda row: [row.judged.interval.low, row.judged.interval.high] if row.judged.interval else None
     ),
     Column.exact("pairs", lambda row: [comparison_object(one) for one in row.judged.comparisons]),
-    Column.exact(
-        "left_aside", lambda row: dict(reasons(row.judged.study.evidence)) if row.judged.study else {}
-    ),
+    Column.exact("left_aside", lambda row: dict(left_aside(row.judged))),
 )  # fmt: skip
 
 

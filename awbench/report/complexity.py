@@ -169,7 +169,8 @@ def grid_table(records: Records, references: References) -> Table:
         v1, v15 = (index.get(variant.name, placement, size) for placement in STRIDE_PLACEMENTS)
         if v1 and v15:
             return Counts(variant, v15, v1)
-        requirement = f"not measured: needs 'awbench complexity {variant.name}' under both stride placements"
+        command = f"awbench complexity {variant.name}"
+        requirement = f"not measured: needs '{command}' and '{command} --stride-placement v1'"
         return _unmeasured(requirement, {"variant": variant.name, "image_size": size})
 
     return Table(

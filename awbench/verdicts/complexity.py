@@ -174,10 +174,10 @@ def _requirement(number: ReferenceNumber) -> str:
 
 
 def _unknown_counting(convention: ComplexityConvention) -> str:
-    """E.g. "not measured: needs the source's stride placement, which it does not state"."""
+    """E.g. "not measured: for comparison only: the source does not state its stride placement"."""
     names = ("stride_placement", "image_size", "operation", "layers")
     missing = [name.replace("_", " ") for name in names if getattr(convention, name) == "unknown"]
-    return f"{NOT_MEASURED}: needs the source's {', '.join(missing)}, which it does not state"
+    return f"{COMPARISON_ONLY}: the source does not state its {', '.join(missing)}"
 
 
 def _met_by(number: ReferenceNumber, index: ComplexityIndex) -> str:

@@ -39,7 +39,7 @@ def test_on_a_fresh_machine_all_four_say_which_study_answers_them(store):
     assert [row["status"] for row in found.values()] == ["not measured"] * 4
     for name, row in found.items():
         study = "imagenet" if name.startswith("imagenet") else "coco"
-        assert row["verdict"] == f"not measured: awbench study run {study} --data DIR" and row["study"] == study
+        assert row["verdict"] == f"not measured: needs 'awbench study run {study} --data DIR'" and row["study"] == study
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,21 @@ def test_before_the_first_look_it_is_too_early(store):
     assert judged["status"] == "too early" and judged["interval"] is None
     row = cells(store, "imagenet-r101", "aw_resnet101")
     assert row["look"] == "too early: 2 and 2 runs, the first look is at 3 of each"
-    assert row["what would decide"] == "3 runs of each"
+    assert row["what would decide"] == "3 runs of each; with which probability: awbench plan"
+
+
+@pytest.mark.parametrize(
+    ("treated", "baseline", "look"),
+    [
+        ([], [], "no run counts yet, the first look is at 3 of each"),
+        ([], [77.4] * 5, "too early: 0 and 5 runs, the first look is at 3 of each"),
+        ([78.4] * 3, [77.4] * 5, "look 1 of 8, 3 runs each; 0 and 2 further runs wait for look 2"),
+    ],
+)
+def test_every_run_that_counts_is_in_the_row(store, treated, baseline, look):
+    fill(store, [*runs_of(IMAGENET, "resnet101", baseline), *runs_of(IMAGENET, "aw_resnet101", treated)])
+    row = cells(store, "imagenet-r101", "aw_resnet101")
+    assert row["look"] == look and (row["without"] != "") == bool(baseline)
 
 
 def test_a_row_says_what_it_rests_on(store):
@@ -76,9 +90,21 @@ def test_a_row_says_what_it_rests_on(store):
     row = cells(store, "imagenet-r101", "aw_resnet101")
     assert row["with"] == "77.88, sd 0.10" and row["without"] == "77.38, sd 0.10"
     assert row["look"] == "look 2 of 8, 4 runs each" and row["trained"] == "cbam, 100 epochs"
-    assert row["left aside"] == "1: protocol 0 of the training code, now 1" and row["AW setting"] == "default"
+    assert (
+        row["left aside"] == "1: protocol 0 of the training code, now 1"
+        and row["AW setting"] == "default (5 choices ours, 3 recalled)"
+    )
     assert row["what would decide"].startswith("5 runs of each; a true claim is answered by then with ")
     assert any(note.startswith("AW as built here: 5 choices ours, 3 recalled") for note in table(store).notes)
+
+
+def test_runs_are_left_aside_from_the_claims_of_their_networks_alone(store):
+    fill(store, runs_of(IMAGENET, "aw_resnet101", [90.0], protocol=0))
+    found = claims(store)
+    assert found["imagenet-r101"]["left_aside"] == {"protocol 0 of the training code, now 1": 1}
+    assert found["imagenet-combined"]["left_aside"] == {}
+    assert "1 runs left aside" in found["imagenet-r101"]["verdict"]
+    assert "left aside" not in found["imagenet-combined"]["verdict"]
 
 
 def combined(store, se, cbam, noise=(-0.02, 0.0, 0.02, 0.01, -0.01)):

@@ -7,14 +7,17 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from page_records import STATES
 from sample_records import add_ap, add_top1, aw_speed_record, latency_record, make_record
-from study_records import imagenet_pair
+from study_records import IMAGENET, imagenet_pair, runs_of
 
 from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.figures import all_figures
+from awbench.report.figures.claims import STATUS_COLOURS
 from awbench.report.figures.training import training_figures
+from awbench.variants import STRIDE_PLACEMENTS
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def test_without_records_there_is_the_figure_of_claims_alone(store):
     (name,) = figures(store)
     texts = list(figures(store)[name].data.values())
     assert name == "claims" and len(texts) == 4
-    assert all("not measured: awbench study run" in text for text in texts)
+    assert all("not measured: needs 'awbench study run" in text for text in texts)
 
 
 def test_the_forest_says_what_decides_a_claim(store):
@@ -49,21 +52,35 @@ def test_published_and_measured_accuracy_stand_at_the_counted_operations(store):
     texts = figures(store)["accuracy"].data.values()
     assert any(text.startswith("resnet50: 76.13 published by torchvision (IMAGENET1K_V1)") for text in texts)
     (here,) = [text for text in texts if "measured here" in text]
-    runs = "resnet50: 76.100 measured here, recipe cbam, 2 run(s), standard deviation 0.141"
+    runs = "resnet50: 76.100 measured here, recipe cbam, 100 epochs, 2 run(s), standard deviation 0.141"
     assert here == f"{runs}; 4.089 GMAC, 0.0 M elementwise multiplications"
 
 
 def test_coco_records_have_their_own_figure(store):
-    counts = make_record(
-        variant="faster_rcnn_resnet101_fpn",
-        options={"stride_placement": "v1.5", "num_classes": 80},
-        settings={"engine": "detectron2", "image_size": [800, 1088], "proposals": 1000, "cross_check": False},
-    )
-    store.add(counts)
+    """What was published stands at the operations of its own stride placement."""
+    for placement in STRIDE_PLACEMENTS:
+        counts = make_record(
+            variant="faster_rcnn_resnet101_fpn",
+            options={"stride_placement": placement, "num_classes": 80},
+            settings={"engine": "detectron2", "image_size": [800, 1088], "proposals": 1000, "cross_check": False},
+        )
+        store.add(counts)
     add_ap(store, "faster_rcnn_resnet101_fpn", 42.0)
     texts = figures(store)["average-precision"].data.values()
     assert any("42.000 measured here" in text for text in texts)
     assert any("42 published by detectron2_model_zoo" in text for text in texts)
+
+
+def test_a_pair_below_its_claim_has_its_own_answers_colour(store):
+    """SE gains as claimed, which decides the claim; CBAM does not."""
+    for run in STATES["as-claimed"]:
+        store.add(run)
+    axes = figures(store)["claims"].drawing.axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    colours = {labels[round(line.get_ydata()[0])]: line.get_color() for line in axes.lines if line.get_marker() == "o"}
+    assert colours["imagenet-combined\ngain; as claimed"] == STATUS_COLOURS["as claimed"]
+    assert colours["aw_se_resnet101\ngain; as claimed"] == STATUS_COLOURS["as claimed"]
+    assert colours["aw_cbam_resnet101\ngain undecided; less than claimed"] == STATUS_COLOURS["less than claimed"]
 
 
 def test_latency_has_a_figure_for_each_setting_and_no_datum_for_the_plain_network(store):
@@ -161,7 +178,18 @@ def test_a_changed_recipe_is_another_point_though_it_keeps_its_name(store):
     short = load_recipe("cbam", ["epochs=1"]).identity()
     add_top1(store, "resnet101", 30.0, 30.2, recipe=short, finished="2026-02-01T00:00:00.000000Z")
     texts = [text for text in figures(store)["accuracy"].data.values() if "measured here" in text]
-    assert [text.split()[1] for text in texts] == ["78.100", "30.100"]
+    assert [text.split(", 2 run(s)")[0] for text in texts] == [
+        "resnet101: 78.100 measured here, recipe cbam, 100 epochs",
+        "resnet101: 30.100 measured here, recipe cbam, 1 epochs",
+    ]
+
+
+def test_a_run_on_fewer_images_than_the_dataset_has_is_said(store):
+    store.add(make_record(variant="resnet101"))
+    for run in runs_of(IMAGENET, "resnet101", [30.0], environment={"train_images": 1000}):
+        store.add(run)
+    (text,) = [text for text in figures(store)["accuracy"].data.values() if "measured here" in text]
+    assert "recipe cbam, 100 epochs, on 1,000 of 1,281,167 training images, 1 run(s)" in text
 
 
 def test_a_recipe_called_anything_is_a_plain_file_name(store, tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import html.parser
 import json
 import re
 from collections import Counter
 
 import pytest
+from page_records import STATES, write_page
 from sample_records import add_ap, latency_record, make_record
 from study_records import imagenet_pair
 
@@ -86,6 +88,32 @@ def test_without_records_everything_is_not_measured(store):
     assert page.count("awbench study run imagenet") >= 2
 
 
+# State of the records -> the headline of the claim about ResNet-101.
+HEADLINES = {
+    "as-claimed": "gain; as claimed", "less": "gain undecided; less than claimed", "more": "gain; more than claimed",
+    "loss": "loss; less than claimed", "undecided": "gain; size undecided", "too-early": "too early",
+    "left-aside": "not measured", "left-aside-beside-evidence": "gain; size undecided", "nothing": "not measured",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_card_says_what_its_verdict_rests_on(state, tmp_path):
+    page = html.unescape(write_page(tmp_path, state, figures=[]).read_text())
+    card = page.split("<h3>imagenet-r101 ")[1].split("</article>")[0]
+    assert f">{HEADLINES[state]}</span>" in card
+    assert "AW as built here: 5 choices ours, 3 recalled" in card
+    facts = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", card))
+    if state in ("nothing", "left-aside"):
+        assert facts == {} and "awbench study run imagenet --data DIR" in card
+    else:
+        expected = {"look", "with", "without", "trained", "AW setting", "what would decide"}
+        assert set(facts) >= expected | ({"publication"} if state != "too-early" else set())
+        assert facts["trained"] == "cbam, 100 epochs" and ", sd 0." in facts["with"]
+    assert ("left aside, runs and why" in card) == state.startswith("left-aside")
+    if state.startswith("left-aside"):
+        assert "<li>2: trained on 1,000 of 1,281,167 images</li>" in card
+
+
 def test_every_table_is_there_with_every_row(hostile_store):
     references = load_references()
     page = render_page(hostile_store.read(), references)
@@ -138,6 +166,8 @@ def test_the_command_writes_the_page_and_its_figures(awbench, tmp_path):
     written = json.loads(out)
     assert code == 0 and set(written["claims"].values()) == {"not measured"}
     assert (tmp_path / written["report"]).read_text().startswith("<!DOCTYPE html>")
+    code, out, _ = awbench("report")
+    assert code == 0 and "imagenet-r101: not measured: needs 'awbench study run imagenet --data DIR'" in out
     for path in written["figures"]:
         assert (tmp_path / path).read_bytes().startswith((b"<?xml", b"\x89PNG"))
 

@@ -73,12 +73,33 @@ def test_it_loads_without_complaint_and_nothing_is_wider_than_the_screen(open_pa
     page = open_page(width)
     page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wider = (
-        "Array.from(document.querySelectorAll('.card, figure, svg, details')).filter((e) => e.scrollWidth > innerWidth)"
-    )
+    wider = "Array.from(document.querySelectorAll('.card, figure, details')).filter((e) => e.scrollWidth > innerWidth)"
     assert page.evaluate(f"{wider}.length") == 0
     assert page.evaluate("window.hacked") is None
     assert page.locator("figure svg").count() >= 3
+
+
+# Elements with text of their own, and its size on the screen: what a figure's letters are scaled to, turned or not.
+LETTERS = """Array.from(document.querySelectorAll("body *"))
+  .filter((e) => Array.from(e.childNodes).some((n) => n.nodeType === 3 && n.data.trim()) && e.getClientRects().length)
+  .filter((e) => !["SCRIPT", "STYLE", "title"].includes(e.tagName))
+  .map((e) => [e, e.getScreenCTM ? e.getScreenCTM() : {a: 1, b: 0}])
+  .map(([e, ctm]) => [parseFloat(getComputedStyle(e).fontSize) * Math.hypot(ctm.a, ctm.b), e.textContent])
+  .filter(([size]) => size < 11)"""
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 375])
+def test_no_letter_is_smaller_than_eleven_pixels_and_each_verdict_is_seen(open_page, width):
+    page = open_page(width)
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    assert page.evaluate(LETTERS) == []
+    headings = page.locator("#table-claims th").all_text_contents()
+    for cell in page.locator(f"#table-claims td:nth-child({headings.index('verdict') + 1})").all():
+        box = cell.bounding_box()
+        assert box["x"] + min(box["width"], 150) <= width, "without scrolling"
+    heights = [row.bounding_box()["height"] for row in page.locator("#table-claims tbody tr").all()]
+    assert max(heights) < 260, "a column of one word a line"
 
 
 @needs_browser

@@ -113,7 +113,9 @@ def test_what_was_not_counted_says_the_command_that_counts_it():
 
 def test_an_unknown_convention_is_not_guessed():
     (number,) = compare(published("4.089", stride_placement="unknown"))
-    assert number.verdict.startswith("not measured: needs the source's stride placement")
+    assert number.verdict.startswith(
+        "not measured: for comparison only: the source does not state its stride placement"
+    )
 
 
 def test_variants_nobody_published_are_listed_as_unknown():
@@ -212,7 +214,9 @@ def test_what_eca_prints_is_met_to_the_printed_digits_in_its_units(eca):
     for compared in eca:
         number = compared.number
         if number.metric == "macs" and parse_variant(number.variant).task == "detection":
-            assert compared.verdict.startswith("not measured: needs the source's stride placement, image size")
+            assert compared.verdict.startswith(
+                "not measured: for comparison only: the source does not state its stride placement, image size"
+            )
         elif compared.verdict != EQUAL:
             measured = Decimal(compared.measured) / number.base_units
             off[number.source, number.variant, number.metric] = (str(number.value), f"{measured:.4f}")
@@ -266,5 +270,5 @@ def test_units_that_sources_use(unit, printed):
 
 def test_what_a_source_does_not_say_of_its_counting_is_named():
     (compared,) = compare(published("4.09", layers="unknown", operation="unknown"))
-    assert compared.verdict == "not measured: needs the source's operation, layers, which it does not state"
+    assert compared.verdict == "not measured: for comparison only: the source does not state its operation, layers"
     assert compared.note == "would be met by counting v1.5, MAC, conv + linear"

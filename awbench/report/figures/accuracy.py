@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from awbench.recipes.datasets import DATASET_FACTS
 from awbench.recipes.defaults import ENGINES
 from awbench.records import Record, Records
 from awbench.records.settings import GivenWeights, Training
 from awbench.reference.load import References
 from awbench.reference.metrics import CLAIM_DATASETS
+from awbench.report.answers import shown_length
 from awbench.report.complexity import COUNTED_AT
 from awbench.report.figures.figure import Figure, colour_of, new_figure
 from awbench.report.figures.runs import runs_alike
@@ -139,10 +141,14 @@ def _measured(records: Iterable[Record], index: ComplexityIndex, metric: str) ->
 
 
 def _origin(record: Record) -> str:
-    """E.g. "recipe cbam", or the name of a file of weights."""
-    if isinstance(record.settings, Training):
-        return f"recipe {record.settings.recipe.name}"
-    return record.settings.weights if isinstance(record.settings, GivenWeights) else ""
+    """E.g. "recipe cbam, 100 epochs", or the name of a file of weights."""
+    settings = record.settings
+    if not isinstance(settings, Training):
+        return settings.weights if isinstance(settings, GivenWeights) else ""
+    facts, images = DATASET_FACTS.get(settings.dataset), record.environment.get("train_images")
+    partly = facts is not None and images is not None and images != facts.train_images
+    trained_on = f", on {images:,} of {facts.train_images:,} training images" if facts and partly else ""
+    return f"recipe {settings.recipe.name}, {shown_length(settings.recipe.json_object)}{trained_on}"
 
 
 def _figure(name: str, title: str, caption: str, label: str, points: list[_Point]) -> Figure:

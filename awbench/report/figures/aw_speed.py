@@ -40,7 +40,7 @@ def _figure(number: int, run: list[Record]) -> Figure:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(LogLocator(2))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
-        axes.set_yticks(range(len(shapes)), shapes, fontsize=7.5)
+        axes.set_yticks(range(len(shapes)), shapes, fontsize=8)
         axes.set_ylim(len(shapes) - 0.5, -0.5)
         axes.set_xlabel("time / the plain convolution's")
         methods = [method for method in _METHODS if method in handles]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from awbench.report.answers import shown_answer, shown_interval, shown_look
-from awbench.report.claims import ClaimRow, claim_rows, claimed, status_of, verdict_text
+from awbench.report.claims import ClaimRow, claim_rows, claimed, headline, status_of, verdict_text
 from awbench.report.figures.figure import Figure, new_figure
 from awbench.verdicts.claims import JudgedClaim
 from awbench.verdicts.runs import values_of
@@ -48,7 +48,7 @@ def _label(row: ClaimRow) -> str:
     if row.below and row.comparison:
         variant = row.comparison.comparison.variant.removeprefix("faster_rcnn_").removesuffix("_fpn")
         return f"{variant}\n{shown_answer(row.comparison)}"
-    return f"{row.claim.id}\n{status_of(row.judged)}"
+    return f"{row.claim.id}\n{headline(row.judged)}"
 
 
 def _draw_claim(figure: Figure, axes: Axes, place: int, row: ClaimRow) -> None:
@@ -63,7 +63,7 @@ def _draw_gain(figure: Figure, axes: Axes, place: int, row: ClaimRow) -> None:
     interval = row.comparison.interval if row.comparison else row.judged.interval
     if interval is None:
         return
-    colour = STATUS_COLOURS[status_of(row.judged)]
+    colour = STATUS_COLOURS[status_of(row.comparison if row.below and row.comparison else row.judged)]
     axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=1.6)
     (point,) = axes.plot(interval.value, place, "o", color=colour, markersize=5)
     text = shown_interval(interval)

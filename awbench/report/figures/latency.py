@@ -41,7 +41,7 @@ def _figure(number: int, records: list[Record]) -> Figure:
                 f"{record.value('latency_ms'):.2f} ms, {record.value('rounds')} rounds; {record.finished[:10]}",
             )
         axes.axvline(1, color="#999999", linewidth=0.8)
-        axes.set_yticks(range(len(records)), [record.variant for record in records], fontsize=7.5)
+        axes.set_yticks(range(len(records)), [record.variant for record in records], fontsize=8)
         axes.set_ylim(len(records) - 0.4, -0.6)
         axes.set_xlabel("latency / the plain network's")
     return figure

@@ -18,11 +18,10 @@ from markupsafe import Markup
 from awbench.records import Record, Records
 from awbench.records.environment import package_version
 from awbench.reference.load import References
-from awbench.report.answers import shown_answer, shown_interval, shown_look
-from awbench.report.claims import STATUSES, aw_setting, claimed, requirement, status_of
+from awbench.report.answers import shown_answer, shown_interval
+from awbench.report.claims import STATUSES, ClaimRow, aw_setting, claimed, headline, left_aside, requirement, status_of
 from awbench.report.table import Table
 from awbench.report.tables import TABLES
-from awbench.verdicts.claims import JudgedClaim
 
 if TYPE_CHECKING:
     from awbench.report.figures import Figure
@@ -48,8 +47,8 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
         figures = all_figures(records, references)
     recorded = [record for kind in _KINDS for record in records.of_kind(kind)]
     tables = {kind: make(records, references) for kind, make in TABLES.items()}
-    judged = list({row.claim.id: row.judged for row in tables["claims"].values}.values())
-    counts = Counter(map(status_of, judged))
+    cards = _cards(tables["claims"])
+    counts = Counter(card["outcome"] for card in cards)
     titles = {source.id: source.title for source in references.sources}
     embedded = _Embedded(records)
     shown = [_table(kind, tables[kind], titles, embedded) for kind in sorted(tables, key=lambda kind: kind != "claims")]
@@ -61,7 +60,7 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
         newest=max((record.finished for record in recorded), default=""),
         number_of_records=len(recorded),
         outcomes=[(status, counts[status]) for status in STATUSES],
-        claims=[_card(claim) for claim in judged],
+        claims=cards,
         figures=[
             {
                 "name": figure.name,
@@ -92,25 +91,51 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
     )
 
 
-def _card(judged: JudgedClaim) -> dict[str, Any]:
-    claim, status = judged.claim, status_of(judged)
-    measured = [one for one in judged.comparisons if one.interval]
+# Columns of the table of claims that a card shows too, of each pair that has runs.
+_FACTS = (
+    "look", "with", "without", "publication", "trained", "AW setting", "what would decide", "beside it",
+)  # fmt: skip
+
+
+def _cards(claims: Table) -> list[dict[str, Any]]:
+    """A card for each claim of the table, with the pairs that its rows are about."""
+    cards: dict[str, dict[str, Any]] = {}
+    for row, cells in zip(claims.values, claims.rows, strict=True):
+        card = cards.setdefault(row.claim.id, _card(row))
+        if row.runs:
+            card["pairs"].append(_pair(row, dict(zip(claims.columns, cells, strict=True))))
+    return list(cards.values())
+
+
+def _card(row: ClaimRow) -> dict[str, Any]:
+    claim, judged = row.claim, row.judged
     return {
         "id": claim.id,
         "text": claim.text,
         "claimed": claimed(claim),
         "dataset": claim.dataset,
-        "outcome": status,
+        "outcome": status_of(judged),
+        "headline": headline(judged),
         "provenance": judged.provenance,
         "source": judged.source.title,
         "url": judged.url,
-        "pairs": [
-            f"{one.comparison.variant} over {one.comparison.over}: {shown_interval(one.interval)}, {shown_look(one)}; "
-            f"{shown_answer(one)}"
-            for one in measured
-        ],
-        "setting": aw_setting() if measured else "",
+        "largest": shown_interval(judged.interval) if judged.interval and len(judged.comparisons) > 1 else "",
+        "pairs": [],
+        "left_aside": left_aside(judged),
+        "setting": aw_setting(),
         "needs": "" if judged.size != "undecided" else requirement(judged),
+    }
+
+
+def _pair(row: ClaimRow, cells: dict[str, str]) -> dict[str, Any]:
+    assert row.comparison, "it has runs"
+    pair = row.comparison.comparison
+    return {
+        "networks": f"{pair.variant} over {pair.over}",
+        "measured": f"{cells['measured (interval)']}: {shown_answer(row.comparison)}"
+        if row.comparison.interval
+        else "",
+        "facts": [(name, cells[name]) for name in _FACTS if cells[name]],
     }
 
 
