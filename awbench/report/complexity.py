@@ -127,7 +127,8 @@ def _count(name: str, heading: str, text: str | Callable[[int], str]) -> Column[
     return Column(heading, lambda c: c.v15.values[name], text, key=name, right=True)
 
 
-def _millions(count: int) -> str:
+def shown_millions(count: int) -> str:
+    """In 10^6, e.g. "11.317"."""
     return f"{count / 1e6:.3f}" if count else "0"
 
 
@@ -137,17 +138,17 @@ _OPERATIONS: tuple[Column[Counts], ...] = (
     Column("GMACs (v1.5)", lambda c: c.v15.values["macs"] / 1e9, ".4f", key=""),
     Column("GMACs (v1)", lambda c: c.v1.values["macs"] / 1e9 if c.v1 else None, ".4f", key=""),
     Column(
-        "elementwise (M)", lambda c: c.v15.elementwise(c.variant), _millions, key="elementwise", right=True,
+        "elementwise (M)", lambda c: c.v15.elementwise(c.variant), shown_millions, key="elementwise", right=True,
         missing="unknown",
     ),
-    _count("aw_kernel_forming", "kernel forming (M)", _millions),
+    _count("aw_kernel_forming", "kernel forming (M)", shown_millions),
 )  # fmt: skip
 _CLASSIFIERS: tuple[Column[Counts], ...] = (
     Column("variant", lambda c: c.variant.name),
     Column("image size", lambda c: c.variant.architecture.image_size, key="image_size", right=True),
     _PARAMETERS,
     *_OPERATIONS,
-    _count("activations", "activations (M)", _millions),
+    _count("activations", "activations (M)", shown_millions),
 )
 _DETECTORS: tuple[Column[Counts], ...] = (
     Column("variant", lambda c: c.variant.name),

@@ -11,7 +11,8 @@ from awbench.records.settings import NetworkTiming
 from awbench.reference.load import References
 from awbench.report.answers import comparison_object, reasons, shown_answer, shown_interval, shown_look
 from awbench.report.claims import aw_setting, shown_side
-from awbench.report.table import Column, Table
+from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
+from awbench.report.table import ABSENT, Column, Table
 from awbench.studies import load_studies
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork
 from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study, values_of
@@ -107,6 +108,11 @@ def _of_counts(name: str) -> Callable[[NetworkRow], int | None]:
     return lambda row: row.counts.values[name] if row.counts else None
 
 
+def _elementwise(row: NetworkRow) -> Any:
+    """None where the counts are of a version that did not count it."""
+    return row.counts.elementwise(row.judged.study.variant_of(row.label)) if row.counts else ABSENT
+
+
 def _of_comparison(text: Callable[[JudgedComparison], Any]) -> Callable[[NetworkRow], Any]:
     return lambda row: text(row.comparison) if row.comparison else None
 
@@ -118,7 +124,7 @@ def _interval_text(judged: JudgedComparison) -> str | None:
 def _verdict(row: NetworkRow) -> str:
     """The answer of what is compared; of any network without a run what it needs."""
     if not row.runs:
-        return f"not measured: awbench study run {row.judged.study.name}"
+        return f"not measured: needs 'awbench study run {row.judged.study.name}'"
     if row.comparison is None:
         return ""
     return shown_answer(row.comparison) if row.comparison.look else "too early"
@@ -144,6 +150,7 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
     Column("look", _of_comparison(shown_look)),
     Column("parameters", _of_counts("params"), ",", key="params"),
     Column("MMACs", lambda row: row.counts.values["macs"] / 1e6 if row.counts else None, ".2f", key=""),
+    Column("elementwise (M)", _elementwise, shown_millions, key="elementwise", right=True, missing="unknown"),
     Column("latency ratio", _latency_ratio, ".2f", key=_RATIO),
     Column.exact("macs", _of_counts("macs")),
     Column.exact("comparison", _of_comparison(comparison_object)),
@@ -164,6 +171,7 @@ def studies_table(records: Records, references: References) -> Table:
             "holds at the study's level over all its looks; its answer is about the setting of AW that was trained.",
             f"{aw_setting()}.",
             "Latency ratio: median time of a forward pass over the plain network's, in one run on one machine.",
+            ELEMENTWISE_NOTE,
             *(f"{name} leaves aside {count} runs: {reason}." for name, found in asides for reason, count in found),
         ),
         records_of=lambda row: [run.key for run in row.runs],

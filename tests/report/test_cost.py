@@ -17,7 +17,7 @@ from awbench.report.tables import TABLES
 from awbench.studies import load_study
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, parse_variant
 
-OPERATIONS = re.compile(r"\b(G?MACs?|FLOPs?|multiply-accumulates|operations)\b", re.IGNORECASE)
+OPERATIONS = re.compile(r"\b([GM]?MACs?|FLOPs?|multiply-accumulates|operations)\b", re.IGNORECASE)
 NETWORKS = ("resnet20", "aw_resnet20", "resnet50", "aw_resnet50", "se_resnet50", "cbam_resnet50", "aw_cbam_resnet50")
 REFERENCES = load_references()
 
