@@ -14,7 +14,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables report check test test-slow sanitize gpu bench lint format lock readme rates detectron2 data page-tools clean
+.PHONY: help install reproduce tables report check test test-slow test-system sanitize gpu bench lint format lock readme rates detectron2 data page-tools clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -48,6 +48,9 @@ test: $(INSTALLED)  ## the tests, under 10 minutes on two cores
 
 test-slow: $(INSTALLED)  ## the tests that take minutes each (twenty kills, ...)
 	$(BIN)/python -m pytest -m slow
+
+test-system: $(INSTALLED)  ## faults that need Linux namespaces: a tiny /dev/shm, a host name that resolves nowhere
+	tests/system/run.sh $(abspath $(BIN))/python
 
 sanitize: $(INSTALLED)  ## the C kernel's tests under gcc's address and undefined-behaviour sanitizers
 	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \

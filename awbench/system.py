@@ -6,6 +6,8 @@ As a program it starts a command that does not outlive its parent: `python -m aw
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import math
 import os
 import signal
@@ -56,6 +58,16 @@ def _quota(group: Path) -> float | None:
         return int(quota) / int(period) if int(quota) > 0 else None
     except (OSError, ValueError, ZeroDivisionError):  # no limit: there is no such file, "max", or -1
         return None
+
+
+def is_held(path: Path) -> bool | None:
+    """Whether a process holds a file by flock, which ends with the process; None where that cannot be told."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return True if error.errno == errno.EWOULDBLOCK else None
+    return False
 
 
 def die_with_parent(how: signal.Signals, parent: int | None = None) -> None:

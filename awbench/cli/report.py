@@ -54,12 +54,11 @@ def run(args: argparse.Namespace) -> int:
 
 def write_report(records: Records, references: References, output: Path, folder: Path) -> tuple[Path, list[Path]]:
     """Write the page and its figures; returns (the page, the figures' files)."""
-    from awbench.records.atomic import remove_stale_temporaries, write_bytes, write_text
+    from awbench.records.atomic import write_bytes, write_text
     from awbench.report.figures import all_figures
     from awbench.report.page import render_page
 
     figures = all_figures(records, references)
-    remove_stale_temporaries(folder)
     files = []
     for figure in figures:
         for format in ("svg", "png"):

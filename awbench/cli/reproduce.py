@@ -107,11 +107,10 @@ def carry_out(name: str, store: RecordStore, references: Any) -> dict[str, str]:
 
 def _write(tables: Mapping[str, Table], results: Path) -> list[Path]:
     """Every table in every format; returns the files."""
-    from awbench.records.atomic import remove_stale_temporaries, write_text
+    from awbench.records.atomic import write_text
     from awbench.report.formats import EXTENSIONS, render
 
     written = []
-    remove_stale_temporaries(results / "tables")
     for kind, table in tables.items():
         for format, extension in EXTENSIONS.items():
             written.append(results / "tables" / f"{kind}.{extension}")

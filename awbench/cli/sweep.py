@@ -42,6 +42,7 @@ def add_parser(commands: Any) -> None:
     )
     add_options(parser, "--set", "--dataset", "--data", "--engine", "--workers")
     add_options(parser, "--parallel", "--processes", default=1)
+    parser.add_argument("--keep-checkpoints", action="store_true", help="of finished runs too, beside their weights")
     add_options(parser, "--cluster", "--cluster-set", "--results", "--json")
     parser.set_defaults(run=run)
 
@@ -51,10 +52,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--parallel and --processes must be at least 1, --workers at least 0")
     jobs = _jobs(args)
 
-    from awbench.experiments.sweep import plan_runs, run_sweep, submit_sweep
+    from awbench.experiments.sweep import KEEP, plan_runs, run_sweep, submit_sweep
 
     store = RecordStore(args.results)
-    runs = plan_runs(jobs, args.results.resolve(), ["--workers", str(args.workers)])
+    runs = plan_runs(jobs, args.results.resolve(), ["--workers", str(args.workers), *[KEEP] * args.keep_checkpoints])
     if args.cluster:
         result = submit_sweep(runs, store, args.cluster, cluster_parameters(args.cluster_set), say)
     else:

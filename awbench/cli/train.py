@@ -40,6 +40,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--output", type=Path, metavar="DIR", help="checkpoints and metrics (default: below results)")
     parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint, if there is one")
     parser.add_argument("--checkpoint-seconds", type=float, default=600, metavar="S", help="save this often (600)")
+    parser.add_argument("--keep-checkpoints", action="store_true", help="of a finished run too, beside its weights")
     parser.add_argument("--compile", action="store_true", help="compile the network with torch.compile (no detector)")
     parser.add_argument(
         "--deterministic",
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers,
             output=args.output,
             resume=args.resume,
+            keep_checkpoints=args.keep_checkpoints,
             checkpoint_seconds=args.checkpoint_seconds,
             deterministic=args.deterministic,
             compile=args.compile,

@@ -215,6 +215,7 @@ class Loader:
             return
         before = set(multiprocessing.active_children())
         try:
+            multiprocessing.Lock()  # where none can be made, a DataLoader leaves itself half made, and a traceback
             with _stop_signals_blocked():  # in the loading processes they stay blocked
                 batches = iter(self.loader)
         except (OSError, ImportError) as error:

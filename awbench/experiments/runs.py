@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from awbench.attention.aw_convolution import set_strategy
-from awbench.experiments.lock import only_one
+from awbench.experiments.ending import abandoned_files
+from awbench.experiments.lock import BusyError, only_one
 from awbench.experiments.planned import Planned
 from awbench.models.weights import save_weights
 from awbench.records import Quantity, Record, RecordStore, measurement_key
@@ -48,6 +50,8 @@ def train(
     study = job.study.digest if job.study else None
     found = store.find(identity["kind"], job.variant.name, key, study)
     if found is not None:
+        if execution.output is None and not execution.keep_checkpoints:  # a given folder may hold another run
+            remove_leftovers(output)
         return found, False
     with join_world(execution.device) as world, only_one(output) if world.is_main else contextlib.nullcontext():
         found = store.find(
@@ -82,6 +86,8 @@ def train(
         )
         if world.is_main:
             store.add(record)
+            if not execution.keep_checkpoints:
+                _remove_leftovers(output)
         world.barrier()
     return record, True
 
@@ -144,3 +150,21 @@ def _record(
 def _left_out(messages: Sequence[str]) -> list[str]:
     """Notes on images that could not be decoded, each once."""
     return [f"left out: {message}" for message in dict.fromkeys(messages)]
+
+
+def remove_leftovers(output: Path) -> None:
+    """Remove what a recorded run does not need any more: checkpoints, and what killed sweeps wrote for it."""
+    if not any(_leftovers(output)):
+        return
+    with contextlib.suppress(BusyError), only_one(output):
+        _remove_leftovers(output)
+
+
+def _leftovers(output: Path) -> list[Path]:
+    return [*output.glob("checkpoints"), *abandoned_files(output, "plan"), *abandoned_files(output, "end")]
+
+
+def _remove_leftovers(output: Path) -> None:
+    for path in _leftovers(output):
+        with contextlib.suppress(OSError):  # the record counts
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -16,16 +16,17 @@ from typing import Any
 
 from awbench.errors import TRY_AGAIN, UserError
 from awbench.experiments.children import Children
-from awbench.experiments.ending import INTERRUPTED, VARIABLE, Ending, read_ending
+from awbench.experiments.ending import INTERRUPTED, VARIABLE, Ending, private_file, read_ending
 from awbench.experiments.lock import holder
 from awbench.experiments.planned import Planned
-from awbench.experiments.runs import run_folder
+from awbench.experiments.runs import remove_leftovers, run_folder
 from awbench.records import RecordStore, measurement_key
 from awbench.records.environment import training_source_digest
 from awbench.system import available_cores
 from awbench.tasks import Job, open_task
 from awbench.training.checkpoint import Checkpoints
 
+KEEP = "--keep-checkpoints"
 _WAIT_SECONDS = 2.0
 _MOST_FRUITLESS = 3
 _MAIN = "awbench.cli.main:main"
@@ -64,12 +65,12 @@ class PlannedRun:
         """The words that make `awbench train` heed the plan, which is written for it."""
         if self.planned is None:
             return []
-        path = self.output / f"plan-{os.getpid()}.json"  # another sweep may have planned it with other code
+        path = private_file(self.output, "plan")  # another sweep may have planned it with other code
         self.planned.write(path)
         return ["--plan", str(path)]
 
     def remove_plan(self) -> None:
-        (self.output / f"plan-{os.getpid()}.json").unlink(missing_ok=True)
+        private_file(self.output, "plan").unlink(missing_ok=True)
 
 
 @dataclass
@@ -136,6 +137,7 @@ def run_sweep(
         trained, waits_for, fruitless = False, None, 0
         while not children.asked_by and not run.is_recorded(store):
             if who := holder(run.output):
+                fruitless = 0  # what it was asked to do was to wait
                 if who != waits_for:
                     waits_for = who
                     on_progress(f"waiting: {run.name} is being trained by {who}")
@@ -163,6 +165,8 @@ def run_sweep(
                 return
         if children.asked_by:
             return
+        if KEEP not in run.argv:
+            remove_leftovers(run.output)  # of a run that was killed after it had been recorded
         (result.trained if trained else result.found).append(run.name)
         if trained:
             on_progress(f"trained: {run.name} ({len(result.trained) + len(result.found)} of {len(runs)})")
@@ -194,7 +198,7 @@ def _start(
     """Start a run and wait for it: (the file with its output, how it ended)."""
     run.output.mkdir(parents=True, exist_ok=True)
     log = run.output / f"log-{os.getpid()}.txt"  # another sweep may write beside us
-    end = run.output / f"end-{os.getpid()}.json"
+    end = private_file(run.output, "end")
     end.unlink(missing_ok=True)
     command = [*launcher, "-m", "awbench", *run.argv, *run.write_plan()]
     code = children.run(command, log, {**environment, VARIABLE: str(end)})

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import time
 from pathlib import Path
+from typing import BinaryIO
+
+from awbench.system import is_held
 
 _TEMPORARY_SUFFIX = ".partial"
+_LOCKED_SUFFIX = ".locked" + _TEMPORARY_SUFFIX  # its writer holds it by flock; older versions did not
 _STALE_SECONDS = 3600
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` so that a kill at any instant leaves either the old file or the new one, complete.
 
+    What a killed writer has left beside it is removed.
+
     Raises:
         OSError: the disk is full or the folder cannot be written; the old file is intact.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
+    remove_stale_temporaries(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_LOCKED_SUFFIX}")
     try:
-        with open(temporary, "xb") as file:
+        with _create_locked(temporary) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)  # while it is held
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -36,6 +44,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """`write_bytes` in UTF-8."""
     write_bytes(path, content.encode())
+
+
+def _create_locked(path: Path) -> BinaryIO:
+    while True:
+        file = open(path, "xb")  # noqa: SIM115  # the caller's context
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:  # else it was taken for a dead writer's, between the two calls
+            return file
+        file.close()
 
 
 def _sync_directory(directory: Path) -> None:
@@ -49,8 +67,10 @@ def _sync_directory(directory: Path) -> None:
 
 
 def remove_stale_temporaries(directory: Path) -> None:
-    """Remove what killed writers left behind. Only files an hour old: others may be in use."""
+    """Remove what killed writers left behind: files that nobody holds; where that cannot be told, an hour old ones."""
     for temporary in directory.glob(f".*{_TEMPORARY_SUFFIX}"):
         with contextlib.suppress(OSError):
-            if time.time() - temporary.stat().st_mtime > _STALE_SECONDS:
+            held = is_held(temporary) if temporary.name.endswith(_LOCKED_SUFFIX) else None
+            stale = time.time() - temporary.stat().st_mtime > _STALE_SECONDS if held is None else not held
+            if stale:
                 temporary.unlink()

@@ -97,7 +97,6 @@ class RecordStore:
             OSError: the disk is full or the folder cannot be written; nothing is left behind.
         """
         directory = self.directory / record.kind
-        atomic.remove_stale_temporaries(directory)
         number = 1 + max(map(_sequence, _record_names(directory)), default=0)
         stamp = record.finished.replace("-", "").replace(":", "")
         name = f"{record.variant}-{record.key[:_KEY_CHARACTERS]}-{stamp}-{number:06d}-{secrets.token_hex(3)}.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from awbench.errors import UserError, suggestion
+from awbench.system import is_held
 
 WORKING_TREE = "working tree"
+_PREFIX, _HELD = "awbench-regress-", "held"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ def side_by_side(base: str, head: str | None, repository: Path | None = None) ->
             f"--head {head} is the commit that is checked out, and there are uncommitted changes, which would not be "
             "measured; commit or stash them, or leave --head out to measure them"
         )
-    with tempfile.TemporaryDirectory(prefix="awbench-regress-") as folder:
+    _remove_abandoned()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder, Path(folder, _HELD).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
         trees = (
             Tree("base", Path(folder, "base"), base, base_commit),
             Tree("head", Path(folder, "head"), head, head_commit),
@@ -76,6 +81,13 @@ def side_by_side(base: str, head: str | None, repository: Path | None = None) ->
             else:
                 _extract(top, tree.commit, tree.path)
         yield trees
+
+
+def _remove_abandoned() -> None:
+    """Remove the copies that killed processes have left: nobody holds them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        if is_held(folder / _HELD) is False:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _top(folder: Path) -> Path:

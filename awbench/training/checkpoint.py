@@ -52,7 +52,6 @@ class Checkpoints:
         payload = buffer.getbuffer()
         digest = hashlib.sha256(payload).hexdigest().encode()
         path = self.path(step)
-        atomic.remove_stale_temporaries(self.directory)
         atomic.write_bytes(path, b"".join([_MAGIC, digest, b"\n", payload]))
         for old in self.paths()[:-KEPT]:
             old.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ class Execution:
         workers: loading processes for each training process.
         output: folder of checkpoints and metrics; None for one below the results, named after the job.
         resume: go on from the newest checkpoint, if there is one.
+        keep_checkpoints: of a run that is finished and recorded; otherwise its weights alone stay.
         checkpoint_seconds: a checkpoint at least this often, and one after every evaluation.
         deterministic: only algorithms that give the same bits every time; None for yes on a CPU and no on a GPU.
         compile: whether the network goes through torch.compile.
@@ -42,6 +43,7 @@ class Execution:
     workers: int = 0
     output: Path | None = None
     resume: bool = False
+    keep_checkpoints: bool = False
     checkpoint_seconds: float = 600.0
     deterministic: bool | None = None
     compile: bool = False

@@ -100,6 +100,7 @@ def test_two_processes_train_and_evaluate_as_one(engine, shapes, tmp_path):
     # Momentum of SGD's first step is its gradient; AdamW would turn rounding errors of small ones into whole steps.
     sgd = "optimizer={name: sgd, lr: 0.01, weight_decay: 0}"
     words = ["--engine", engine, "--data", str(shapes), "--set", "iterations=1", "--set", sgd]
+    words.append("--keep-checkpoints")
     results, gradients = [], []
     for processes in (1, 2):
         run = tmp_path / str(processes) / "run"

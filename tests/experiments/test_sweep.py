@@ -30,7 +30,7 @@ def test_a_sweep_trains_records_and_repeats_nothing(awbench, tmp_path):
 
 def test_a_failed_run_is_listed_and_the_others_go_on(awbench, tmp_path):
     """A run's checkpoint is spoilt, so that one job fails."""
-    sweep(awbench, "resnet20")
+    sweep(awbench, "resnet20", "--keep-checkpoints")
     (folder,) = (tmp_path / "results/runs").iterdir()
     record = next((tmp_path / "results/records/accuracy").iterdir())
     record.unlink()

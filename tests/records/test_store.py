@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -280,6 +281,30 @@ def test_stale_temporaries_are_removed_and_fresh_ones_are_not(tmp_path, record):
     os.utime(stale, (0, 0))
     RecordStore(tmp_path).add(record)
     assert (stale.exists(), fresh.exists()) == (False, True)
+
+
+def test_what_a_killed_writer_left_is_removed_at_the_next_write_and_what_is_being_written_is_not(tmp_path):
+    held, left = tmp_path / ".a.json.1-0.locked.partial", tmp_path / ".b.json.1-0.locked.partial"
+    left.write_text("{")
+    with held.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        atomic.write_text(tmp_path / "c.json", "{}")
+        assert {path.name for path in tmp_path.iterdir()} == {held.name, "c.json"}
+
+
+def test_a_writer_whose_file_is_taken_for_a_dead_ones_writes_another(tmp_path, monkeypatch):
+    """Between its creation and its lock."""
+    lock, taken = fcntl.flock, []
+
+    def flock(file, operation):
+        if not taken:
+            taken.extend(tmp_path.glob(".*.partial"))
+            taken[0].unlink()
+        return lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    atomic.write_text(tmp_path / "a", "whole")
+    assert taken and [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "whole")]
 
 
 _WRITER = """

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from pathlib import Path
@@ -122,3 +123,17 @@ def test_a_commit_that_cannot_be_read(repository, temporary_files):
     assert list(temporary_files.iterdir()) == []
     with pytest.raises(subprocess.CalledProcessError):
         repository.git("archive", "main")
+
+
+def test_copies_that_a_killed_process_left_are_removed_and_those_in_use_are_not(temporary_files, repository):
+    repository.commit()
+    killed, running, other = (temporary_files / f"awbench-regress-{name}" for name in ("k", "r", "o"))
+    for folder in (killed, running, other):
+        (folder / "base").mkdir(parents=True)
+    (killed / "held").touch()
+    with (running / "held").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with side_by_side("HEAD", None) as (base, _):
+            assert base.path.is_dir()
+            assert [folder.exists() for folder in (killed, running, other)] == [False, True, True]
+        assert not base.path.exists()

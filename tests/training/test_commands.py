@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
+from awbench.experiments.ending import private_file
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.tables import TABLES
@@ -31,6 +33,22 @@ def test_train_records_accuracy_with_its_error_and_what_was_in_force(trained, aw
     code, _, err = awbench("train", "aw_resnet20", *QUICK, "--output", "run")
     assert code == 0
     assert "not trained again" in err
+
+
+def test_a_finished_run_keeps_its_weights_and_no_checkpoints_unless_asked(awbench, tmp_path):
+    assert awbench("train", "resnet20", *QUICK, "--keep-checkpoints")[0] == 0
+    (run,) = (tmp_path / "results/runs").iterdir()
+    for name in ("plan", "end"):  # of a sweep that was killed
+        (run / f"{name}-{socket.gethostname()}-{2**22 + 1}.json").touch()  # more than a Linux system has
+        private_file(run, name).touch()  # of one that lives
+    assert any((run / "checkpoints").iterdir())
+    assert awbench("train", "resnet20", *QUICK, "--keep-checkpoints")[0] == 0
+    assert (run / "checkpoints").exists()
+    assert awbench("train", "resnet20", *QUICK)[0] == 0  # found; of a run that was killed after it had been recorded
+    assert {path.name for path in run.iterdir()} == {
+        ".lock", "metrics.jsonl", "tensorboard", "weights.safetensors",
+        *(private_file(run, name).name for name in ("plan", "end")),
+    }  # fmt: skip
 
 
 def test_eval_of_the_trained_weights_gives_the_same_numbers(trained, awbench):
@@ -63,7 +81,7 @@ def test_a_run_of_another_recipe_does_not_enter_the_proxy_table(trained, tmp_pat
         (("train", "faster_rcnn_resnet18_fpn", "--dataset", "coco"), "freezes parts of the backbone"),
         (("train", "faster_rcnn_resnet18_fpn", "--dataset", "coco", "--recipe", "shapes-quick"), "needs its files"),
         (("eval", "resnet20", "--weights", "none.pt", "--workers", "-1"), "--workers -1 is negative"),
-        (("train", "faster_rcnn_resnet18_fpn", "--set", "iterations=["), "'[' is not a YAML value"),
+        (("train", "faster_rcnn_resnet18_fpn", "--set", "iterations=["), "iterations=[, line 2: not valid YAML"),
         (
             ("train", "faster_rcnn_resnet18_fpn", "--set", "iteration=2"),
             "unknown key 'iteration'; did you mean iterations?",

@@ -61,7 +61,8 @@ def alone(tmp_path_factory):
 
 def gradients_of_one_step(processes: int, output: Path) -> dict[str, torch.Tensor]:
     """The first step's momentum, which is its gradient, and the running statistics after it; 11 uneven parts."""
-    run(processes, output, "--set", "epochs=1", "--set", "batch_size=1408", "--set", "norm_batch_size=128")
+    changes = ("--set", "epochs=1", "--set", "batch_size=1408", "--set", "norm_batch_size=128")
+    run(processes, output, *changes, "--keep-checkpoints")
     step, state = Checkpoints(output / "checkpoints").load_newest()
     assert step == 1
     momentum = {f"gradient {i}": s["momentum_buffer"] for i, s in state["optimizer"]["state"].items()}

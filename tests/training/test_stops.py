@@ -142,8 +142,12 @@ def test_a_step_that_is_not_computed_to_its_end_leaves_the_one_before_whole(part
 
 
 def test_an_error_inside_the_update_saves_nothing(tmp_path, monkeypatch):
-    def fail(*args, **kwargs):
-        raise RuntimeError("no such device")
+    step, done = torch.optim.SGD.step, []
+
+    def fail(self, *args, **kwargs):
+        done.append(step(self, *args, **kwargs))
+        if len(done) == 3:  # the network is that of step 3, the state that of step 2
+            raise RuntimeError("no such device")
 
     monkeypatch.setattr(torch.optim.SGD, "step", fail)
     with pytest.raises(RuntimeError, match="no such device"):
