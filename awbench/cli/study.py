@@ -64,7 +64,7 @@ def run_list(args: argparse.Namespace) -> int:
         print_json([{"name": study.name, "title": study.title, "purpose": study.purpose} for study in studies])
     else:
         for study in studies:
-            print(f"{study.name:16} {study.purpose:13} {study.title}")
+            print(f"{study.name:22} {study.purpose:13} {study.title}")
     return 0
 
 
@@ -77,8 +77,12 @@ def run_show(args: argparse.Namespace) -> int:
     print(f"{study.name}: {study.title} ({study.purpose})\n{study.question}\ndesign {study.digest}")
     print(f"dataset {study.dataset}, {study.metric}, recipe {' '.join([study.recipe, *study.changes])}")
     print(f"answers hold together at {study.level:.0%}")
+    if study.shares:
+        print(f"runs of study {study.shares} count too, of networks that are the same")
     for label in study.labels:
-        print(f"  {label}: seeds 0 to {study.runs_of(label) - 1}")
+        network, seeds = study.networks.get(label), f"seeds 0 to {study.runs_of(label) - 1}"
+        described = f" ({network.variant}, {study.changed_options(label)}; {network.note})" if network else ""
+        print(f"  {label}{described}: {seeds}")
     for comparison in study.comparisons:
         claim = f", claim {comparison.claim}" if comparison.claim else ""
         looks = ", ".join(map(str, study.looks_of(comparison)))
@@ -103,8 +107,8 @@ def run_run(args: argparse.Namespace) -> int:
 
     study, store, references = load_study(args.study), RecordStore(args.results), _references(args)
     how = HowToRun(
-        args.data, args.backbones, args.parallel, args.processes, args.workers, args.runs, args.cluster,
-        cluster_parameters(args.cluster_set),
+        args.data, args.backbones, args.parallel, args.processes, args.workers, args.runs,
+        cluster=args.cluster, parameters=cluster_parameters(args.cluster_set),
     )  # fmt: skip
     if args.dry_run:
         runs, _, _ = plan(study, next_runs(judge(study, store, references)), store, how)

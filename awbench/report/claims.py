@@ -92,9 +92,7 @@ def _choices() -> str:
 
 def shown_setting(judged: JudgedComparison) -> str:
     """The AW options that the study changes, or that it is the default; and how well its choices are known."""
-    network = judged.study.networks.get(judged.comparison.variant)
-    changed = {**network.aw, **network.attention} if network else {}
-    return f"{', '.join(f'{name}={value}' for name, value in changed.items()) or 'default'} ({_choices()})"
+    return f"{judged.study.changed_options(judged.comparison.variant) or 'default'} ({_choices()})"
 
 
 def shown_side(runs: tuple[Record, ...], metric: str) -> str:

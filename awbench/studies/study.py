@@ -29,6 +29,9 @@ Options = dict[str, int | float | str | bool | list[int]]
 Looks = Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(min_length=1)]
 
 
+_DESCRIPTIVE: Any = {"title": True, "question": True, "networks": {"__all__": {"note"}}}
+
+
 class Network(Strict):
     """A network of a study that is not just a variant with default options.
 
@@ -70,6 +73,7 @@ class Study(Strict):
         engine: of detectors; only a smoke test may leave it to the machine.
         backbones: study whose networks' weights, of the same seed, initialise the detectors' backbones, by its name or
             its file beside this one; "given" for files that somebody has, "" for random ones.
+        shares: study whose runs count here too, of networks that are the same; runs of this study's own come first.
         looks: at so many runs of each network results are judged, unless a comparison has its own.
         level: probability that all intervals of a question hold, over its looks and its pairs together.
         matters: the smallest difference that matters, in the metric's unit, where there is no claim to say it.
@@ -86,6 +90,7 @@ class Study(Strict):
     changes: tuple[str, ...] = ()
     engine: str = ""
     backbones: str = ""
+    shares: str = ""
     stride_placement: StridePlacement = "v1.5"
     networks: dict[str, Network] = {}
     comparisons: Annotated[tuple[Comparison, ...], Field(min_length=1)]
@@ -168,6 +173,18 @@ class Study(Strict):
             attention_options=dict(network.attention) if network else None,
         )
 
+    @functools.cached_property
+    def designs(self) -> dict[str, str]:
+        """Name -> digest of the studies whose runs count: its own, and the one that it shares runs with."""
+        shared = [_read(self.shares)] if self.shares else []
+        return {study.name: study.digest for study in (self, *shared)}
+
+    def changed_options(self, label: str) -> str:
+        """What a network's options are that are not at their default, e.g. "expansion=1"; "" where none is."""
+        network = self.networks.get(label)
+        changed = {**network.aw, **network.attention} if network else {}
+        return ", ".join(f"{name}={value}" for name, value in changed.items())
+
     def looks_of(self, comparison: Comparison) -> tuple[int, ...]:
         return comparison.looks or self.looks
 
@@ -246,7 +263,7 @@ class Study(Strict):
     @functools.cached_property
     def digest(self) -> str:
         """sha256 of all that can change an answer: the design and the resolved recipe, without titles and notes."""
-        design = self.model_dump(mode="json", exclude={"title", "question"}, exclude_defaults=True)
+        design = self.model_dump(mode="json", exclude=_DESCRIPTIVE, exclude_defaults=True)
         design["resolved_recipe"] = self.recipe_identity
         return hashlib.sha256(json.dumps(design, sort_keys=True).encode()).hexdigest()
 
@@ -267,7 +284,23 @@ def load_study(name: str) -> Study:
     study = _read(name)
     for label in study.labels if study.backbone_study else ():
         study.backbone_of(label)
+    if study.shares:
+        _check_shared(study, _read(study.shares))
     return study
+
+
+def _check_shared(study: Study, shared: Study) -> None:
+    """Raise a UserError unless another study has a network of this one, by its recipe on its dataset."""
+    networks = [
+        {(of.variant_of(label).name, json.dumps(of.described_options[label])) for label in of.labels}
+        for of in (study, shared)
+    ]
+    same = (shared.dataset, shared.recipe_identity) == (study.dataset, study.recipe_identity)
+    if shared.name == study.name or not same or networks[0].isdisjoint(networks[1]):
+        raise UserError(
+            f"study {study.name}: shares is {study.shares!r}, which has none of its networks with its recipe on "
+            f"{study.dataset}; name another study that has, or none"
+        )
 
 
 def _read(name: str) -> Study:

@@ -41,9 +41,10 @@ class Job:
 
     @property
     def name(self) -> str:
-        """For people, e.g. "aw_resnet20 digits-quick seed 0"."""
+        """For people, e.g. "aw_resnet20 digits-quick seed 0", or "aw_resnet20 gate=tanh digits-quick seed 0"."""
         engine = [self.engine] if self.engine else []
-        return " ".join([self.variant.name, *engine, self.recipe.name, f"seed {self.seed}"])
+        options = [word for word in _options_argv(self.options) if not word.startswith("--")]
+        return " ".join([self.variant.name, *options, *engine, self.recipe.name, f"seed {self.seed}"])
 
     def folder_name(self, key: str) -> str:
         """Name of the folder of the run that makes the record of this key."""

@@ -55,13 +55,15 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
     """The runs that count for a study.
 
     Of a seed the run that was recorded first counts, whatever came after it; all must have been made on the platform
-    of the first run of all. Nothing here depends on what a run has measured.
+    of the first run of all. The study's own come before those of the study that it shares runs with. Nothing here
+    depends on what a run has measured.
     """
     backbones = _backbones(study, records)
     found: dict[str, dict[int, Record]] = {label: {} for label in study.labels}
     left_aside: list[LeftAside] = []
     platform: dict[str, str] | None = None
-    for record in records.of_kind(study.kind):  # oldest first
+    oldest_first = records.of_kind(study.kind)
+    for record in sorted(oldest_first, key=lambda one: bool(study.shares) and _made_by(one)[0] == study.shares):
         label = _label(study, record)
         if label is None or not isinstance(record.settings, Training) or record.settings.dataset != study.dataset:
             continue
@@ -174,13 +176,21 @@ def _weights_reasons(
 
 def _design_reasons(study: Study, label: str, record: Record) -> Iterator[str]:
     assert isinstance(record.settings, Training)
-    made_by = record.environment.get("study")
-    if not isinstance(made_by, dict) or made_by.get("name") != study.name:
+    name, found = _made_by(record)
+    wanted = study.designs.get(name)
+    if wanted is None:
         yield f"not made by the study (awbench study run {study.name})"
-    elif made_by.get("sha256") != study.digest:
-        yield f"the study's design was changed since ({str(made_by.get('sha256'))[:12]}, now {study.digest[:12]})"
+    elif found != wanted:
+        whose = "the study" if name == study.name else f"study {name}"
+        yield f"{whose}'s design was changed since ({found[:12]}, now {wanted[:12]})"
     if not 0 <= record.settings.seed < study.runs_of(label):
         yield f"seed {record.settings.seed} is not one of the study's {study.runs_of(label)}"
+
+
+def _made_by(record: Record) -> tuple[str, str]:
+    """Name and digest of the study that made a run, "" where none did."""
+    made_by = record.environment.get("study")
+    return (str(made_by.get("name")), str(made_by.get("sha256"))) if isinstance(made_by, dict) else ("", "")
 
 
 def _backbones(study: Study, records: Records) -> dict[tuple[str, int], str]:

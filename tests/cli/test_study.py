@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import subprocess
@@ -13,6 +14,7 @@ from study_files import TINY, write_study
 from study_records import study_run
 
 from awbench.errors import UserError
+from awbench.experiments.study import study_job
 from awbench.records import Record, Records, RecordStore
 from awbench.studies import list_studies, load_study
 
@@ -172,3 +174,78 @@ def test_titles_do_not_change_the_design_and_looks_do(tmp_path):
 def test_unknown_studies_are_suggested():
     with pytest.raises(UserError, match="study 'imagnet' does not exist; did you mean imagenet?"):
         load_study("imagnet")
+
+
+CHOICES = load_study("fashion-mnist-choices")
+
+
+def test_settings_of_aw_are_planned_run_and_named_apart(awbench):
+    code, out, _ = awbench("study", "list")
+    assert code == 0 and "fashion-mnist-choices  exploratory" in out
+    code, out, _ = awbench("study", "show", "fashion-mnist-choices")
+    assert code == 0 and "no-norm (aw_resnet20, norm=False; a bias after each" in out
+    assert "(exploratory)" in out and "runs of study fashion-mnist count too" in out
+    code, out, _ = awbench("study", "status", "fashion-mnist-choices")
+    assert code == 0 and "(exploratory;" in out and out.count("too early: 0 and 0 runs") == 7
+    jobs = [study_job(CHOICES, label, 0, None) for label in CHOICES.labels]
+    options = [" ".join(_aw_options(job.train_argv())) for job in jobs]
+    assert options == [
+        "", "expansion=16", "expansion=1", "reduction=4",
+        "gate=tanh", "norm=false", "pool_size=global", "residual=false",
+    ]  # fmt: skip
+    assert len({job.name for job in jobs}) == 8 and jobs[4].name == "aw_resnet20 gate=tanh fashion-mnist seed 0"
+
+
+def _aw_options(argv):
+    return [value for word, value in itertools.pairwise(argv) if word == "--aw-option"]
+
+
+def test_each_choice_is_another_network_but_which_convolutions_are_aw():
+    """ResNet-20's blocks have 3x3 convolutions alone, so the study leaves that choice out."""
+    import awbench
+
+    def layers(**options):
+        modules = awbench.build("aw_resnet20", aw_options=options).modules()
+        return [str(module) for module in modules if type(module).__name__ == "AWConv2d"]
+
+    networks = [layers(**dict(network.aw)) for network in CHOICES.networks.values()]
+    assert len(set(map(str, [layers(), *networks]))) == 8
+    assert layers(convolutions="all") == layers()
+
+
+def test_notes_on_networks_do_not_change_the_design(tmp_path):
+    digests = [
+        load_study(
+            write_study(
+                tmp_path / note,
+                networks={"aw": {"variant": "aw_resnet20", "aw": {"gate": gate}, "note": note}},
+                comparisons=[{"variant": "aw", "over": "resnet20"}],
+            )
+        ).digest
+        for note, gate in (("one", "tanh"), ("two", "tanh"), ("three", "hardsigmoid"))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shares": "digit"}, "study 'digit' does not exist; did you mean digits?"),
+        ({"shares": "imagenet"}, "shares is 'imagenet', which has none of its networks"),
+        ({"shares": "digits", "changes": ["epochs=1"]}, "none of its networks with its recipe on digits"),
+        (
+            {
+                "shares": "digits",
+                "changes": None,
+                "comparisons": [{"variant": "aw_eca_resnet20", "over": "eca_resnet20"}],
+            },
+            "which has none of its networks",
+        ),
+    ],
+)
+def test_runs_are_shared_with_a_study_of_the_same_networks_alone(changes, message, tmp_path, awbench):
+    path = write_study(tmp_path, **changes)
+    code, out, err = awbench("study", "show", path)
+    assert (code, out, err.count("\n")) == (2, "", 1) and message in err
+    shared = write_study(tmp_path / "right", shares="digits", changes=None)
+    assert awbench("study", "show", shared)[0] == 0
