@@ -10,7 +10,7 @@ from awbench.studies import Study, load_study
 from awbench.variants import describe_options
 
 IMAGENET, COCO = load_study("imagenet"), load_study("coco")
-CLASSES = {"imagenet": 1000, "coco": 80, "digits": 10, "shapes": 3, "fashion-mnist": 10}
+CLASSES = {"imagenet": 1000, "coco": 80, "digits": 10, "digits-detection": 10, "fashion-mnist": 10}
 
 
 def study_run(study: Study, label: str, seed: int, value: float, **changes: Any) -> Record:

@@ -43,13 +43,14 @@ _SHARED: dict[str, dict[str, Any]] = {
     # the data and the recipe
     "--dataset": {
         "metavar": "NAME",
-        "help": "imagenet, cifar10, cifar100, digits (default) or fake; for detectors coco or shapes (default)",
+        "help": "imagenet, cifar10, cifar100, fashion-mnist, digits (default) or fake; for detectors coco or "
+        "digits-detection (default)",
     },
     "--data": {"type": Path, "metavar": "DIR", "help": "folder that holds the dataset"},
     "--skip-bad-images": {"action": "store_true", "help": "leave out images that cannot be decoded, and list them"},
     "--recipe": {
         "metavar": "NAME",
-        "help": "digits-quick (default), cifar, cbam, torchvision-v1; for detectors shapes-quick (default), "
+        "help": "digits-quick (default), cifar, cbam, torchvision-v1; for detectors digits-detection (default), "
         "detectron2-1x, detectron2-3x (default for COCO); or a YAML file",
     },
     "--set": {

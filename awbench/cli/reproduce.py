@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from awbench.report.table import Table
 
 # In order: what any machine can run, then what needs data and a GPU, backbones before detectors.
-STUDIES = ("digits", "shapes", "imagenet", "coco")
+STUDIES = ("digits", "digits-detection", "imagenet", "coco")
 _DATA = {"imagenet": ("AWBENCH_IMAGENET", "ImageNet"), "coco": ("AWBENCH_COCO", "COCO")}
 _FOLDERS = {
     "AWBENCH_IMAGENET": "train/ and val/",
@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
         "reproduce",
         help="measure what this machine can, compare with published numbers, write tables",
         description="Count the whole classification grid under both stride placements with two independent\n"
-        "counters, and the detectors; time the ImageNet grid; run the studies digits and shapes, smoke\n"
+        "counters, and the detectors; time the ImageNet grid; run the studies digits and digits-detection, smoke\n"
         "tests that need no data; compare with every published number, and write\n"
         "tables, figures and a page below the results folder. Stop it any time: what is recorded is not measured\n"
         "again, and a run that was stopped is resumed.\n\n"
@@ -99,7 +99,8 @@ def carry_out(name: str, store: RecordStore, references: Any) -> dict[str, str]:
         if not torch.cuda.device_count():
             say(f"{title}: {variable} is set, but there is no CUDA GPU; its rows stay not measured")
             return {}
-    done = run_study(study, store, references, HowToRun())
+    first_look_alone = study.purpose == "smoke test"  # 'awbench study run' goes on
+    done = run_study(study, store, references, HowToRun(looks=1 if first_look_alone else None))
     have = sum(len(runs) for runs in done.judged.evidence.runs.values())
     say(f"study {name}: {done.made} runs made, {have} count")
     return done.failed
@@ -130,7 +131,9 @@ def _summary(tables: Mapping[str, Table]) -> dict[str, Any]:
         ],
         "differing": [row for row in complexity if str(row["verdict"]).startswith("differs")],
         "proxy": lines_of(tables["proxy"], "variant", "runs", "top-1 mean (%)", "AW adds (interval)"),
-        "shapes": lines_of(tables["shapes"], "variant", "engine", "runs", "AP", "AP50", "AW adds (interval)"),
+        "digits-detection": lines_of(
+            tables["digits-detection"], "variant", "engine", "runs", "AP", "AP50", "AW adds (interval)"
+        ),
         "not_measured": {
             kind: Counter(str(row["verdict"]) for row in tables[kind].objects)
             for kind in ("accuracy", "detection", "latency", "claims")
@@ -154,7 +157,7 @@ def _describe(summary: dict[str, Any], results: Path) -> str:
         lines.append(f"       {row['variant']}, {row['source']} prints {published}: {row['verdict']}; {row['note']}")
     lines += ["latency beside the plain network (95 % interval):", *(f"  {line}" for line in summary["speed"])]
     lines += ["digits, a proxy, top-1 over seeds:", *(f"  {line}" for line in summary["proxy"])]
-    lines += ["procedural shapes, a proxy:", *(f"  {line}" for line in summary["shapes"])]
+    lines += ["digits to detect, a proxy:", *(f"  {line}" for line in summary["digits-detection"])]
     lines += [f"failed: {name}: {why}" for name, why in summary["failed"].items()]
     for kind, verdicts in summary["not_measured"].items():
         lines += [f"{kind}: {count} {verdict}" for verdict, count in verdicts.items()]

@@ -33,6 +33,7 @@ class HowToRun:
         backbones: folder of weights, for a study of given backbones.
         parallel: runs at a time. processes: of each run. workers: loading processes of each.
         runs: stop after so many.
+        looks: stop at the look of this number.
         cluster, parameters: of submitit.
     """
 
@@ -42,6 +43,7 @@ class HowToRun:
     processes: int | None = None
     workers: int | None = None
     runs: int | None = None
+    looks: int | None = None
     cluster: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -62,18 +64,19 @@ def run_study(study: Study, store: RecordStore, references: References, how: How
         UserError: the data, backbones or engine are missing, or runs made here would not count.
     """
     done = StudyRun(judge(study, store, references))
-    if next_runs(done.judged):
+    if coming := next_runs(done.judged, how.looks):
         require_platform(done.judged.evidence)
-    _make_backbones(study, next_runs(done.judged), store, how, done)
-    while not done.failed and (wanted := next_runs(done.judged)[: None if how.runs is None else how.runs - done.made]):
+    _make_backbones(study, coming, store, how, done)
+    while not done.failed and (wanted := coming[: None if how.runs is None else how.runs - done.made]):
         runs, parallel, processes = plan(study, wanted, store, how)
         result = _carry_out(runs, store, how, parallel, processes)
         done.made += len(result.trained)
         done.failed |= result.failed
         done.judged = judge(study, store, references)
-        if next_runs(done.judged)[: len(wanted)] == wanted:  # runs that are there, but do not count, say why
+        coming = next_runs(done.judged, how.looks)
+        if coming[: len(wanted)] == wanted:  # runs that are there, but do not count, say why
             break
-        _make_backbones(study, next_runs(done.judged), store, how, done)
+        _make_backbones(study, coming, store, how, done)
     return done
 
 
@@ -140,10 +143,14 @@ def require_platform(evidence: Evidence) -> None:
             )
 
 
-def next_runs(judged: JudgedStudy) -> list[tuple[str, int]]:
-    """(label, seed) of the runs that the next looks need, seeds outermost; none where all is answered."""
+def next_runs(judged: JudgedStudy, looks: int | None = None) -> list[tuple[str, int]]:
+    """(label, seed) of the runs that the next looks need, seeds outermost; none where all is answered.
+
+    Args:
+        looks: the number of the last look to come to; None for the study's.
+    """
     needed: dict[str, int] = {}
-    for one in judged.open:
+    for one in judged.open if looks is None else [one for one in judged.open if one.look < looks]:
         for label in (one.comparison.over, one.comparison.variant):
             needed[label] = max(needed.get(label, 0), one.next_look or 0)
     have = {label: len(runs) for label, runs in judged.evidence.runs.items()}

@@ -17,7 +17,7 @@ from awbench.variants import ModelOptions, parse_variant
 if TYPE_CHECKING:
     from awbench.tasks import Job
 
-_QUICK = {"classification": "digits-quick", "detection": "shapes-quick"}
+_QUICK = {"classification": "digits-quick", "detection": "digits-detection"}
 _WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".pkl")
 
 
@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("variant", nargs="+", help="names from 'awbench list', of one task")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="default: 0")
     parser.add_argument(
-        "--recipes", nargs="+", metavar="NAME", help="default: digits-quick, shapes-quick for detectors"
+        "--recipes", nargs="+", metavar="NAME", help="default: digits-quick, digits-detection for detectors"
     )
     parser.add_argument(
         "--backbones", type=Path, metavar="DIR", help="ImageNet weights of detectors' backbones, e.g. resnet101.pth"

@@ -14,7 +14,7 @@ _KINDS = {
     "accuracy": "published ImageNet accuracy beside what was trained or evaluated here",
     "proxy": "digits: every variant, over seeds, and what AW adds",
     "detectors": "counts of every detector with either engine",
-    "shapes": "procedural shapes: detectors over seeds, and what AW adds",
+    "digits-detection": "digits to detect: detectors over seeds, and what AW adds",
     "detection": "published AP beside what was trained or evaluated here",
     "latency": "published times of other machines",
     "speed": "latency measured here, as ratios to the plain network",

@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
         description="Train a variant, evaluate it and record its accuracy, or its AP if it is a detector.\n\n"
         "  awbench train aw_resnet20                          digits on a laptop\n"
         "  awbench train aw_resnet101 --dataset imagenet --data DIR --recipe cbam --workers 8\n"
-        "  awbench train faster_rcnn_aw_resnet18_fpn          procedural shapes on a laptop\n"
+        "  awbench train faster_rcnn_aw_resnet18_fpn --init-weights F   digits to detect on a laptop\n"
         "  awbench train faster_rcnn_aw_resnet101_fpn --dataset coco --data DIR --recipe detectron2-3x \\\n"
         "      --init-weights aw_resnet101.safetensors --workers 4\n"
         "  torchrun --nproc-per-node 8 -m awbench train ...   the same result on 8 GPUs\n\n"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from awbench.data.coco import DetectionSplit, read_split
-from awbench.data.shapes import CATEGORIES, default_shapes_directory, provide_shapes
 from awbench.errors import UserError, suggestion
 
 COCO_IMAGES = {"train": 118_287, "val": 5_000}
@@ -37,7 +36,7 @@ def open_detection_split(name: str, directory: Path | None, split: str) -> Detec
 
     Args:
         name: a key of `DETECTION_DATASETS`.
-        directory: where its files lie; for "shapes" also where they are made, None for the user's cache.
+        directory: where its files lie; for "digits-detection" also where they are made, None for the user's cache.
         split: "train" or "val".
 
     Raises:
@@ -78,20 +77,24 @@ def _open_coco(directory: Path | None, split: str) -> DetectionSplit:
     return replace(opened, description=f"{title}, {count:,} images", complete=complete)
 
 
-def _open_shapes(directory: Path | None, split: str) -> DetectionSplit:
-    directory = directory or default_shapes_directory()
-    provide_shapes(directory)
-    opened = read_split(directory, split)
-    if opened.categories != CATEGORIES:
+def _open_digits_detection(directory: Path | None, split: str) -> DetectionSplit:
+    from awbench.data import digits_detection
+
+    directory = directory or digits_detection.default_directory()
+    digits_detection.provide(directory)
+    opened, facts = read_split(directory, split), digits_detection.FACTS
+    if opened.categories != digits_detection.CATEGORIES:
         names = ", ".join(list(opened.categories.values())[:5])
-        raise UserError(f"{opened.annotations} has the categories {names}, ...; these are not the procedural shapes")
-    return replace(opened, description=f"procedural shapes {split}, {len(opened.images):,} images")
+        raise UserError(f"{opened.annotations} has the categories {names}, ...; these are not digits to detect")
+    complete = opened.digest == (facts.train_sha256 if split == "train" else facts.val_sha256)
+    title = facts.title if complete else f"other {facts.title}"
+    return replace(opened, description=f"{title}, {split}, {len(opened.images):,} images", complete=complete)
 
 
 DETECTION_DATASETS: dict[str, DetectionDataset] = {
     "coco": DetectionDataset("COCO 2017", True, "", _open_coco),
-    "shapes": DetectionDataset(
-        "procedural shapes", False,
-        "procedural shapes: a proxy that shows the path works, not evidence on COCO", _open_shapes,
+    "digits-detection": DetectionDataset(
+        "digits to detect", False,
+        "digits to detect: a proxy that shows the path works, not evidence on COCO", _open_digits_detection,
     ),
 }  # fmt: skip

@@ -15,9 +15,10 @@ from PIL import Image
 
 from awbench.attention.aw_convolution import set_strategy
 from awbench.data.coco import DetectionImage
+from awbench.data.datasets import ArrayImages, open_split
 from awbench.data.detection_views import DetectionSample, DetectionView
+from awbench.data.digits_detection import draw
 from awbench.data.pixels import IMAGENET_RGB
-from awbench.data.shapes import draw
 from awbench.detection.complexity import COCO_IDS
 from awbench.detection.engine import Detector, Engine, fix_proposals
 from awbench.errors import UserError
@@ -47,7 +48,7 @@ def measure_detector_latency(
     goal: TimingGoal,
     on_progress: OnProgress = ignore_progress,
 ) -> LatencyRun:
-    """Time detectors side by side on procedural JPEG images of 640x480, one image a call, with random weights.
+    """Time detectors side by side on made JPEG images of 640x480, one image a call, with random weights.
 
     data: read, decoded and resized to a shorter side of 800 pixels. network: from the pixels to boxes, classes and
     scores on the device, non-maximum suppression included. post_processing: boxes to the file's size, and to the CPU.
@@ -110,12 +111,13 @@ def _prepare(
 
 @contextmanager
 def _image_files() -> Iterator[list[DetectionImage]]:
-    """Procedural images as JPEG files, for as long as the context lasts."""
+    """Digits to detect as JPEG files, for as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="awbench-") as folder:
-        images = []
+        digits, images = open_split("digits", None, "val").images, []
+        assert isinstance(digits, ArrayImages)
         for index in range(_IMAGES):
             path = Path(folder, f"{index}.jpg")
-            pixels, _ = draw(np.random.default_rng(index), _WIDTH, _HEIGHT)
+            pixels, _ = draw(np.random.default_rng(index), digits, _WIDTH, _HEIGHT)
             Image.fromarray(pixels).save(path, quality=90)
             nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
             images.append(DetectionImage(index, path, _WIDTH, _HEIGHT, *nothing))

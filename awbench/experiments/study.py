@@ -61,5 +61,5 @@ def study_jobs(
         remedy = (
             "give them with --backbones DIR" if study.backbones == GIVEN else f"awbench study run {study.backbones}"
         )
-        raise UserError(f"study {study.name} needs ImageNet weights of {shown}: {remedy}")
+        raise UserError(f"study {study.name} needs weights of the backbones {shown}: {remedy}")
     return jobs

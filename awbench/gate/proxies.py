@@ -20,7 +20,7 @@ from awbench.records.settings import DetectorTraining, Training
 from awbench.validation import Strict
 from awbench.verdicts.agreement import LEVEL
 from awbench.verdicts.interval import gain_interval, simultaneous
-from awbench.verdicts.measured import digits_runs, shapes_runs
+from awbench.verdicts.measured import digits_detection_runs, digits_runs
 from awbench.verdicts.runs import by_seed, values_of
 from awbench.yaml_files import load_validated
 
@@ -66,7 +66,7 @@ def proxy_runs(records: Records) -> list[LockedRuns]:
     for record in digits_runs(records):
         if "top1" in record.values:
             groups.setdefault((record.variant, "", "top1"), []).append(record)
-    for record in shapes_runs(records):
+    for record in digits_detection_runs(records):
         if isinstance(record.settings, DetectorTraining) and "ap50" in record.values:
             groups.setdefault((record.variant, record.settings.engine, "ap50"), []).append(record)
     return [
@@ -99,7 +99,7 @@ def runs_to_yaml(runs: Iterable[LockedRuns]) -> str:
 def _training_digest(record: Record) -> str:
     """Of how it was trained."""
     settings = record.settings
-    assert isinstance(settings, Training), "digits_runs and shapes_runs give trainings alone"
+    assert isinstance(settings, Training), "digits_runs and digits_detection_runs give trainings alone"
     how = json.dumps([settings.recipe.json_object, settings.protocol], sort_keys=True)
     return hashlib.sha256(how.encode()).hexdigest()[:12]
 
@@ -113,10 +113,10 @@ def check_proxies(records: Records, locked: Sequence[LockedRuns]) -> list[Check]
     present = {_group(runs): runs for runs in proxy_runs(records)}
     checks = []
     for row in locked:
-        name = f"{row.variant} {row.metric} on {f'shapes, {row.engine}' if row.engine else 'digits'}"
+        name = f"{row.variant} {row.metric} on {f'digits-detection, {row.engine}' if row.engine else 'digits'}"
         runs = present.get(_group(row))
         if runs is None:
-            study = "shapes" if row.engine else "digits"
+            study = "digits-detection" if row.engine else "digits"
             engine = " and Detectron2" if row.engine == "detectron2" else ""
             checks.append(not_measured("proxy", name, f"needs 'awbench study run {study}'{engine}"))
         elif runs.training != row.training:
@@ -148,7 +148,7 @@ def _hold(runs: LockedRuns, row: LockedRuns, others: Sequence[Sequence[float]], 
     least, mean = _LEAST[row.metric] * statistics.fmean(then), statistics.fmean(now)
     if mean < least:
         return FAIL, f"mean {mean:.2f}, far below the locked runs: least {least:.2f}"
-    resolution = DATASET_FACTS["shapes" if row.engine else "digits"].resolution
+    resolution = DATASET_FACTS["digits-detection" if row.engine else "digits"].resolution
     interval = gain_interval(now, then, others, level, resolution)
     if interval is None:
         difference = mean - statistics.fmean(then)

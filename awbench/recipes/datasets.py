@@ -47,8 +47,9 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
         "7c8b4839a9b8f082c370a5deb6d069131647c71f7bea26150ab3776a1f4dc358",
     ),
     "coco": DatasetFacts("COCO 2017", "detection", 118_287, 5_000),
-    "shapes": DatasetFacts(
-        "procedural shapes", "detection", 480, 160,
-        val_sha256="fd271e6f7599bb2f27cfb5dcb293f3a30875d47038d7fee8af58b34fb2ad54eb", proxy=True,
+    "digits-detection": DatasetFacts(
+        "digits to detect", "detection", 480, 160,
+        "0245d4b8277b51da3b71126e3e0bbdeb2df55af23576d3890181d9d0864c1b91",
+        "ba0cb5345a74deff076c6f06caf86870c837c930f985466313abbd1a0131813c", proxy=True,
     ),
 }  # fmt: skip

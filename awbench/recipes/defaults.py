@@ -16,12 +16,12 @@ ENGINES = ("detectron2", "torchvision")
 
 
 def default_dataset(task: Task) -> str:
-    """What needs no download: digits for classifiers, procedural shapes for detectors."""
-    return "shapes" if task == "detection" else "digits"
+    """What needs no download: digits for classifiers, digits to detect for detectors."""
+    return "digits-detection" if task == "detection" else "digits"
 
 
 def default_recipe(task: Task, dataset: str) -> str:
     """Whose sizes and schedule fit a dataset: for detectors Detectron2's 3x on COCO, else the quick one."""
     if task == "detection":
-        return "detectron2-3x" if dataset == "coco" else "shapes-quick"
+        return "detectron2-3x" if dataset == "coco" else "digits-detection"
     return "digits-quick"

@@ -1,4 +1,4 @@
-"""Recipes of detectors: Detectron2's schedules, and a quick one for the procedural shapes."""
+"""Recipes of detectors: Detectron2's schedules, and a quick one for digits to detect."""
 
 from __future__ import annotations
 

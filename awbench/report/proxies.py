@@ -1,4 +1,4 @@
-"""Tables of the smoke tests: digits for classifiers, procedural shapes for detectors, by their studies.
+"""Tables of the smoke tests: digits for classifiers, digits to detect for detectors, by their studies.
 
 Runs that the study made are judged by it. Runs by its recipe that it did not make are shown and compared with nothing.
 """
@@ -21,7 +21,7 @@ from awbench.studies import Study, load_study
 from awbench.variants import Variant, list_variants
 from awbench.verdicts.evidence import Evidence
 from awbench.verdicts.interval import Interval
-from awbench.verdicts.measured import digits_runs, shapes_runs
+from awbench.verdicts.measured import digits_detection_runs, digits_runs
 from awbench.verdicts.runs import by_seed
 from awbench.verdicts.study import JudgedComparison, judge_study
 
@@ -146,10 +146,10 @@ _DIGITS: tuple[Column[SmokeTested], ...] = (
     *_GAIN,
 )
 _HEADINGS = {"box_ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "APs", "ap_medium": "APm", "ap_large": "APl"}
-_SHAPES: tuple[Column[SmokeTested], ...] = (
+_DETECTION: tuple[Column[SmokeTested], ...] = (
     Column("variant", lambda row: row.variant.name),
     Column("engine", lambda row: row.engine),
-    Column.exact("dataset", lambda row: "shapes"),
+    Column.exact("dataset", lambda row: "digits-detection"),
     Column.exact("proxy", lambda row: True),
     Column("runs", lambda row: len(row.runs), "d"),
     *(_metric(name, _HEADINGS.get(name, name)) for name in measured_metrics("detection")),
@@ -167,13 +167,14 @@ def proxy_table(records: Records, references: References) -> Table:
     )
 
 
-def shapes_table(records: Records, references: References) -> Table:
-    """Procedural shapes: mean AP over seeds, and what AW adds, for each engine by itself."""
-    study, rows = load_study("shapes"), []
+def digits_detection_table(records: Records, references: References) -> Table:
+    """Digits to detect: mean AP over seeds, and what AW adds, for each engine by itself."""
+    study, rows = load_study("digits-detection"), []
     for engine in ENGINES:
-        of_engine = Records(record for record in records.of_kind("detection") if _engine(record) == engine)
-        rows += smoke_tested(study, of_engine, shapes_runs(of_engine), engine)
-    return _table(study, _SHAPES, rows, "runs", "procedural shapes")
+        detectors = (record for record in records.of_kind("detection") if _engine(record) == engine)
+        of_engine = Records([*records.of_kind("accuracy"), *detectors])  # with their backbones
+        rows += smoke_tested(study, of_engine, digits_detection_runs(of_engine), engine)
+    return _table(study, _DETECTION, rows, "runs", "digits to detect")
 
 
 def _engine(record: Record) -> str:

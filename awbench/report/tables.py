@@ -10,7 +10,7 @@ from awbench.report.aw_speed import aw_speed_table
 from awbench.report.claims import claims_table
 from awbench.report.complexity import complexity_table, detectors_table, grid_table
 from awbench.report.latency import speed_table
-from awbench.report.proxies import proxy_table, shapes_table
+from awbench.report.proxies import digits_detection_table, proxy_table
 from awbench.report.published import published_table
 from awbench.report.studies import studies_table
 from awbench.report.table import Table
@@ -21,7 +21,7 @@ TABLES: dict[str, Callable[[Records, References], Table]] = {
     "accuracy": published_table("accuracy"),
     "proxy": proxy_table,
     "detectors": detectors_table,
-    "shapes": shapes_table,
+    "digits-detection": digits_detection_table,
     "detection": published_table("detection"),
     "latency": published_table("latency"),
     "speed": speed_table,

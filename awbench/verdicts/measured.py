@@ -250,13 +250,13 @@ def digits_runs(records: Records) -> list[Record]:
     return _proxy_runs(records, "classification", "digits", "digits-quick")
 
 
-def shapes_runs(records: Records) -> list[Record]:
-    """Runs on procedural shapes by the proxy's recipe as it stands, of detectors with default options."""
+def digits_detection_runs(records: Records) -> list[Record]:
+    """Runs on digits to detect by the proxy's recipe as it stands, of detectors with default options."""
     return [
         record
-        for record in _proxy_runs(records, "detection", "shapes", "shapes-quick")
-        if record.inputs.get("val_sha256") == DATASET_FACTS["shapes"].val_sha256
-        and record.inputs.get("backbone_weights_sha256") == "random"
+        for record in _proxy_runs(records, "detection", "digits-detection", "digits-detection")
+        if record.inputs.get("val_sha256") == DATASET_FACTS["digits-detection"].val_sha256
+        and record.inputs.get("backbone_weights_sha256", "random") != "random"
     ]
 
 

@@ -21,7 +21,7 @@ from awbench.records import RecordStore
 from awbench.variants import list_variants
 
 # Seconds are in them, which no two runs share.
-TIMED = re.compile("tables/(speed|shapes)[.]|figures/latency|report.html")
+TIMED = re.compile("tables/(speed|digits-detection)[.]|figures/latency|report.html")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def tables(results: Path) -> dict[str, bytes]:
 
 
 def test_reproduce_writes_every_table_and_figure_and_repeats_nothing(awbench, small_grid, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "STUDIES", (write_study(tmp_path),))
+    monkeypatch.setattr(reproduce, "STUDIES", (write_study(tmp_path, looks=[1, 2]),))  # of smoke tests the first look
     code, out, err = awbench("reproduce")
     assert code == 0 and "2 runs made, 2 count" in err
     assert "4 counted, 0 found" in err and "latency: 2 timed, 0 found" in err
@@ -52,7 +52,7 @@ def test_reproduce_writes_every_table_and_figure_and_repeats_nothing(awbench, sm
         "tables/complexity.md",
         "tables/grid.csv",
         "tables/detectors.html",
-        "tables/shapes.json",
+        "tables/digits-detection.json",
         "tables/claims.tex",
         "figures/claims.svg",
         "report.html",
@@ -130,12 +130,12 @@ def test_a_folder_of_the_environment_that_is_none_is_said_before_anything_is_tra
 
 def test_a_stage_that_fails_does_not_cost_the_tables(awbench, small_grid, tmp_path, monkeypatch):
     def fail(name, store, references):
-        raise UserError("no room for the shapes")
+        raise UserError("no room for the digits")
 
-    monkeypatch.setattr(reproduce, "STUDIES", ("shapes",))
+    monkeypatch.setattr(reproduce, "STUDIES", ("digits-detection",))
     monkeypatch.setattr(reproduce, "carry_out", fail)
     code, out, _ = awbench("reproduce")
-    assert code == 2 and "failed: shapes: no room for the shapes" in out
+    assert code == 2 and "failed: digits-detection: no room for the digits" in out
     assert "tables/complexity.md" in tables(tmp_path / "results")
 
 

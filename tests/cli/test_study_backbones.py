@@ -23,10 +23,11 @@ DETECTORS = ("faster_rcnn_resnet18_fpn", "faster_rcnn_aw_resnet18_fpn")
 
 
 def write_studies(folder: Path, **changes: object) -> str:
-    """ResNet-18 on digits in place of ImageNet, and detectors on procedural shapes; the path of the latter."""
+    """ResNet-18 on digits in place of ImageNet, and detectors on digits; the path of the latter."""
     write_study(folder, name="bones", comparisons=[{"variant": BACKBONES[1], "over": BACKBONES[0]}], looks=[1, 2])
     detectors = {
-        "name": "boxes", "dataset": "shapes", "metric": "ap50", "recipe": "shapes-quick", "backbones": "bones.yaml",
+        "name": "boxes", "dataset": "digits-detection", "metric": "ap50", "recipe": "digits-detection",
+        "backbones": "bones.yaml",
         "engine": "torchvision", "looks": [1, 2], "comparisons": [{"variant": DETECTORS[1], "over": DETECTORS[0]}],
         "changes": ["iterations=2", "schedule.steps=[1]", "schedule.warmup_iterations=1", "evaluate_every=2"],
     }  # fmt: skip

@@ -200,12 +200,12 @@ def test_missing_folders_are_named(tmp_path):
 
 
 def test_unknown_names():
-    with pytest.raises(UserError, match=r"'cocoa' is not known; did you mean coco\? Known: coco, shapes\."):
+    with pytest.raises(UserError, match=r"'cocoa' is not known; did you mean coco\? Known: coco, digits-detection\."):
         open_detection_split("cocoa", None, "val")
     with pytest.raises(UserError, match="split 'test' is not known; the splits are train and val"):
         open_detection_split("coco", None, "test")
 
 
 def test_what_is_no_benchmark_says_so():
-    assert {name for name, dataset in DETECTION_DATASETS.items() if dataset.proxy} == {"shapes"}
+    assert {name for name, dataset in DETECTION_DATASETS.items() if dataset.proxy} == {"digits-detection"}
     assert find_detection_dataset("coco").needs_directory

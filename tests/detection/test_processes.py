@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from detection_engines import ENGINES
 
-from awbench.data.shapes import write_shapes
+from awbench.data.digits_detection import write
 from awbench.training.checkpoint import Checkpoints
 
 NAME = "faster_rcnn_aw_resnet18_fpn"
 QUICK = [
     "--set", "iterations=8", "--set", "evaluate_every=8", "--set", "batch_size=4", "--set", "images_per_part=1",
     "--set", "schedule.steps=[6]", "--set", "schedule.warmup_iterations=2", "--set", "lr_scaled_by=0.1",
-    "--set", "input.train=[48]", "--set", "input.test=48",
+    "--set", "input.train=[48]", "--set", "input.test=48", "--set", "norm=batch",
     "--set", "sampling={anchors: 32, regions: 16, train_proposals: 50, test_proposals: 20}",
 ]  # fmt: skip
 
@@ -29,9 +29,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def shapes(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("shapes") / "set"
-    write_shapes(directory, seed=1, train_images=12, val_images=7, width=96, height=64)
+def digits(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("digits") / "set"
+    write(directory, train_images=12, val_images=7, width=96, height=64)
     return directory
 
 
@@ -71,8 +71,8 @@ def ap(result: dict) -> dict:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_kills_at_random_moments_end_with_the_same_bits_and_ap(engine, shapes, tmp_path):
-    words = ["--engine", engine, "--data", str(shapes), "--checkpoint-seconds", "0.5"]
+def test_kills_at_random_moments_end_with_the_same_bits_and_ap(engine, digits, tmp_path):
+    words = ["--engine", engine, "--data", str(digits), "--checkpoint-seconds", "0.5"]
     whole = finish(start("train", 1, tmp_path / "a", *words, "--output", str(tmp_path / "whole")))
     killed_words = [*words, "--output", str(tmp_path / "killed"), "--resume"]
     random.seed(time.time_ns())
@@ -96,10 +96,10 @@ def test_kills_at_random_moments_end_with_the_same_bits_and_ap(engine, shapes, t
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_two_processes_train_and_evaluate_as_one(engine, shapes, tmp_path):
+def test_two_processes_train_and_evaluate_as_one(engine, digits, tmp_path):
     # Momentum of SGD's first step is its gradient; AdamW would turn rounding errors of small ones into whole steps.
     sgd = "optimizer={name: sgd, lr: 0.01, weight_decay: 0}"
-    words = ["--engine", engine, "--data", str(shapes), "--set", "iterations=1", "--set", sgd]
+    words = ["--engine", engine, "--data", str(digits), "--set", "iterations=1", "--set", sgd]
     words.append("--keep-checkpoints")
     results, gradients = [], []
     for processes in (1, 2):
@@ -112,7 +112,7 @@ def test_two_processes_train_and_evaluate_as_one(engine, shapes, tmp_path):
         assert (shared - alone).norm() <= 1e-5 * alone.norm()
     evaluated = [
         finish(
-            start("eval", processes, tmp_path / f"eval{processes}", "--engine", engine, "--data", str(shapes),
+            start("eval", processes, tmp_path / f"eval{processes}", "--engine", engine, "--data", str(digits),
                   "--weights", str(tmp_path / "1" / "run" / "weights.safetensors"))
         )
         for processes in (1, 2)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from study_records import CLASSES, as_records, runs_of, study_run
+from study_records import as_records, runs_of, study_run
 
 from awbench.reference.load import load_references
 from awbench.report.tables import TABLES
 from awbench.studies import load_study
 
-DIGITS, SHAPES = load_study("digits"), load_study("shapes")
+DIGITS, DETECTION = load_study("digits"), load_study("digits-detection")
 NOT_OF_THE_STUDY = {"environment": {"study": None}}
 REFERENCES = load_references()
 
@@ -57,24 +57,23 @@ def test_a_look_that_is_still_to_come_is_said():
 
 
 def test_the_tables_say_that_they_are_smoke_tests():
-    for kind in ("proxy", "shapes"):
+    for kind in ("proxy", "digits-detection"):
         table = TABLES[kind](as_records(), REFERENCES)
         assert "smoke test" in table.title and "no evidence on ImageNet or COCO" in table.notes[0]
-        assert f"awbench study run {'digits' if kind == 'proxy' else 'shapes'}" in table.rows[0][2]
+        assert f"awbench study run {'digits' if kind == 'proxy' else 'digits-detection'}" in table.rows[0][2]
 
 
-def shapes_run(label, ap50, engine="torchvision"):
-    changes = {"engine": engine, "inputs": {"backbone_weights_sha256": "random"}}
-    return study_run(SHAPES, label, 0, ap50, **changes)
+def detector_run(label, ap50, engine="torchvision"):
+    return study_run(DETECTION, label, 0, ap50, engine=engine)
 
 
-def test_detectors_are_compared_within_an_engine_alone(monkeypatch):
-    monkeypatch.setitem(CLASSES, "shapes", 6)
+def test_detectors_are_compared_within_an_engine_alone():
     records = as_records(
-        [shapes_run("faster_rcnn_resnet18_fpn", 10.0), shapes_run("faster_rcnn_aw_resnet18_fpn", 12.0)],
-        [shapes_run("faster_rcnn_aw_resnet18_fpn", 50.0, "detectron2")],
+        [study_run(DETECTION.backbone_study, label, 0, 95.0) for label in ("resnet18", "aw_resnet18")],
+        [detector_run("faster_rcnn_resnet18_fpn", 10.0), detector_run("faster_rcnn_aw_resnet18_fpn", 12.0)],
+        [detector_run("faster_rcnn_aw_resnet18_fpn", 50.0, "detectron2")],
     )
-    found = {(row["variant"], row["engine"]): row for row in TABLES["shapes"](records, REFERENCES).objects}
+    found = {(row["variant"], row["engine"]): row for row in TABLES["digits-detection"](records, REFERENCES).objects}
     assert found["faster_rcnn_aw_resnet18_fpn", "torchvision"]["ap50"] == 12.0
     other = found["faster_rcnn_aw_resnet18_fpn", "detectron2"]
     assert (other["runs"], other["ap50"], other["difference"]) == (1, 50.0, None)

@@ -15,8 +15,8 @@ from detection_engines import ENGINES, needs_detectron2
 
 import awbench
 from awbench.data.detection_datasets import open_detection_split
+from awbench.data.digits_detection import write
 from awbench.data.pixels import IMAGENET_RGB
-from awbench.data.shapes import write_shapes
 from awbench.detection.engine import Detector, find_engine
 from awbench.detection.weights import load_detector_weights
 from awbench.errors import Preempted, UserError
@@ -33,21 +33,21 @@ STEPS = 4
 CHANGES = (
     f"iterations={STEPS}", f"evaluate_every={STEPS}", "batch_size=2", "images_per_part=1", "lr_scaled_by=1",
     "schedule={steps: [3], warmup_iterations: 1}", "input={train: [48, 64], train_max: 96, test: 48, test_max: 96}",
-    "sampling={anchors: 32, regions: 16, train_proposals: 50, test_proposals: 20}",
+    "sampling={anchors: 32, regions: 16, train_proposals: 50, test_proposals: 20}", "norm=batch",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def shapes(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("shapes") / "set"
-    write_shapes(directory, seed=1, train_images=8, val_images=3, width=96, height=64)
+def digits(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("digits") / "set"
+    write(directory, train_images=8, val_images=3, width=96, height=64)
     return directory
 
 
-def job(engine: str, shapes, *changes: str, **fields) -> Job:
-    recipe = load_detection_recipe("shapes-quick", [*CHANGES, *changes])
+def job(engine: str, digits, *changes: str, **fields) -> Job:
+    recipe = load_detection_recipe("digits-detection", [*CHANGES, *changes])
     variant = parse_variant(fields.pop("variant", "faster_rcnn_aw_resnet18_fpn"))
-    return Job(variant, ModelOptions(), "shapes", shapes, recipe, engine=engine, **fields)
+    return Job(variant, ModelOptions(), "digits-detection", digits, recipe, engine=engine, **fields)
 
 
 def train_detector(run, store, output=None, **execution):
@@ -71,8 +71,8 @@ def kill_at(step):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_killed_and_resumed_run_ends_with_the_same_bits_and_ap(engine, shapes, tmp_path):
-    run = job(engine, shapes)
+def test_a_killed_and_resumed_run_ends_with_the_same_bits_and_ap(engine, digits, tmp_path):
+    run = job(engine, digits)
     whole, new = train_detector(run, RecordStore(tmp_path / "a"), tmp_path / "whole")
     assert new and whole.value("iterations") == STEPS
     again, new = train_detector(run, RecordStore(tmp_path / "a"), tmp_path / "whole")
@@ -100,8 +100,8 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits_and_ap(engine, shapes,
     ]
 
 
-def test_another_seed_gives_another_network(shapes, tmp_path):
-    runs = [job("torchvision", shapes, "iterations=1", seed=seed) for seed in (0, 0, 1)]
+def test_another_seed_gives_another_network(digits, tmp_path):
+    runs = [job("torchvision", digits, "iterations=1", seed=seed) for seed in (0, 0, 1)]
     for number, run in enumerate(runs):
         train_detector(run, RecordStore(tmp_path / str(number)), tmp_path / f"run{number}")
     weights = [(tmp_path / f"run{number}" / "weights.safetensors").read_bytes() for number in range(3)]
@@ -110,8 +110,8 @@ def test_another_seed_gives_another_network(shapes, tmp_path):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_checkpoint(engine, shapes, tmp_path):
-    run = job(engine, shapes, "optimizer.lr=1e30")
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_checkpoint(engine, digits, tmp_path):
+    run = job(engine, digits, "optimizer.lr=1e30")
     with pytest.raises(UserError, match=r"step \d+(;|: Predicted boxes) .*a lower learning rate") as error:
         train_detector(run, RecordStore(tmp_path), tmp_path / "run", checkpoint_seconds=0)
     for path in Checkpoints(tmp_path / "run" / "checkpoints").paths():
@@ -120,39 +120,39 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_c
     assert "\n" not in str(error.value) and not list(tmp_path.glob("**/detection/*.json"))
 
 
-def test_a_run_of_other_settings_is_not_resumed(shapes, tmp_path):
+def test_a_run_of_other_settings_is_not_resumed(digits, tmp_path):
     with pytest.raises(Killed):
         train_detector(
-            job("torchvision", shapes),
+            job("torchvision", digits),
             RecordStore(tmp_path),
             tmp_path / "run",
             checkpoint_seconds=0,
             on_progress=kill_at(2),
         )
-    other = job("torchvision", shapes, "optimizer.lr=0.001")
+    other = job("torchvision", digits, "optimizer.lr=0.001")
     with pytest.raises(UserError, match="holds a run with settings = "):
         train_detector(other, RecordStore(tmp_path), tmp_path / "run", resume=True)
     with pytest.raises(UserError, match="already holds a run; add --resume"):
-        train_detector(job("torchvision", shapes), RecordStore(tmp_path), tmp_path / "run")
+        train_detector(job("torchvision", digits), RecordStore(tmp_path), tmp_path / "run")
 
 
-def test_sigterm_saves_and_says_resume_me(shapes, tmp_path):
+def test_sigterm_saves_and_says_resume_me(digits, tmp_path):
     ask = lambda progress: os.kill(os.getpid(), signal.SIGTERM) if progress.step == 2 else None  # noqa: E731
     with pytest.raises(Preempted, match="stopped after step 2 of 4"):
-        train_detector(job("torchvision", shapes), RecordStore(tmp_path), tmp_path / "run", on_progress=ask)
+        train_detector(job("torchvision", digits), RecordStore(tmp_path), tmp_path / "run", on_progress=ask)
     assert Checkpoints(tmp_path / "run" / "checkpoints").paths()
 
 
 def test_an_image_that_cannot_be_decoded_stops_or_is_listed(tmp_path):
-    write_shapes(tmp_path / "set", seed=1, train_images=4, val_images=2, width=96, height=64)
-    split = open_detection_split("shapes", tmp_path / "set", "train")
+    write(tmp_path / "set", train_images=4, val_images=2, width=96, height=64)
+    split = open_detection_split("digits-detection", tmp_path / "set", "train")
     broken = next(image for image in split.images if len(image.boxes)).path
     broken.write_bytes(broken.read_bytes()[:200])
     run = job("torchvision", tmp_path / "set")
     for workers in (0, 1):
         with pytest.raises(UserError, match=f"^[^\n]*{broken.name} cannot be decoded .*--skip-bad-images$"):
             train_detector(run, RecordStore(tmp_path), tmp_path / f"run{workers}", workers=workers)
-    unseen = open_detection_split("shapes", tmp_path / "set", "val").images[0].path
+    unseen = open_detection_split("digits-detection", tmp_path / "set", "val").images[0].path
     unseen.write_bytes(b"")
     run = job("torchvision", tmp_path / "set", "batch_size=4", "images_per_part=4", skip_bad_images=True)
     record, _ = train_detector(run, RecordStore(tmp_path), tmp_path / "skipping")
@@ -162,10 +162,10 @@ def test_an_image_that_cannot_be_decoded_stops_or_is_listed(tmp_path):
 
 
 @needs_detectron2
-def test_weights_of_the_other_engine_are_refused_with_its_name(shapes, tmp_path):
-    train_detector(job("torchvision", shapes, "iterations=1"), RecordStore(tmp_path), tmp_path / "run")
+def test_weights_of_the_other_engine_are_refused_with_its_name(digits, tmp_path):
+    train_detector(job("torchvision", digits, "iterations=1"), RecordStore(tmp_path), tmp_path / "run")
     with pytest.raises(UserError, match="was made with engine torchvision; this detector is detectron2's, use --eng"):
-        evaluate_detector(job("detectron2", shapes), tmp_path / "run" / "weights.safetensors", RecordStore(tmp_path))
+        evaluate_detector(job("detectron2", digits), tmp_path / "run" / "weights.safetensors", RecordStore(tmp_path))
 
 
 def test_torchvisions_names_of_before_its_0_13_are_read(tmp_path):
@@ -182,14 +182,14 @@ def test_torchvisions_names_of_before_its_0_13_are_read(tmp_path):
     assert all(torch.equal(tensor, ours.state_dict()[name]) for name, tensor in theirs.state_dict().items())
 
 
-def test_a_precision_that_would_round_boxes_is_refused(shapes, tmp_path):
+def test_a_precision_that_would_round_boxes_is_refused(digits, tmp_path):
     with pytest.raises(UserError, match="precision bfloat16 with engine torchvision would round boxes"):
-        train_detector(job("torchvision", shapes, "precision=bfloat16"), RecordStore(tmp_path), tmp_path / "run")
+        train_detector(job("torchvision", digits, "precision=bfloat16"), RecordStore(tmp_path), tmp_path / "run")
 
 
 @needs_detectron2
-def test_detectron2_trains_in_bfloat16(shapes, tmp_path):
-    run = job("detectron2", shapes, "precision=bfloat16", "iterations=2", "norm=frozen")
+def test_detectron2_trains_in_bfloat16(digits, tmp_path):
+    run = job("detectron2", digits, "precision=bfloat16", "iterations=2", "norm=frozen")
     run = replace(
         run, initial_weights=tmp_path / "resnet18.safetensors", variant=parse_variant("faster_rcnn_resnet18_fpn")
     )
@@ -198,18 +198,18 @@ def test_detectron2_trains_in_bfloat16(shapes, tmp_path):
     assert record.value("iterations") == 2 and "backbone from resnet18.safetensors, layout awbench" in record.notes
 
 
-def test_a_frozen_backbone_of_random_weights_is_refused(shapes, tmp_path):
+def test_a_frozen_backbone_of_random_weights_is_refused(digits, tmp_path):
     with pytest.raises(UserError, match="freezes parts of the backbone, .*ImageNet weights of aw_resnet18 with --init"):
-        train_detector(job("torchvision", shapes, "freeze_at=1"), RecordStore(tmp_path), tmp_path / "run")
+        train_detector(job("torchvision", digits, "freeze_at=1"), RecordStore(tmp_path), tmp_path / "run")
 
 
-def test_what_only_describes_a_recipe_does_not_change_what_was_measured(shapes):
+def test_what_only_describes_a_recipe_does_not_change_what_was_measured(digits):
     keys = {
-        measurement_key(**open_task(job("torchvision", shapes, *change)).identity())
+        measurement_key(**open_task(job("torchvision", digits, *change)).identity())
         for change in ((), ("title=another",), ("note=another",), ("evaluate_every=2",))
     }
     assert len(keys) == 1
-    other = job("torchvision", shapes, "optimizer.lr=0.001")
+    other = job("torchvision", digits, "optimizer.lr=0.001")
     assert measurement_key(**open_task(other).identity()) not in keys
 
 

@@ -79,7 +79,10 @@ def test_a_run_of_another_recipe_does_not_enter_the_proxy_table(trained, tmp_pat
         (("train", "faster_rcnn_resnet18_fpn", "--compile"), "--compile is for classifiers"),
         (("train", "faster_rcnn_resnet18_fpn", "--engine", "mmdet"), "engine 'mmdet' is not known"),
         (("train", "faster_rcnn_resnet18_fpn", "--dataset", "coco"), "freezes parts of the backbone"),
-        (("train", "faster_rcnn_resnet18_fpn", "--dataset", "coco", "--recipe", "shapes-quick"), "needs its files"),
+        (
+            ("train", "faster_rcnn_resnet18_fpn", "--dataset", "coco", "--set", "norm=batch", "--set", "freeze_at=0"),
+            "needs its files",
+        ),
         (("eval", "resnet20", "--weights", "none.pt", "--workers", "-1"), "--workers -1 is negative"),
         (("train", "faster_rcnn_resnet18_fpn", "--set", "iterations=["), "iterations=[, line 2: not valid YAML"),
         (

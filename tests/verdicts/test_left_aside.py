@@ -118,14 +118,16 @@ def test_a_backbone_whose_weights_are_not_known_is_none():
 
 
 def test_detectors_of_a_study_that_names_no_engine_have_that_of_its_first_run():
-    shapes = load_study("shapes")
-    assert shapes.engine == ""
-    inputs = {"engine_version": "1", "backbone_weights_sha256": "random"}
+    digits = load_study("digits-detection")
+    assert digits.engine == "" and digits.backbone_study is not None
+    backbones = [study_run(digits.backbone_study, label, 0, 90.0) for label in digits.backbone_study.labels]
     runs = [
-        study_run(shapes, label, 0, 30.0, engine=engine, inputs=inputs)
-        for label, engine in zip(shapes.labels, ("torchvision", "detectron2"), strict=True)
+        study_run(digits, label, 0, 30.0, engine=engine, inputs={"engine_version": "1"})
+        for label, engine in zip(digits.labels, ("torchvision", "detectron2"), strict=True)
     ]
-    assert reasons(as_records(runs), shapes) == ["engine detectron2 1, the study's first run has torchvision 1"]
+    assert reasons(as_records(backbones, runs), digits) == [
+        "engine detectron2 1, the study's first run has torchvision 1"
+    ]
 
 
 def test_the_order_of_files_and_their_clocks_change_nothing(tmp_path):
@@ -210,3 +212,41 @@ def test_a_claim_about_the_largest_gain_is_answered_by_all_its_pairs_of_one_dept
     study = load_study(write_study(tmp_path, dataset="imagenet", recipe="cbam", changes=[], comparisons=comparisons))
     with pytest.raises(UserError, match=message):
         judge_study(study, as_records(), CLAIMS)
+
+
+PRIMARY, CHOICES = load_study("fashion-mnist"), load_study("fashion-mnist-choices")
+
+
+def shared_runs(**changes):
+    return runs_of(PRIMARY, "aw_resnet20", [94.0, 94.1, 94.2, 94.3], **changes)
+
+
+def test_runs_that_a_study_shares_count_for_the_same_network_and_its_own_seeds():
+    tanh = runs_of(CHOICES, "tanh", [94.5, 94.6, 94.7])
+    records = as_records(shared_runs(), tanh)
+    evidence = gather_evidence(CHOICES, records)
+    assert [len(evidence.runs[label]) for label in ("aw_resnet20", "tanh", "e1")] == [3, 3, 0]
+    assert reasons(records, CHOICES) == ["seed 3 is not one of the study's 3"]
+    judged = {one.comparison.variant: one for one in judge_study(CHOICES, records).comparisons}
+    assert judged["tanh"].look == 1 and judged["e1"].look == 0
+    assert gather_evidence(PRIMARY, records).runs["aw_resnet20"][0].value("top1") == 94.0
+    assert "not made by the study (awbench study run fashion-mnist)" in reasons(
+        as_records(runs_of(CHOICES, "aw_resnet20", [94.0])), PRIMARY
+    )  # one way alone
+
+
+def test_shared_runs_of_a_changed_design_or_of_another_platform_do_not_count():
+    changed = shared_runs(environment={"study": {"name": "fashion-mnist", "sha256": "0" * 64}})
+    found = reasons(as_records(changed), CHOICES)
+    assert len(found) == 4 and all(
+        "study fashion-mnist's design was changed since (000000000000" in one for one in found
+    )
+    # Though recorded before: else no run of its own could count any more.
+    older = shared_runs(environment={"torch": "2.13.0"})
+    own = runs_of(CHOICES, "tanh", [94.5, 94.6, 94.7])
+    evidence = gather_evidence(CHOICES, as_records(older, own))
+    assert (len(evidence.runs["aw_resnet20"]), len(evidence.runs["tanh"])) == (0, 3)
+    assert evidence.left_aside[0].reason == "torch 2.13.0, the study's first run has 2.14.1"
+    again = runs_of(CHOICES, "aw_resnet20", [95.0])
+    runs = gather_evidence(CHOICES, as_records(shared_runs(), again)).runs["aw_resnet20"]
+    assert [run.value("top1") for run in runs] == [95.0, 94.1, 94.2]

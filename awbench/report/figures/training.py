@@ -19,7 +19,7 @@ from awbench.report.figures.runs import runs_alike
 from awbench.variants import list_variants, parse_variant
 
 _EVALUATED = {"accuracy": ("top1_percent", "top-1 (%)"), "detection": ("ap50", "AP50")}
-_PROXIES = ("digits", "shapes", "fake")
+_PROXIES = ("digits", "digits-detection", "fake")
 _MOST_FIGURES = 24
 _MOST_POINTS = 250  # of a line: more are finer than the print
 
