@@ -6,6 +6,7 @@ from awbench.cli.common import progress, say
 from awbench.cli.latency import timing_progress
 from awbench.recipes.defaults import ENGINES
 from awbench.records import Record, RecordStore
+from awbench.studies import Study
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 
 LATENCY_ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -25,6 +26,17 @@ def count_grid(store: RecordStore, cross_check: bool = True) -> list[Record]:
         measured += new
     say(f"complexity: {measured} counted, {len(records) - measured} found in {store.results}")
     return records
+
+
+def count_study(store: RecordStore, study: Study) -> list[Record]:
+    """Records of a study's classifiers, with their options, at the size at which it evaluates them."""
+    from awbench.experiments.measurements import record_complexity
+
+    size = study.recipe_identity["evaluation"]["crop"]
+    return [
+        record_complexity(store, study.variant_of(label), study.options_of(label), image_size=size)[0]
+        for label in study.labels
+    ]
 
 
 def count_detectors(store: RecordStore) -> list[Record]:

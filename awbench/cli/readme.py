@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from awbench.cli.grid import count_study
 from awbench.experiments.measurements import record_complexity
 from awbench.records import Records, RecordStore
 from awbench.records.atomic import write_bytes, write_text
@@ -25,7 +26,7 @@ from awbench.report.studies import answer_sentence, own_questions
 from awbench.report.table import select
 from awbench.report.tables import TABLES
 from awbench.studies import load_study
-from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants, parse_variant
+from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 
 # A table's kind, what the first column must match, and the columns wanted.
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) (\S+) ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -87,8 +88,7 @@ def readme_records(root: Path, folder: Path) -> Records:
     """
     shutil.copytree(root / "docs/records", folder / "records")
     store = RecordStore(folder)
-    for label in load_study("fashion-mnist").labels:
-        record_complexity(store, parse_variant(label), ModelOptions(), image_size=28)
+    count_study(store, load_study("fashion-mnist"))
     for placement in STRIDE_PLACEMENTS:
         for variant in list_variants("classification"):
             if variant.architecture.family == "imagenet" or variant.architecture_name == "resnet20":

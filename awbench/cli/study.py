@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from awbench.cli.common import Parser, print_json
+from awbench.cli.grid import count_study
 from awbench.cli.options import add_options, cluster_parameters
 from awbench.cli.study_runs import HowToRun, judge, next_runs, plan, run_study
 from awbench.errors import UserError
@@ -116,6 +117,8 @@ def run_run(args: argparse.Namespace) -> int:
             print(shlex.join(["awbench", *run.argv]))
         return 0
     done = run_study(study, store, references, how)
+    if study.task == "classification" and study.purpose != "smoke test":
+        count_study(store, study)  # what each network costs, for `awbench table studies`
     if args.json:
         print_json({**study_object(done.judged), "made": done.made, "failed": done.failed})
     else:

@@ -14,7 +14,7 @@ from awbench.report.claims import aw_setting, shown_side
 from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
 from awbench.report.table import ABSENT, Column, Table
 from awbench.studies import load_studies
-from awbench.verdicts.counts import ComplexityIndex, CountedNetwork
+from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, counts_with_options
 from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study, values_of
 
 
@@ -72,8 +72,14 @@ class NetworkRow:
 
 def network_rows(judged: JudgedStudy, records: Records) -> list[NetworkRow]:
     """Every network of a study, in its order."""
-    study, index = judged.study, ComplexityIndex(records.of_kind("complexity"))
-    size = _image_size(judged)
+    study, counted = judged.study, records.of_kind("complexity")
+    index, size = ComplexityIndex(counted), _image_size(judged)
+
+    def counts(label: str) -> CountedNetwork | None:
+        if label not in study.networks:
+            return index.get(label, study.stride_placement, size)
+        return counts_with_options(counted, study.variant_of(label).name, study.described_options[label], size)
+
     compared = {one.comparison.variant: one for one in judged.comparisons}
     timed = {
         record.variant: record
@@ -85,7 +91,7 @@ def network_rows(judged: JudgedStudy, records: Records) -> list[NetworkRow]:
             judged,
             label,
             compared.get(label),
-            index.get(label, study.stride_placement, size) if label not in study.networks else None,
+            counts(label),
             timed.get(label) if label not in study.networks else None,
         )
         for label in study.labels
@@ -137,7 +143,7 @@ def _accuracy(row: NetworkRow) -> str:
 _RATIO = "ratio_to_plain"
 _COLUMNS: tuple[Column[NetworkRow], ...] = (
     Column("study", lambda row: row.judged.study.name),
-    Column.exact("purpose", lambda row: row.judged.study.purpose),
+    Column("purpose", lambda row: row.judged.study.purpose),
     Column("network", lambda row: row.label),
     Column(
         "accuracy (%)", lambda row: values_of(row.runs, row.judged.study.metric),

@@ -109,8 +109,7 @@ class ComplexityIndex:
             variant = known.get(record.variant)
             if variant is None or not isinstance(record.settings, Counting) or not _is_default(record, variant):
                 continue
-            setting = _setting(record)
-            counts = CountedNetwork({name: int(quantity.value) for name, quantity in record.values.items()}, record.key)
+            setting, counts = _setting(record), _counts(record)
             self._by_setting[variant.name, setting] = counts
             if setting.engine and not setting.attention:
                 self._detectors[variant.name, setting.engine] = counts
@@ -125,6 +124,30 @@ class ComplexityIndex:
     def parameters_of(self, variant: str, engine: str) -> CountedNetwork | None:
         """A detector's counts at any image size: its parameters do not depend on it."""
         return self._detectors.get((variant, engine))
+
+
+def counts_with_options(
+    records: Iterable[Record], variant: str, options: Mapping[str, Any], image_size: int
+) -> CountedNetwork | None:
+    """The newest counts of a classifier that was built with options, whatever its number of classes.
+
+    Args:
+        options: as `awbench.variants.describe_options` gives them.
+    """
+    wanted = {**options, "num_classes": None}
+    found = [
+        record
+        for record in records
+        if record.variant == variant
+        and isinstance(record.settings, Counting)
+        and record.settings.image_size == image_size
+        and {**record.options, "num_classes": None} == wanted
+    ]
+    return _counts(found[-1]) if found else None
+
+
+def _counts(record: Record) -> CountedNetwork:
+    return CountedNetwork({name: int(quantity.value) for name, quantity in record.values.items()}, record.key)
 
 
 def _is_default(record: Record, variant: Variant) -> bool:

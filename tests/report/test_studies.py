@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from study_records import as_records, runs_of
 
+import awbench
+from awbench.cli.grid import count_study
 from awbench.experiments.measurements import record_complexity
 from awbench.records import Records, RecordStore
 from awbench.reference.load import load_references
@@ -74,7 +76,22 @@ def test_the_table_has_every_network_with_accuracy_gain_and_cost(tmp_path):
     at_28 = record_complexity(store, parse_variant("resnet20"), ModelOptions(), image_size=28)[0]
     assert rows["resnet20"]["macs"] == at_28.value("macs")
     assert rows["se_resnet20"]["params"] is None, "nobody counted it"
-    assert "+1.00" in next(cells for cells in table.rows if cells[1] == "aw_resnet20")[5]
+    assert "+1.00" in next(cells for cells in table.rows if cells[2] == "aw_resnet20")[6]
+
+
+def test_networks_of_other_options_have_their_own_counts_and_a_label(tmp_path):
+    study, store = load_study("fashion-mnist-choices"), RecordStore(tmp_path)
+    count_study(store, study)
+    records = as_records(store.load("complexity"), runs_of(study, "e1", [94.0, 94.1, 94.2]))
+    table = studies_table(records, load_references())
+    rows = {row["network"]: row for row in table.objects if row["study"] == study.name}
+    assert tuple(rows) == study.labels and {row["purpose"] for row in rows.values()} == {"exploratory"}
+    assert [cells[1] for cells in table.rows].count("exploratory") == 8
+    for label, network in study.networks.items():
+        built = awbench.build("aw_resnet20", aw_options=dict(network.aw))
+        assert rows[label]["params"] == sum(parameter.numel() for parameter in built.parameters())
+    assert rows["e1"]["params"] > rows["e16"]["params"] > rows["aw_resnet20"]["params"]
+    assert rows["e1"]["values"] == [94.0, 94.1, 94.2] and rows["tanh"]["runs"] == 0
 
 
 def test_the_figure_shows_what_was_measured_and_nothing_else():
