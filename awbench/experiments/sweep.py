@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -303,10 +304,16 @@ def submit_sweep(
 def _leave(cluster: str, handles: Sequence[Any], on_progress: Callable[[str], None]) -> None:
     """End the jobs on this machine, each of which saves itself; name those that a cluster goes on with."""
     if cluster == "local":
-        for handle in handles:
-            handle.cancel()  # SIGINT to the process that watches the tasks, which ends them
-        for handle in handles:
-            handle.wait()
+        try:
+            while left := [handle for handle in handles if not handle.done()]:
+                for handle in left:  # its id is the process that watches the tasks and passes SIGTERM on, which
+                    with contextlib.suppress(ProcessLookupError):  # submitit ignores until they train
+                        os.kill(int(handle.job_id), signal.SIGTERM)
+                time.sleep(_WAIT_SECONDS)
+        except KeyboardInterrupt:  # a second time
+            for handle in handles:
+                handle.cancel()
+            raise
     elif handles:
         jobs = " ".join(str(handle.job_id) for handle in handles)
         on_progress(f"still on {cluster}: jobs {jobs}; scancel ends them, the same command finds what they record")

@@ -314,6 +314,8 @@ class Loop(Generic[BatchT, ResultT]):
             return self._preempted()
         kept = self.checkpoints.paths()[-1:]
         rest = f"the last checkpoint is {kept[0]}, --resume goes on from it" if kept else "no checkpoint was written"
+        if not self.world.is_main:  # the main process may be saving just now
+            rest = f"--resume goes on from the last checkpoint in {self.checkpoints.directory}"
         if lost:
             what = str(error).strip().splitlines()[0]
             return UserError(f"another process of this run ended ({what}); {rest}")

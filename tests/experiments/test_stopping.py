@@ -62,8 +62,10 @@ def planned_runs(folder: Path, count: int) -> list[PlannedRun]:
     ]
 
 
-def wait_for(path: Path) -> None:
-    while not path.exists():
+def wait_for(path: Path, exists: bool = True) -> None:
+    deadline = time.monotonic() + 100  # less than `CHILD` sleeps
+    while path.exists() != exists:
+        assert time.monotonic() < deadline, f"{path} does {'not come' if exists else 'not go'}"
         time.sleep(0.05)
 
 
@@ -110,8 +112,7 @@ def test_a_run_outlives_no_killed_sweep_and_saves_itself(child, tmp_path, root):
     process.kill()
     process.wait()
     wait_for(tmp_path / "saved")
-    while Path("/proc", started.name.removeprefix("env-")).exists():
-        time.sleep(0.05)
+    wait_for(Path("/proc", started.name.removeprefix("env-")), exists=False)
 
 
 def test_a_run_that_is_asked_to_stop_again_and_again_without_a_step_fails(child, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -121,6 +122,11 @@ def read(path: Path) -> bytes:
         return b""
 
 
+def parent_of(pid: int) -> int:
+    """0 where it has ended."""
+    return int((read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split() or [b"", b"0"])[1])
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="a parent's death is signalled on Linux only")
 @pytest.mark.parametrize("seconds", [pytest.param(0.0, marks=pytest.mark.slow), None])
 def test_no_process_outlives_a_killed_torchrun(seconds, tmp_path):
@@ -135,6 +141,29 @@ def test_no_process_outlives_a_killed_torchrun(seconds, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)  # its processes hold the other end of the pipe: this returns when all are gone
     assert not running(str(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+def test_a_loading_process_killed_on_another_process_costs_no_whole_step(tmp_path, alone, monkeypatch):
+    end = tmp_path / "end.json"
+    monkeypatch.setenv("AWBENCH_END_FILE", str(end))
+    process = start(2, tmp_path, "--workers", "1", "--checkpoint-seconds", "1e9")
+    while not list(tmp_path.glob("checkpoints/step-*.pt")):
+        time.sleep(0.1)
+        assert process.poll() is None, process.stderr.read()
+    (second,) = [pid for pid in running(str(tmp_path)) if b"\0RANK=1\0" in read(Path(f"/proc/{pid}/environ"))
+                 and parent_of(pid) == process.pid]  # fmt: skip
+    loading, *_ = sorted(pid for pid in running(str(tmp_path)) if parent_of(pid) == second)  # others evaluate
+    os.kill(loading, signal.SIGKILL)
+    process.communicate(timeout=120)
+    ending = json.loads(end.read_text())  # of the process that failed, not of the one that lost it
+    assert ending["code"] == 2 and re.search("a loading process .*[kK]illed", ending["message"])
+    step, _ = Checkpoints(tmp_path / "checkpoints").load_newest()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert step >= max(row["step"] for row in rows)
+    monkeypatch.delenv("AWBENCH_END_FILE")
+    assert run(2, tmp_path, "--resume")["result"]["images"] == alone["result"]["images"]
 
 
 @pytest.mark.slow
