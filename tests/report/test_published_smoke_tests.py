@@ -78,3 +78,4 @@ def test_detectors_are_compared_within_an_engine_alone():
     other = found["faster_rcnn_aw_resnet18_fpn", "detectron2"]
     assert (other["runs"], other["ap50"], other["difference"]) == (1, 50.0, None)
     assert found["faster_rcnn_aw_resnet18_fpn", "torchvision"]["interval"] is None  # one run each
+    assert all(row["of_the_study"] for row in found.values())  # with the backbones that they began from
