@@ -94,7 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     if message:
         say(f"awbench: {message}")
-    write_ending(Ending(code, message))
+    if code:  # of success a training's main process says whether it made the record; the others must not be first
+        write_ending(Ending(code, message))
     return code
 
 

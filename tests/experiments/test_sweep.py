@@ -91,6 +91,15 @@ def test_the_first_process_that_ends_says_why_and_an_exit_code_does_otherwise(tm
     assert read_ending(tmp_path / "end.json", -9).message == "killed by signal 9"
 
 
+def test_a_process_that_only_helped_does_not_say_how_it_went(awbench, tmp_path, monkeypatch):
+    """Of several processes only the main one knows whether the record is new, and any may end first."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "end.json"))
+    assert awbench("list")[0] == 0
+    assert not (tmp_path / "end.json").exists()
+    assert awbench("train", "resnet21")[0] == 2
+    assert read_ending(tmp_path / "end.json", 1).code == 2
+
+
 LAUNCHER = """
 import json, os, pathlib, sys
 def end(code, message, new):
