@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,9 @@ from awbench.report.claims import aw_setting, shown_side
 from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
 from awbench.report.table import ABSENT, Column, Table
 from awbench.studies import load_studies
+from awbench.variants import ModelOptions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, counts_with_options
+from awbench.verdicts.protocol import has_default_options
 from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study, values_of
 
 
@@ -62,11 +64,11 @@ class NetworkRow:
     @property
     def runs(self) -> tuple[Record, ...]:
         """Those that were judged; of a network that is only compared with, those of its first comparison."""
-        for one in self.judged.comparisons:
-            if self.label == one.comparison.variant:
-                return one.treated
-            if self.label == one.comparison.over:
-                return one.baseline
+        for compared in self.judged.comparisons:
+            if self.label == compared.comparison.variant:
+                return compared.treated
+            if self.label == compared.comparison.over:
+                return compared.baseline
         return ()
 
 
@@ -80,12 +82,8 @@ def network_rows(judged: JudgedStudy, records: Records) -> list[NetworkRow]:
             return index.get(label, study.stride_placement, size)
         return counts_with_options(counted, study.variant_of(label).name, study.described_options[label], size)
 
-    compared = {one.comparison.variant: one for one in judged.comparisons}
-    timed = {
-        record.variant: record
-        for record in records.of_kind("latency")
-        if isinstance(record.settings, NetworkTiming) and record.settings.image_size == size
-    }
+    compared = {pair.comparison.variant: pair for pair in judged.comparisons}
+    timed = _timed(judged, records.of_kind("latency"), size)
     return [
         NetworkRow(
             judged,
@@ -96,6 +94,21 @@ def network_rows(judged: JudgedStudy, records: Records) -> list[NetworkRow]:
         )
         for label in study.labels
     ]
+
+
+def _timed(judged: JudgedStudy, latencies: Iterable[Record], size: int) -> dict[str, Record]:
+    """Label -> the latency of a network with default options; all of the newest run, for ratios compare within one."""
+    study = judged.study
+    options = ModelOptions(stride_placement=study.stride_placement)
+    fitting = [
+        record
+        for record in latencies
+        if record.variant in study.labels
+        and isinstance(record.settings, NetworkTiming)
+        and record.settings.image_size == size
+        and has_default_options(record, options)
+    ]
+    return {record.variant: record for record in fitting if record.environment["run"] == fitting[-1].environment["run"]}
 
 
 def _image_size(judged: JudgedStudy) -> int:
@@ -150,7 +163,7 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
         show=_accuracy, key="values", right=True,
     ),
     Column("runs", lambda row: len(row.runs), "d"),
-    Column("over", _of_comparison(lambda one: one.comparison.over)),
+    Column("over", _of_comparison(lambda pair: pair.comparison.over)),
     Column("gain (interval)", _of_comparison(_interval_text), key="", right=True),
     Column("verdict", _verdict),
     Column("look", _of_comparison(shown_look)),
@@ -166,13 +179,13 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
 def studies_table(records: Records, references: References) -> Table:
     """A row for each network of the studies that ask something of their own."""
     judged = own_questions(records)
-    asides = [(one.study.name, reasons(one.evidence)) for one in judged]
+    asides = [(study.study.name, reasons(study.evidence)) for study in judged]
     return Table(
         title="Studies of our own questions",
         fields=_COLUMNS,
-        values=[row for one in judged for row in network_rows(one, records)],
+        values=[row for study in judged for row in network_rows(study, records)],
         notes=(
-            *(f"{one.study.name} ({one.study.purpose}): {one.study.question}" for one in judged),
+            *(f"{study.study.name} ({study.study.purpose}): {study.study.question}" for study in judged),
             "Accuracy: the mean over seeds, and the standard deviation between them (sd). The interval of a gain "
             "holds at the study's level over all its looks; its answer is about the setting of AW that was trained.",
             f"{aw_setting()}.",

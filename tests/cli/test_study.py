@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
-import subprocess
-import sys
-import time
 
 import pytest
 from study_files import TINY, write_study
+from study_kills import kill_at_random, start_study
 from study_records import study_run
 
 from awbench.errors import UserError
@@ -92,28 +89,14 @@ def test_a_run_that_is_there_and_does_not_count_is_not_tried_for_ever(awbench, t
 def test_a_study_killed_at_random_ends_as_a_whole_one(tmp_path, root):
     study = write_study(tmp_path, looks=[1, 2], comparisons=[{"variant": "aw_resnet20", "over": "resnet20"}])
 
-    def start(results) -> subprocess.Popen:
-        command = [sys.executable, "-m", "awbench", "study", "run", study, "--results", str(results), "--json"]
-        return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, start_new_session=True)
-
     def values(results) -> dict:
         records = Records.read(results).of_kind("accuracy")
         assert len({record.key for record in records}) == len(records) == 4
         return {record.key: record.value("top1") for record in records}
 
-    start(tmp_path / "whole").communicate(timeout=600)
-    seed = time.time_ns()
-    print("seed", seed)
-    random.seed(seed)
-    for _ in range(6):
-        process = start(tmp_path / "killed")
-        try:
-            process.communicate(timeout=random.uniform(1, 20))
-        except subprocess.TimeoutExpired:
-            subprocess.run(["pkill", "-9", "-s", str(process.pid)], check=False)
-            process.kill()
-            process.communicate()
-    assert start(tmp_path / "killed").wait(timeout=900) == 0
+    start_study(study, tmp_path / "whole", root).communicate(timeout=600)
+    kill_at_random(study, tmp_path / "killed", root, kills=6, longest=20)
+    assert start_study(study, tmp_path / "killed", root).wait(timeout=900) == 0
     assert values(tmp_path / "killed") == values(tmp_path / "whole")
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import shlex
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 from study_files import write_study
+from study_kills import kill_at_random, start_study
 from study_records import study_run
 
 from awbench.records import Records, RecordStore
@@ -97,11 +94,6 @@ def test_backbones_that_do_not_fit_are_one_line(changes, message, tmp_path, awbe
     assert (code, out) == (2, "") and message in err and err.count("\n") == 1
 
 
-def start(study: str, results: Path, root: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "awbench", "study", "run", study, "--results", str(results), "--json"]
-    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True, start_new_session=True)
-
-
 def values(results: Path) -> dict[str, dict[str, float]]:
     """Of every record, but for times."""
     records = [record for kind in ("accuracy", "detection") for record in Records.read(results).of_kind(kind)]
@@ -115,7 +107,7 @@ def values(results: Path) -> dict[str, dict[str, float]]:
 @pytest.mark.slow
 def test_backbones_and_detectors_killed_at_random_end_as_whole_ones(tmp_path, root):
     study = write_studies(tmp_path)
-    out, _ = start(study, tmp_path / "whole", root).communicate(timeout=1800)
+    out, _ = start_study(study, tmp_path / "whole", root).communicate(timeout=1800)
     done = json.loads(out)
     assert done["made"] == 8 and done["left_aside"] == [] and set(done["runs"].values()) == {2}
     records = Records.read(tmp_path / "whole")
@@ -124,16 +116,6 @@ def test_backbones_and_detectors_killed_at_random_end_as_whole_ones(tmp_path, ro
         backbone = trained[dict(zip(DETECTORS, BACKBONES, strict=True))[run.variant], run.settings.seed]
         assert run.inputs["backbone_weights_sha256"] == backbone.environment["weights_sha256"]
 
-    seed = time.time_ns()
-    print("seed", seed)
-    random.seed(seed)
-    for _ in range(8):
-        process = start(study, tmp_path / "killed", root)
-        try:
-            process.communicate(timeout=random.uniform(1, 40))
-        except subprocess.TimeoutExpired:
-            subprocess.run(["pkill", "-9", "-s", str(process.pid)], check=False)
-            process.kill()
-            process.communicate()
-    assert start(study, tmp_path / "killed", root).wait(timeout=1800) == 0
+    kill_at_random(study, tmp_path / "killed", root, kills=8, longest=40)
+    assert start_study(study, tmp_path / "killed", root).wait(timeout=1800) == 0
     assert values(tmp_path / "killed") == values(tmp_path / "whole")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sample_records import latency_record
 from study_records import as_records, runs_of
 
 import awbench
@@ -99,3 +100,22 @@ def test_the_figure_shows_what_was_measured_and_nothing_else():
     (figure,) = study_figures(runs(PLAIN, [94.0, 94.05, 93.95], others=False))
     assert figure.name == "study-fashion-mnist"
     assert len(figure.data) == 1 and "aw_resnet20 is better than resnet20" in next(iter(figure.data.values()))
+
+
+def test_latency_is_of_the_networks_as_they_were_trained_and_of_one_run():
+    """Another size, other options and an older run say nothing beside the newest."""
+    setting = {"image_size": 28, "over": "resnet20"}
+    plain, aw = (latency_record(name, (r, r, r), **setting) for name, r in (("resnet20", 1.0), ("aw_resnet20", 1.5)))
+    changed = latency_record("aw_resnet20", (9.0, 9.0, 9.0), **setting)
+    changed.options["aw"]["expansion"] = 1
+    older = latency_record("se_resnet20", (1.2, 1.2, 1.2), **setting)
+    older.environment["run"] = "an older one"
+    larger = latency_record("aw_resnet20", (7.0, 7.0, 7.0), over="resnet20")
+
+    def ratios(*records):
+        rows = studies_table(as_records(list(records)), load_references()).objects
+        return {row["network"]: row["ratio_to_plain"] for row in rows if row["study"] == "fashion-mnist"}
+
+    found = ratios(older, plain, aw, changed, larger)
+    assert (found["resnet20"], found["aw_resnet20"], found["se_resnet20"]) == (1.0, 1.5, None)
+    assert set(ratios(changed, larger).values()) == {None}

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 import torch
 from detection_engines import ENGINES, needs_detectron2
+from small_runs import Killed, kill_at
 
 import awbench
 from awbench.data.detection_datasets import open_detection_split
@@ -56,18 +57,6 @@ def train_detector(run, store, output=None, **execution):
 
 def evaluate_detector(run, weights, store):
     return runs.evaluate(replace(run, weights=weights), store)
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing gets to tidy up before the process is gone."""
-
-
-def kill_at(step):
-    def watch(progress):
-        if progress.step == step:
-            raise Killed
-
-    return watch
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from awbench.records import Records
-from awbench.report.answers import shown_answer, shown_interval, shown_look
+from awbench.report.answers import shown_answer
 from awbench.report.figures.figure import Figure, new_figure
 from awbench.report.studies import answer_sentence, own_questions
 from awbench.verdicts.answers import Gain
@@ -19,7 +19,11 @@ _COLOURS: dict[Gain, str] = {
 
 def study_figures(records: Records) -> list[Figure]:
     """Of every study that has an interval to show."""
-    return [_figure(judged) for judged in own_questions(records) if any(one.interval for one in judged.comparisons)]
+    return [
+        _figure(judged)
+        for judged in own_questions(records)
+        if any(compared.interval for compared in judged.comparisons)
+    ]
 
 
 def _figure(judged: JudgedStudy) -> Figure:
@@ -36,15 +40,15 @@ def _figure(judged: JudgedStudy) -> Figure:
             axes.axvspan(-study.matters, study.matters, color="#eef1f4", linewidth=0)
         axes.axvline(0, color="#999999", linewidth=0.8)
         labels = []
-        for place, one in enumerate(judged.comparisons):
-            state = shown_answer(one) if one.interval else "too early"
-            labels.append(f"{one.comparison.variant}\nover {one.comparison.over}: {state}")
-            if one.interval is None:
+        for place, compared in enumerate(judged.comparisons):
+            state = shown_answer(compared) if compared.interval else "too early"
+            labels.append(f"{compared.comparison.variant}\nover {compared.comparison.over}: {state}")
+            if compared.interval is None:
                 continue
-            interval, colour = one.interval, _COLOURS[one.gain]
+            interval, colour = compared.interval, _COLOURS[compared.gain]
             axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=1.6)
             (point,) = axes.plot(interval.value, place, "o", color=colour, markersize=5)
-            figure.describe(point, f"{answer_sentence(one)} {shown_interval(interval)}, {shown_look(one)}")
+            figure.describe(point, answer_sentence(compared))
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.set_xlabel(f"gain ({'percentage' if study.task == 'classification' else 'AP'} points of {study.metric})")
