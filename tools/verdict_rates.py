@@ -23,10 +23,12 @@ from awbench.planning.throughput import throughputs
 from awbench.records import Records
 from awbench.reference.load import load_references
 from awbench.report.plan_table import plan_table
-from awbench.studies import load_study
+from awbench.studies import Study, load_study
 from awbench.verdicts.answers import Claimed
 from awbench.verdicts.simulation import Design, normal, simulate, skewed
+from awbench.yaml_files import read_yaml
 
+FORMER = read_yaml(Path(__file__).with_name("former_plan.yaml"))
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "verdicts.md"
 STUDIES = 10_000
 LOOKS = (3, 4, 5, 6, 7, 8, 9, 10)
@@ -104,8 +106,9 @@ def power() -> str:
                 found = simulate(design, [gain, *[gain / 2] * (pairs - 1)], [deviation] * 6, STUDIES)
                 answered = 1 - found.answers["undecided"]
                 cells.append(f"{found.runs:.1f} ({100 * answered:.0f})")
-            rows.append([name, f"{deviation:.2f}", *cells, fixed(design, deviation)])
-    headers = ["claim", "deviation", "true", "half of it is", "nothing is", "one look, 80 %"]
+            former = FORMER["runs_of_each"][name.partition(",")[0]][DEVIATIONS.index(deviation)]
+            rows.append([name, f"{deviation:.2f}", *cells, fixed(design, deviation), str(former)])
+    headers = ["claim", "deviation", "true", "half of it is", "nothing is", "one look, 80 %", "d873ceb"]
     return table(headers, rows)
 
 
@@ -132,8 +135,17 @@ def cost() -> str:
             found = {row.what: row for row in plan_table(made).values}
             runs, spent = found["runs to make"], found["their hours"]
             cells = [(runs.values[truth], spent.values[truth]) for truth in TRUTHS] + [(runs.fixed, spent.fixed)]
-            rows.append([name, f"{deviation:.2f}", *(f"{count:.0f} ({total:,.0f})" for count, total in cells)])
-    return table(["study", "deviation", "claims true", "half of them is", "nothing is", "one look, 80 %"], rows)
+            shown = [f"{count:.0f} ({total:,.0f})" for count, total in cells]
+            rows.append([name, f"{deviation:.2f}", *shown, former_cost(study, deviation)])
+    headers = ["study", "deviation", "claims true", "half of them is", "nothing is", "one look, 80 %", "d873ceb"]
+    return table(headers, rows)
+
+
+def former_cost(study: Study, deviation: float) -> str:
+    """Trainings and hours that the plan of d873ceb asks: both networks of each pair of each claim."""
+    of_each = (FORMER["runs_of_each"][pair.claim][DEVIATIONS.index(deviation)] for pair in study.comparisons)
+    runs, hours = 2 * sum(of_each), FORMER["hours_of_a_run"][study.name]
+    return f"{runs} ({'unknown' if hours is None else f'{runs * hours:,.0f}'})"
 
 
 TABLES = {"one_look": one_look, "all_looks": all_looks, "backbones": backbones, "power": power, "cost": cost}

@@ -53,11 +53,11 @@ def _own(evidence: Evidence) -> Deviations | None:
     freedom = sum(len(side) - 1 for side in sides)
     if not freedom:
         return None
-    from scipy.stats import chi2
+    from scipy.special import chdtri
 
     variance = sum(statistics.variance(side) * (len(side) - 1) for side in sides) / freedom
     middle = max(math.sqrt(variance), evidence.study.facts.resolution)
-    low, high = (middle * math.sqrt(freedom / chi2.ppf((1 + end * _CONFIDENCE) / 2, freedom)) for end in (1, -1))
+    low, high = (middle * math.sqrt(freedom / chdtri(freedom, (1 - end * _CONFIDENCE) / 2)) for end in (1, -1))
     runs = sum(map(len, sides))
     return Deviations(
         float(low), middle, float(high),

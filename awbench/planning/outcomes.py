@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from awbench.verdicts.answers import Claimed
@@ -16,9 +16,10 @@ from awbench.verdicts.study import JudgedComparison, claimed_gain, pairs_of_ques
 Scenario = tuple[str, str]  # a truth, and a level of the deviation
 TRUTHS = {"true": 1.0, "half": 0.5, "nothing": 0.0}  # how much of the claimed gain there is
 POWER = 0.8  # of the fixed design
+ENOUGH = 0.98  # of looks after every added seed
 _STUDIES = 2000  # a probability of 0.8 is then known to about 0.01
 _FEWEST_OPEN = 0.01
-_MOST_FIXED = 200  # runs of each network
+_MOST_FIXED, _MOST_LOOKS = 200, 40  # runs of each network
 _ANY = 1e6  # a gain that no network has
 
 
@@ -96,10 +97,28 @@ def fixed_runs(question: Question, deviation: float) -> float:
         design = replace(question.design, looks=(runs,))
         return _simulated(design, question.gain, deviation).answers["as claimed"] >= POWER
 
-    few, many = 1, 2
+    return _smallest(reached, 1, _MOST_FIXED)
+
+
+def runs_for_enough(question: Question, deviation: float) -> float:
+    """Runs of each network at the last look with which looks after every added seed answer a true claim with
+    probability ENOUGH; inf for too many.
+    """
+    first, last = question.design.looks[0], question.design.looks[-1]
+
+    def reached(runs: int) -> bool:
+        design = replace(question.design, looks=tuple(range(first, runs + 1)))
+        return _simulated(design, question.gain, deviation).answers["as claimed"] >= ENOUGH
+
+    return _smallest(reached, last, _MOST_LOOKS)
+
+
+def _smallest(reached: Callable[[int], bool], few: int, most: int) -> float:
+    """The smallest number above `few` that reaches it, of a property that larger ones have too; inf above `most`."""
+    many = few + 1
     while not reached(many):
         few, many = many, many * 2
-        if few >= _MOST_FIXED:
+        if few >= most:
             return math.inf
     while many - few > 1:
         middle = (few + many) // 2

@@ -9,6 +9,7 @@ from awbench.planning.deviations import Deviations, deviations_of
 from awbench.planning.hours import Hours
 from awbench.planning.missing import Missing, missing_of_backbone, missing_of_network
 from awbench.planning.outcomes import (
+    ENOUGH,
     TRUTHS,
     Outcome,
     Question,
@@ -17,6 +18,7 @@ from awbench.planning.outcomes import (
     outcome,
     question_of_claim,
     question_of_comparison,
+    runs_for_enough,
 )
 from awbench.records import Records
 from awbench.reference.load import References
@@ -36,6 +38,7 @@ class QuestionPlan:
         open: whether it is not answered yet, and has a look to come.
         outcomes: empty where nothing is known of deviations or of the gain.
         fixed: runs of each network in a fixed design, by the level of the deviation; inf for too many.
+        enough: runs of each at the last of enough looks, where those of the study are not; the same.
     """
 
     name: str
@@ -43,6 +46,7 @@ class QuestionPlan:
     open: bool
     outcomes: Mapping[Scenario, Outcome]
     fixed: Mapping[str, float]
+    enough: Mapping[str, float]
 
     @property
     def headline(self) -> bool:
@@ -157,10 +161,12 @@ def _plan_question(
 ) -> QuestionPlan:
     look, open_ = max(one.look for one in comparisons), undecided and any(one.next_look for one in comparisons)
     if question is None or not open_:
-        return QuestionPlan(name, comparisons, open_, {}, {})
+        return QuestionPlan(name, comparisons, open_, {}, {}, {})
     outcomes = {(t, level): outcome(question, t, value, look) for t in TRUTHS for level, value in values.items()}
     fixed = {level: fixed_runs(question, value) for level, value in values.items()}
-    return QuestionPlan(name, comparisons, open_, outcomes, fixed)
+    short = {level: value for level, value in values.items() if outcomes["true", level].as_claimed < ENOUGH}
+    enough = {level: runs_for_enough(question, value) for level, value in short.items()}
+    return QuestionPlan(name, comparisons, open_, outcomes, fixed, enough)
 
 
 def _backbones(study: Study, judged: Mapping[str, JudgedStudy], records: Records) -> Evidence | None:

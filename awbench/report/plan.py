@@ -37,7 +37,9 @@ def to_text(plan: Plan, budget: Budget | None, results: Path) -> str:
 NOTES = (
     "Runs: every question ends at the first look that answers it; simulated with the rules that judge. 'True': each "
     "pair gains what is claimed; half of it lies at the edge of what still counts as the claim, so that often no look "
-    "answers; power: a true claim is answered 'as claimed' by the last look. Fixed: a single look, with 80 % power.",
+    "answers; power: a true claim is answered 'as claimed' by the last look. Looks up to: with further looks, after "
+    "every added seed up to so many runs of each, the power would be 98 %; that is another study, with more looks. "
+    "Fixed: a single look, with 80 % power.",
     "Hours are of training steps alone, without evaluations. 'At least': attention is not free, and this network's "
     "was not timed. A timing command is short and its record never counts as evidence.",
 )

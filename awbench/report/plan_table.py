@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from awbench.planning.missing import total
-from awbench.planning.outcomes import POWER, TRUTHS
+from awbench.planning.outcomes import ENOUGH, POWER, TRUTHS
 from awbench.planning.plan import StudyPlan
 from awbench.report.table import Column, Table
 
@@ -19,6 +19,7 @@ class PlanRow:
     Attributes:
         values: by truth.
         fixed: of a design of one look with 80 % power; inf for too many.
+        enough: runs of each at the last look that make the power 98 %, where it is less; inf for too many.
         answered: by truth, at each look.
     """
 
@@ -29,6 +30,7 @@ class PlanRow:
     power: float | None
     fixed: float | None
     answered: Mapping[str, list[float]] = field(default_factory=dict)
+    enough: float | None = None
 
 
 def plan_table(plan: StudyPlan) -> Table:
@@ -44,7 +46,8 @@ def _rows(plan: StudyPlan) -> Iterator[PlanRow]:
             runs_of_each = {truth: outcome.runs for truth, outcome in found.items()}
             answered = {truth: list(outcome.answered) for truth, outcome in found.items()}
             power, fixed = found["true"].as_claimed, question.fixed[level]
-            yield PlanRow(f"{question.name}: runs of each", level, value, runs_of_each, power, fixed, answered)
+            enough = question.enough.get(level)
+            yield PlanRow(f"{question.name}: runs of each", level, value, runs_of_each, power, fixed, answered, enough)
     for level, value in levels if all(network.expected for network in plan.networks) and plan.open else ():
         sums = {truth: total(plan.networks, lambda one: one.expect((truth, level))) for truth in TRUTHS}  # noqa: B023
         fixed_runs, fixed_hours = total(plan.networks, lambda one: one.until_fixed(level))  # noqa: B023
@@ -60,6 +63,10 @@ def _shown(value: float) -> str:
 
 def _finite(value: float | None) -> float | None:
     return None if value == math.inf else value
+
+
+def _enough(row: PlanRow) -> str:
+    return "" if row.enough is None else "too many" if row.enough == math.inf else _shown(row.enough)
 
 
 def _if(truth: str, name: str) -> Column[PlanRow]:
@@ -78,6 +85,7 @@ _COLUMNS: tuple[Column[PlanRow], ...] = (
     _if("half", "if half of them is"),
     _if("nothing", "if nothing is"),
     Column("power", lambda row: row.power, ".0%"),
+    Column(f"looks up to, {ENOUGH:.0%}", lambda row: _finite(row.enough), show=_enough, key="enough", right=True),
     Column(f"fixed, {POWER:.0%}", lambda row: _finite(row.fixed), _shown, key="fixed", right=True, missing="too many"),
     *map(_answered, TRUTHS),
 )

@@ -79,7 +79,7 @@ def _whole(
     if len(intervals) < len(comparisons):
         return None, "undecided", "undecided"
     if claim.relation == "up_to":
-        largest = interval_of_maximum(intervals)
+        largest = interval_of_maximum(intervals, [one.alone for one in comparisons if one.alone])
         return largest, answer_gain(largest, matters), answer_size(largest, claimed_gain(claim))
     gains, sizes = {one.gain for one in comparisons}, {one.size for one in comparisons}
     return (

@@ -6,7 +6,7 @@ simulated is what judges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from awbench.verdicts.answers import Claimed
 from awbench.verdicts.interval import FEWEST_TO_POOL, half_width, simultaneous
+from awbench.verdicts.looks import look_levels
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Any]
 
@@ -97,19 +98,20 @@ def simulate(
     runs = draw(random, (studies, networks, most)) * np.asarray(deviations, float)[:networks, None]
     runs += shared * random.standard_normal((studies, networks, 1))
     runs[:, 0 : 2 * design.pairs : 2] += np.asarray(gains, float)[:, None]
-    level = simultaneous(design.level, len(design.looks) * design.pairs)
+    pair_level = simultaneous(design.level, design.pairs)
+    levels = [look_levels(level, design.looks) for level in (pair_level, design.level)]
     true = np.asarray(gains, float)
     truth = _sizes(true.max() if design.up_to else true, true.max() if design.up_to else true, design.claimed)
     wrong, missed = np.zeros(studies, bool), np.zeros(studies, bool)
     answer, ended = np.zeros(studies, int), np.full(studies, most)
     decided_by = []
-    for count in design.looks:
-        values, reach = _intervals(design, runs[:, :, :count], count, level)
+    for number, count in enumerate(design.looks):
+        values, reach, alone = _intervals(design, runs[:, :, :count], count, [each[number] for each in levels])
         low, high = values - reach, values + reach
         missed |= ((true < low) | (true > high)).any(axis=1)
         wrong |= ((low > 0) & (true <= 0)).any(axis=1) | ((high < 0) & (true >= 0)).any(axis=1)
         if design.up_to:
-            sizes = _sizes(low.max(axis=1), high.max(axis=1), design.claimed)
+            sizes = _sizes(low.max(axis=1), (values + alone).max(axis=1), design.claimed)
             wrong |= (sizes != 0) & (sizes != truth)
         else:
             each = _sizes(low, high, design.claimed)
@@ -122,19 +124,17 @@ def simulate(
     return Simulated(float(wrong.mean()), float(missed.mean()), answers, float(ended.mean()), tuple(decided_by))
 
 
-def _intervals(design: Design, runs: Any, count: int, level: float) -> tuple[Any, Any]:
-    """(gain, half the interval's width) of each pair, both (studies, pairs)."""
-    means, variances = runs.mean(axis=2), runs.var(axis=2, ddof=1)
-    total = variances.sum(axis=1)
+def _intervals(design: Design, runs: Any, count: int, levels: Sequence[float]) -> Iterator[Any]:
+    """The gain of each pair, then half its interval's width at each of the levels; all (studies, pairs)."""
+    variances = runs.var(axis=2, ddof=1)
+    total = variances.sum(axis=1, keepdims=True)
+    x, y = (variances[:, side : 2 * design.pairs : 2] for side in (0, 1))
     others = runs.shape[1] - 2 if count >= FEWEST_TO_POOL else 0
-    values, reaches = [], []
-    for pair in range(design.pairs):
-        x, y = 2 * pair, 2 * pair + 1
-        rest = (total - variances[:, x] - variances[:, y]) / others if others else np.zeros(len(total))
-        reach, *_ = half_width(count, count, variances[:, x], variances[:, y], rest, others * (count - 1), level)
-        values.append(means[:, x] - means[:, y])
-        reaches.append(reach)
-    return np.stack(values, axis=1), np.stack(reaches, axis=1)
+    rest = (total - x - y) / others if others else np.zeros_like(x)
+    means = runs.mean(axis=2)
+    yield means[:, 0 : 2 * design.pairs : 2] - means[:, 1 : 2 * design.pairs : 2]
+    for level in levels:
+        yield half_width(count, count, x, y, rest, others * (count - 1), level)[0]
 
 
 def _sizes(low: Any, high: Any, claimed: Claimed) -> Any:

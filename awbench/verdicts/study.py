@@ -1,8 +1,8 @@
 """A study judged: each comparison at its latest look, and each claim that comparisons answer.
 
-All intervals of a question hold together at the level of the study: those of every look and of every pair that the
-question speaks of (Bonferroni). Whichever look an answer is taken from, it is wrong with at most that probability, so a
-study may end as soon as it is answered.
+All intervals of a question hold together at the level of the study: those of every look (`awbench.verdicts.looks`) and
+of every pair that the question speaks of (Bonferroni). Whichever look an answer is taken from, it is wrong with at most
+that probability, so a study may end as soon as it is answered.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from awbench.reference.source import Claim
 from awbench.studies import GIVEN, Comparison, Study
 from awbench.verdicts.answers import Claimed, Gain, Size, answer_gain, answer_size, is_compatible
 from awbench.verdicts.evidence import Evidence, gather_evidence
-from awbench.verdicts.interval import FEWEST_TO_POOL, Interval, gain_interval, simultaneous
+from awbench.verdicts.interval import Interval, gain_interval, simultaneous
+from awbench.verdicts.looks import look_levels
 from awbench.verdicts.runs import values_of
 
 
@@ -31,6 +32,7 @@ class JudgedComparison:
         looks: at so many runs of each network there is one.
         claimed: the claim's gain, None for a question of the study's own.
         interval: None before the first look, and for single runs.
+        alone: the same, not corrected for the other pairs of the question.
         gain, size: the answers; size is "undecided" without a claim.
     """
 
@@ -43,6 +45,7 @@ class JudgedComparison:
     looks: tuple[int, ...]
     claimed: Claimed | None
     interval: Interval | None
+    alone: Interval | None
     gain: Gain
     size: Size
 
@@ -71,11 +74,6 @@ class JudgedComparison:
             found.append(
                 "All runs start from given backbones: how pre-training scatters is not in the interval, so this is "
                 "about these backbones alone."
-            )
-        if self.interval and self.interval.pooled and len(self.treated) <= FEWEST_TO_POOL:
-            found.append(
-                f"With {len(self.treated)} runs of each, a network that scatters three times as much as the others can "
-                "stay unseen; then an answer is wrong more often than stated (docs/verdicts.md)."
             )
         if self.interval and self.interval.floored:
             found.append("The runs scatter less than the metric's resolution, which is taken for their deviation.")
@@ -157,20 +155,19 @@ def _judge(study: Study, comparison: Comparison, evidence: Evidence, claims: dic
     treated, baseline = (side[:count] for side in sides)
     waiting = (len(sides[0]) - len(treated), len(sides[1]) - len(baseline))
     claimed = _claimed(study, comparison, claims.get(comparison.claim))
-    interval = None
-    if look:
-        others = [
-            values_of(runs[:count], study.metric)
-            for label, runs in evidence.runs.items()
-            if label not in (comparison.variant, comparison.over)
-        ]
-        interval = gain_interval(
-            values_of(treated, study.metric),
-            values_of(baseline, study.metric),
-            others,
-            simultaneous(study.level, len(looks) * pairs_of_question(study, comparison)),
-            study.facts.resolution,
-        )
+    others = [
+        values_of(runs[:count], study.metric)
+        for label, runs in evidence.runs.items()
+        if label not in (comparison.variant, comparison.over)
+    ]
+
+    def interval_at(level: float) -> Interval | None:
+        if not look:
+            return None
+        x, y = (values_of(side, study.metric) for side in (treated, baseline))
+        return gain_interval(x, y, others, look_levels(level, looks)[look - 1], study.facts.resolution)
+
+    interval = interval_at(simultaneous(study.level, pairs_of_question(study, comparison)))
     return JudgedComparison(
         study,
         comparison,
@@ -181,6 +178,7 @@ def _judge(study: Study, comparison: Comparison, evidence: Evidence, claims: dic
         looks,
         claimed,
         interval,
+        interval_at(study.level),
         answer_gain(interval, study.matters) if interval else "undecided",
         answer_size(interval, claimed) if interval and claimed else "undecided",
     )

@@ -55,7 +55,7 @@ def test_the_answer_is_the_first_line(awbench):
     for part in (
         "(at most 60), at least 1,6",
         "GPU-hours on RTX 3090",
-        "the headline claim, if true, is decided with 100% probability after about 3.7 runs of each network",
+        "the headline claim, if true, is decided with 100% probability after about 4.0 runs of each network",
     ):
         assert part in line
 

@@ -303,7 +303,7 @@ def test_proxy_runs_of_all_networks_are_pooled_and_corrected(store, tmp_path):
     names = ("resnet20", "se_resnet20", "aw_resnet20", "aw_se_resnet20")
     other = RecordStore(tmp_path / "other")
     for place, name in enumerate(names):
-        for seed, top1 in enumerate((98.3, 98.6, 98.9)):
+        for seed, top1 in enumerate((98.4, 98.6, 98.8) if place == 3 else (98.3, 98.6, 98.9)):
             store.add(digits(top1, seed, variant=name))
             other.add(digits(top1 - 0.1 * (seed + 1) - (1.5 if place == 3 else 0.0), seed, variant=name))
     rows = proxy_runs(store.read())

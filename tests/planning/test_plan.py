@@ -12,6 +12,7 @@ from awbench.planning.plan import plan
 from awbench.planning.throughput import throughputs
 from awbench.records import Records
 from awbench.reference.load import load_references
+from awbench.report.plan_table import plan_table
 from awbench.studies import load_studies, load_study
 
 OURS = load_references()
@@ -55,6 +56,15 @@ def test_runs_that_are_there_are_not_planned_again():
     assert (networks["resnet101"].have, networks["resnet101"].next, networks["resnet101"].largest) == (2, 1, 8)
     assert networks["aw_resnet101"].next == 3
     assert networks["resnet101"].expect() == pytest.approx(networks["aw_resnet101"].expect() - 2)
+
+
+def test_where_the_looks_do_not_suffice_it_says_how_many_would():
+    """METHOD.md's 98 %: reached by all of the study's questions at 0.1, and not by the combined one at 0.15."""
+    alike, apart = (planned(deviations={"top1": value}).studies[0].questions for value in (0.1, 0.15))
+    assert [question.enough for question in alike] == [{}, {}]
+    assert [list(question.enough) for question in apart] == [[], ["middle"]] and apart[1].enough["middle"] > 10
+    rows = {row["what"]: row["enough"] for row in plan_table(planned(deviations={"top1": 0.15}).studies[0]).objects}
+    assert rows["imagenet-r101: runs of each"] is None and rows["imagenet-combined: runs of each"] > 10
 
 
 def test_an_answered_comparison_needs_no_runs():

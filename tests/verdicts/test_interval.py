@@ -11,7 +11,7 @@ from scipy import stats
 from awbench.verdicts.interval import gain_interval, simultaneous
 
 X, Y = [78.1, 78.4, 78.6], [77.2, 77.3, 77.7]
-QUIET = [[77.0, 77.3, 77.7], [79.1, 79.3, 79.6], [76.0, 76.5, 76.4]]
+QUIET = [[77.0, 77.3, 77.7], [79.1, 79.3, 79.7], [76.0, 76.6, 76.4]]
 
 
 def test_a_pair_among_alike_networks_has_their_pooled_deviation_and_degrees_of_freedom():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from awbench.verdicts.answers import Claimed, answer_size
-from awbench.verdicts.interval import gain_interval, simultaneous
+from awbench.verdicts.interval import gain_interval
+from awbench.verdicts.looks import look_levels
 from awbench.verdicts.simulation import Design, simulate, skewed
 
 STUDIES = 10_000
@@ -23,9 +24,9 @@ def test_a_simulated_study_is_judged_as_a_real_one():
     runs = random.standard_normal((1, 4, 5)) * np.array([0.1, 0.1, 0.1, 0.1])[:, None]
     runs[:, 0] += 1.0
     expected = {}
-    for count in design.looks:
+    for count, level in zip(design.looks, look_levels(0.95, design.looks), strict=True):
         sides = [list(side) for side in runs[0, :, :count]]
-        interval = gain_interval(sides[0], sides[1], sides[2:], simultaneous(0.95, 2))
+        interval = gain_interval(sides[0], sides[1], sides[2:], level)
         expected[count] = answer_size(interval, design.claimed)
     found = simulate(design, [1.0], [0.1] * 4, studies=1, seed=5)
     first = next((size for size in expected.values() if size != "undecided"), "undecided")

@@ -1,0 +1,45 @@
+"""The levels of looks: together they spend what is stated, no more and hardly less."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from awbench.verdicts.looks import look_levels
+
+
+@pytest.mark.parametrize("looks", [(3, 4, 5, 6, 7, 8, 9, 10), (2, 3), (3, 5, 10), (1, 50)])
+@pytest.mark.parametrize("level", [0.95, 0.8])
+def test_some_look_misses_as_often_as_stated(looks, level):
+    """Means of more and more runs of a known deviation, simulated."""
+    studies = 100_000
+    runs = np.random.default_rng(0).standard_normal((studies, looks[-1]), dtype=np.float32)
+    missed = np.zeros(studies, bool)
+    spent = []
+    for look, own in zip(looks, look_levels(level, looks), strict=True):
+        missed |= abs(runs[:, :look].mean(axis=1)) > norm.ppf((1 + own) / 2) / math.sqrt(look)
+        spent.append(missed.mean())
+    error = 4 * math.sqrt(level * (1 - level) / studies)
+    assert spent[-1] == pytest.approx(1 - level, abs=error)
+    assert spent[0] == pytest.approx((1 - level) * (looks[0] / looks[-1]) ** 1.5, abs=error)
+
+
+def test_a_single_look_has_the_level_itself():
+    assert look_levels(0.95, (3,)) == (0.95,)
+
+
+def test_no_look_has_less_than_its_share_alone_would_give():
+    """Looks at the same runs again say much the same: more is left for each than if they were apart (Bonferroni)."""
+    looks = (3, 4, 5, 6, 7, 8, 9, 10)
+    errors = [1 - level for level in look_levels(0.95, looks)]
+    assert min(errors) > 0.05 / 8 and errors[-1] > 3 * 0.05 / 8
+
+
+def test_many_looks_cost_no_accuracy():
+    """A look more that takes next to nothing changes next to nothing."""
+    few, many = look_levels(0.95, (50, 100)), look_levels(0.95, (1, *range(2, 101, 2)))
+    assert few[-1] < many[-1] < 0.99
+    assert all(0.95 < level < 1 for level in many)
