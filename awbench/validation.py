@@ -9,19 +9,27 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from awbench.errors import suggestion
 
 
+# Keys of files that people have written -> what they are called now.
+_EARLIER_KEYS = {"standing": "provenance", "scatter": "run_to_run"}
+
+
 class Strict(BaseModel):
-    """A frozen model that forbids unknown keys, naming the nearest known one."""
+    """A frozen model that forbids unknown keys, naming the nearest known one; earlier names of keys are read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _forbid_unknown_keys(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for key in data:
-                if key not in cls.model_fields:
-                    known = list(cls.model_fields)
-                    raise ValueError(f"unknown key {key!r}{suggestion(str(key), known)} Known: {', '.join(known)}")
+        if not isinstance(data, dict):
+            return data
+        known = cls.model_fields
+        for earlier, now in _EARLIER_KEYS.items():
+            if earlier in data and now in known and now not in data:
+                data = {now if key == earlier else key: value for key, value in data.items()}
+        for key in data:
+            if key not in known:
+                raise ValueError(f"unknown key {key!r}{suggestion(str(key), list(known))} Known: {', '.join(known)}")
         return data
 
 

@@ -11,7 +11,7 @@ from awbench.reference.load import References, default_directory, load_reference
 
 _HEAD = {
     "schema_version": 1, "id": "made_up", "title": "Made up", "url": "https://example.org", "read_from": "this test",
-    "standing": "primary",
+    "provenance": "primary",
 }  # fmt: skip
 
 

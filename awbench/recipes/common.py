@@ -13,7 +13,7 @@ from awbench.validation import Strict, first_error
 from awbench.yaml_files import parse_value, read_yaml
 
 FILES = Path(__file__).parent / "yaml"
-DESCRIPTIVE = ("title", "source", "standing", "note")
+DESCRIPTIVE = ("title", "source", "provenance", "note")
 
 Positive = Annotated[int, Field(ge=1)]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -34,14 +34,14 @@ class BaseRecipe(Strict):
     """What every recipe says of itself.
 
     Attributes:
-        source, standing: where its values come from, and how well they are known.
+        source, provenance: where its values come from, and how well they are known.
     """
 
     schema_version: Literal[1]
     name: str
     title: str
     source: str
-    standing: Literal["primary", "secondary", "recalled", "chosen"]
+    provenance: Literal["primary", "secondary", "recalled", "chosen"]
     note: str = ""
     _file: str = PrivateAttr("")
     _changes: tuple[str, ...] = PrivateAttr(())

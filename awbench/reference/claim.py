@@ -12,7 +12,7 @@ from awbench.reference.metrics import CLAIM_DATASETS, METRICS
 from awbench.validation import Strict
 from awbench.variants import Task, Variant, list_variants, parse_variant
 
-Standing = Literal["primary", "secondary", "recalled"]
+Provenance = Literal["primary", "secondary", "recalled"]
 # Attention alone, without the network that has it: "plain", "se", "aw", "aw_se", ...
 ATTENTION_SETTINGS = frozenset(variant.setting for variant in list_variants())
 
@@ -38,7 +38,7 @@ class Claim(Strict):
     relation: Literal["equal", "up_to"]
     dataset: str
     text: str
-    standing: Standing | None = None
+    provenance: Provenance | None = None
     url: str | None = None
 
     @property

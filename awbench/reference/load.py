@@ -82,7 +82,7 @@ class References:
     @property
     def run_to_run(self) -> list[RunToRun]:
         """How far runs of one recipe lie apart, in the order of files; error rates as accuracies."""
-        return [entry.in_accuracy for source in self.sources for entry in source.scatter]
+        return [entry.in_accuracy for source in self.sources for entry in source.run_to_run]
 
 
 def default_directory() -> Path:
@@ -138,7 +138,7 @@ def _resolve(source: Source) -> list[ReferenceNumber]:
             convention = convention.model_copy(update=changes) if convention else own
         if number.dataset and number.kind == "accuracy":
             convention = convention.model_copy(update={"dataset": number.dataset})
-        provenance = number.standing or source.standing
+        provenance = number.provenance or source.provenance
         assert provenance is not None  # Source._check
         resolved.append(
             ReferenceNumber(

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from awbench.reference.checks import check_dataset, check_metric, check_url, check_variant
-from awbench.reference.claim import Standing
+from awbench.reference.claim import Provenance
 from awbench.reference.metrics import CLAIM_DATASETS, METRICS
 from awbench.validation import Strict
 
@@ -30,7 +30,7 @@ class RunToRun(Strict):
         mean: of the runs.
         tolerance: the largest difference that counts as none.
         pre_training: of detectors, whether runs share one backbone or have one each; None where that is not stated.
-        no_estimate: why the row says nothing of the scatter of seeds alone; "" where it does.
+        no_estimate: why the row is no estimate of the deviation between seeds alone; "" where it does.
     """
 
     what: str
@@ -49,7 +49,7 @@ class RunToRun(Strict):
     pre_training: Literal["shared", "each"] | None = None
     no_estimate: str = ""
     note: str = ""
-    standing: Standing
+    provenance: Provenance
     url: str
 
     @property

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from awbench.reference.checks import check_characters, check_dataset, check_metric, check_url, check_variant
-from awbench.reference.claim import Claim, Standing
+from awbench.reference.claim import Claim, Provenance
 from awbench.reference.conventions import Conventions
 from awbench.reference.metrics import METRICS
 from awbench.reference.run_to_run import RunToRun
@@ -31,7 +31,7 @@ class Entry(Strict):
     schedule: str = ""
     weights_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{8,64})?$")] = ""
     dataset: str = ""
-    standing: Standing | None = None
+    provenance: Provenance | None = None
     url: str | None = None
     note: str = ""
     network: str = ""
@@ -109,7 +109,7 @@ class Source(Strict):
     """One file: one publication or repository.
 
     Attributes:
-        standing: holds for every number and claim that does not state its own.
+        provenance: holds for every number and claim that does not state its own.
         unknown: what of it nobody here could read; to be removed when its numbers are entered.
         units: of the metrics in `rows` that have several.
         numbers: those of `rows` too, once the file is read.
@@ -122,7 +122,7 @@ class Source(Strict):
     title: str
     url: str
     read_from: str
-    standing: Standing | None = None
+    provenance: Provenance | None = None
     commit: str = ""
     note: str = ""
     conventions: Conventions = Conventions()
@@ -132,7 +132,7 @@ class Source(Strict):
     rows: list[Row] = []
     claims: list[Claim] = []
     statements: list[Statement] = []
-    scatter: list[RunToRun] = []
+    run_to_run: list[RunToRun] = []
     recipe: dict[str, Any] = {}
     recipes_here: dict[str, str] = {}
 
@@ -150,8 +150,8 @@ class Source(Strict):
         seen: set[tuple[str, ...]] = set()
         for index, number in enumerate(self.numbers):
             where = f"numbers[{index}] ({number.variant} {number.metric} {number.value})"
-            if number.standing is None and self.standing is None:
-                raise ValueError(f"{where} has no standing; add standing: primary, secondary or recalled")
+            if number.provenance is None and self.provenance is None:
+                raise ValueError(f"{where} has no provenance; add provenance: primary, secondary or recalled")
             own = getattr(number.conventions, number.kind)
             if own is None and getattr(self.conventions, number.kind) is None:
                 raise ValueError(f"{where} has no convention; add conventions: {number.kind}: to it or to the source")
@@ -161,6 +161,6 @@ class Source(Strict):
                 raise ValueError(f"{number.variant} {number.metric} is given twice; keep one, or name its weights")
             seen.add(identity)
         for claim in self.claims:
-            if claim.standing is None and self.standing is None:
-                raise ValueError(f"claim {claim.id} has no standing; add standing: primary, secondary or recalled")
+            if claim.provenance is None and self.provenance is None:
+                raise ValueError(f"claim {claim.id} has no provenance; add provenance: primary, secondary or recalled")
         return self

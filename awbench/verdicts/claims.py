@@ -35,7 +35,7 @@ class JudgedClaim:
     @property
     def provenance(self) -> str:
         """How well the claim itself is known."""
-        return self.claim.standing or self.source.standing or "unknown"
+        return self.claim.provenance or self.source.provenance or "unknown"
 
     @property
     def url(self) -> str:

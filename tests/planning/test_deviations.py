@@ -23,7 +23,7 @@ def found(records=None, study=IMAGENET, references=OURS, **given):
 
 
 def row(**changes):
-    stated = {"what": "runs", "unit": "percent", "standing": "primary", "url": "https://example.org"}
+    stated = {"what": "runs", "unit": "percent", "provenance": "primary", "url": "https://example.org"}
     return RunToRun(**{"of": "training", "metric": "top1", "dataset": "ImageNet-1k val", **stated, **changes})
 
 

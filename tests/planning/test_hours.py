@@ -52,7 +52,7 @@ def test_a_published_throughput_of_several_gpus_is_one_of_each(store):
     where = {"device": "2 A100s", "batch_size": 256, "dtype": "amp", "image_size": 224, "layout": "NHWC"}
     number = {"variant": "resnet101", "metric": "train_images_per_s", "value": 1000, "unit": "images/s"}
     source = {"schema_version": 1, "id": "fast", "title": "t", "url": "https://example.org", "read_from": "r",
-              "standing": "primary", "conventions": {"latency": where}, "numbers": [number]}  # fmt: skip
+              "provenance": "primary", "conventions": {"latency": where}, "numbers": [number]}  # fmt: skip
     folder = store.results / "refs"
     folder.mkdir()
     (folder / "fast.yaml").write_text(yaml.safe_dump(source))

@@ -12,7 +12,7 @@ def test_every_recipe_is_valid_and_states_its_source(name):
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.source
-    assert recipe.standing
+    assert recipe.provenance
 
 
 def test_the_cbam_recipe_is_the_repositorys():

@@ -14,7 +14,7 @@ id: example
 title: An example
 url: https://example.org
 read_from: its table 1
-standing: primary
+provenance: primary
 conventions:
   complexity: {stride_placement: v1, image_size: 224, operation: mac, layers: {convolution: 1, linear: 1}}
 numbers:
@@ -111,10 +111,10 @@ def test_printed_zeros_are_kept(source):
             r"conventions.complexity: unknown key 'image_sise'; did you mean image_size",
         ),
         (
-            [("standing: primary\n", "")],
-            r"numbers\[0\] \(resnet101 macs 7.570\) has no standing; add standing: primary",
+            [("provenance: primary\n", "")],
+            r"numbers\[0\] \(resnet101 macs 7.570\) has no provenance; add provenance: primary",
         ),
-        ([("standing: primary", "standing: heard")], r"standing: .*primary.* \(it is 'heard'\)"),
+        ([("provenance: primary", "provenance: heard")], r"provenance: .*primary.* \(it is 'heard'\)"),
         ([("unit: GMAC", "unit: GFLOP")], "unit 'GFLOP' does not fit macs; use MAC or MMAC or GMAC or GiMAC"),
         ([(", unit: GMAC", "")], r"numbers\[0\].unit: Field required"),
         ([("metric: macs", "metric: mac")], r"metric 'mac' is not known; did you mean macs\?"),
@@ -179,7 +179,7 @@ def test_a_number_given_twice(source):
 
 
 def test_a_number_can_differ_from_its_source(source):
-    path = source(("unit: GMAC", "unit: GMAC, standing: recalled, url: 'https://example.org/2'"))
+    path = source(("unit: GMAC", "unit: GMAC, provenance: recalled, url: 'https://example.org/2'"))
     number = load_references(path.parent).numbers[0]
     assert (number.provenance, number.url) == ("recalled", "https://example.org/2")
 
@@ -250,3 +250,14 @@ def test_the_example_of_the_readme_is_a_valid_file(root, tmp_path):
     assert {number.kind for number in references.numbers} == {"complexity", "accuracy", "detection", "latency"}
     assert len(references.run_to_run) == 1
     assert [number.metric for number in references.numbers].count("train_images_per_s") == 1
+
+
+def test_a_file_with_the_earlier_names_of_keys_is_read(source):
+    row = "{what: runs, of: training, dataset: ImageNet-1k val, metric: top1, unit: percent, deviation: 0.1, runs: 3, "
+    rows = f"run_to_run:\n  - {row}provenance: primary, url: 'https://example.org'}}\n"
+    now = load_source(source(("numbers:", f"{rows}numbers:")))
+    path = source(("numbers:", f"{rows}numbers:"), ("run_to_run:", "scatter:"), ("provenance:", "standing:"))
+    assert load_source(path) == now and now.run_to_run
+    path = source(("provenance: primary", "provenance: primary\nstanding: recalled"))
+    with pytest.raises(UserError, match="unknown key 'standing'"):
+        load_source(path)

@@ -16,7 +16,7 @@ OURS = load_references().run_to_run
 def row(**changes):
     fields = {
         "what": "somebody", "of": "training", "dataset": "ImageNet-1k val", "metric": "top1", "unit": "percent",
-        "standing": "primary", "url": "https://example.org",
+        "provenance": "primary", "url": "https://example.org",
     }  # fmt: skip
     return RunToRun.model_validate({**fields, **changes})
 

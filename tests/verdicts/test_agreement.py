@@ -21,7 +21,7 @@ def reruns(*values: float, what: str = "a recipe") -> RunToRun:
     """A source that repeated a training."""
     return RunToRun(
         what=what, of="training", dataset="ImageNet-1k val", metric="top1", unit="percent",
-        reruns=[Decimal(str(value)) for value in values], standing="primary", url="https://x.org",
+        reruns=[Decimal(str(value)) for value in values], provenance="primary", url="https://x.org",
     )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
                     "title": source.title,
                     "url": source.url,
                     "read from": source.read_from,
-                    "provenance": source.standing or "stated for each number",
+                    "provenance": source.provenance or "stated for each number",
                 }
                 for source in references.sources
             },
