@@ -5,6 +5,7 @@ As a program it starts a command that does not outlive its parent: `python -m aw
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -12,13 +13,39 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from awbench.errors import UserError
 
 # Ctrl-C; what torchrun, Slurm and containers send; a terminal that is closed.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def on_stop_signals(
+    handler: Callable[[int, FrameType | None], None],
+    replaces: Callable[[Any], bool] = lambda before: before != signal.SIG_IGN,
+) -> Iterator[None]:
+    """A context in which `handler` is called on STOP_SIGNALS; in threads, which signals do not reach, it does nothing.
+
+    Args:
+        replaces: whether it takes the place of a signal's present handler. What is ignored stays so, as under nohup.
+    """
+    found = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    if threading.current_thread() is not threading.main_thread():
+        found = {}
+    before = {number: earlier for number, earlier in found.items() if replaces(earlier)}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def available_cores() -> int:

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from awbench.errors import suggestion
 
-
 # Keys of files that people have written -> what they are called now.
 _EARLIER_KEYS = {"standing": "provenance", "scatter": "run_to_run"}
 

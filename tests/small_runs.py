@@ -17,7 +17,8 @@ from awbench.tasks.job import Job
 from awbench.tasks.task import Built
 from awbench.training.distributed import World
 from awbench.training.execution import Execution
-from awbench.training.loop import Loop, seed_weights
+from awbench.training.loop import Loop
+from awbench.training.numerics import seed_weights
 from awbench.variants import ModelOptions, parse_variant
 
 ALONE = World(0, 1, torch.device("cpu"))

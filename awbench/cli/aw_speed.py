@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from awbench.cli.common import print_table, say
+from awbench.cli.common import log, print_table
 from awbench.cli.options import add_options, timing_goal
 from awbench.records import Record, RecordStore
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         for direction in DIRECTIONS[: 2 if args.backward else 1]:
             settings = SpeedSettings(device, batch_size, dtype, layout, direction)
             check_speed_settings(settings)
-            say(f"timing {len(RESNET50_SHAPES)} shapes, {direction}: {args.budget:g} s, warming up not included")
+            log(f"timing {len(RESNET50_SHAPES)} shapes, {direction}: {args.budget:g} s, warming up not included")
             records += record_aw_speed(store, RESNET50_SHAPES, settings, goal)
     print_table(runs_table(records), args.json)
     return 0

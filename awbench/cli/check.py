@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import print_json, say
+from awbench.cli.common import log, print_json
 from awbench.cli.grid import count_detectors, count_grid
 from awbench.cli.latency import timing_progress
 from awbench.cli.options import add_options
@@ -116,6 +116,6 @@ def measure_bands(store: RecordStore, latency_bands: Sequence[LatencyBand]) -> N
         settings = LatencySettings(device, batch, dtype, layout)
         with timing_progress(variants, goal) as on_progress:
             record_latency(store, variants, ModelOptions(), settings, goal, on_progress=on_progress)
-        say(f"latency of {len(variants)} networks measured")
+        log(f"latency of {len(variants)} networks measured")
     if met:
-        say(f"latency of {len(met)} networks found in {store.results}")
+        log(f"latency of {len(met)} networks found in {store.results}")

@@ -72,7 +72,7 @@ class Progress:
             self._bar.update(min(done, total) - self._bar.n)
         elif now or time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            say(f"{self._description}: {state}")
+            log(f"{self._description}: {state}")
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def progress(items: Sequence[T], description: str, unit: str) -> Iterator[T]:
             shown.show(done, len(items), f"{done} of {len(items)} {unit}s", now=done == len(items))
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """A line for the person, on stderr."""
     print(line, file=sys.stderr, flush=True)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from awbench.cli.common import print_json, progress, say
+from awbench.cli.common import log, print_json, progress
 from awbench.cli.options import MODEL, add_options, aw_options_help, model_options
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         record, new = counters[variant.task](store, variant, options)
         records.append(record)
         measured += new
-    say(f"{measured} counted, {len(records) - measured} found in {args.results}")
+    log(f"{measured} counted, {len(records) - measured} found in {args.results}")
     if args.json:
         print_json([complexity_object(record) for record in records])
     else:
@@ -151,6 +151,6 @@ def _table(records: list[Record]) -> str:
         )
         for record in records
     ]
-    headers = ("variant", "stride", "image size", "params", "MACs", "kernel forming", "scaling", "activations")
+    headers = ("variant", "stride", "image size", "params", "MACs", "kernel modulation", "scaling", "activations")
     alignment = ("left", "left", *["right"] * 6)
     return tabulate(rows, headers, tablefmt="github", colalign=alignment, disable_numparse=True)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import print_json, say
+from awbench.cli.common import log, print_json
 from awbench.cli.options import MODEL, add_options, is_main_process, job_of
 from awbench.cli.train import describe, result_object
 from awbench.records import RecordStore
@@ -43,6 +43,6 @@ def run(args: argparse.Namespace) -> int:
     execution = Execution(device=args.device, workers=args.workers)
     record, new = evaluate(job, RecordStore(args.results), execution, args.force)
     if is_main_process():
-        say("evaluated and recorded" if new else f"found in {args.results}, not evaluated again")
+        log("evaluated and recorded" if new else f"found in {args.results}, not evaluated again")
         print_json(result_object(record)) if args.json else print(describe(record))
     return 0

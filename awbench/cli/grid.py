@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from awbench.cli.common import progress, say
+from awbench.cli.common import log, progress
 from awbench.cli.latency import timing_progress
 from awbench.recipes.defaults import ENGINES
 from awbench.records import Record, RecordStore
@@ -24,7 +24,7 @@ def count_grid(store: RecordStore, cross_check: bool = True) -> list[Record]:
         record, new = record_complexity(store, variant, options, cross_check=cross_check)
         records.append(record)
         measured += new
-    say(f"complexity: {measured} counted, {len(records) - measured} found in {store.results}")
+    log(f"complexity: {measured} counted, {len(records) - measured} found in {store.results}")
     return records
 
 
@@ -59,7 +59,7 @@ def count_detectors(store: RecordStore) -> list[Record]:
         record, new = record_detector_complexity(store, variant, options, engine, DetectorInput())
         records.append(record)
         measured += new
-    say(f"detectors ({', '.join(engines)}): {measured} counted, {len(records) - measured} found in {store.results}")
+    log(f"detectors ({', '.join(engines)}): {measured} counted, {len(records) - measured} found in {store.results}")
     return records
 
 
@@ -80,5 +80,5 @@ def time_grid(store: RecordStore) -> list[Record]:
             found, new = record_latency(store, group, ModelOptions(), settings, goal, None, False, on_progress)
         records += found
         measured += len(found) if new else 0
-    say(f"latency: {measured} timed, {len(records) - measured} found in {store.results}")
+    log(f"latency: {measured} timed, {len(records) - measured} found in {store.results}")
     return records

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import OF_THE_TIME, print_table, say, show_progress
+from awbench.cli.common import OF_THE_TIME, log, print_table, show_progress
 from awbench.cli.options import MODEL, add_options, aw_options_help, model_options, timing_goal
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
                 made, _ = record_latency(store, group, options, settings, goal, args.engine, True, on_progress)
                 records += made
     for note in dict.fromkeys(note for record in records for note in record.notes):
-        say(f"note: {note}")
+        log(f"note: {note}")
     print_table(latency_table(records), args.json)
     return 0
 

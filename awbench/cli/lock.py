@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from awbench.cli.common import say
+from awbench.cli.common import log
 from awbench.cli.grid import count_detectors, count_grid
 from awbench.cli.options import add_options
 from awbench.errors import UserError
@@ -39,10 +39,10 @@ def run(args: argparse.Namespace) -> int:
     proxies = proxy_runs(store.read())
     records = [*count_grid(store), *count_detectors(store)]
     write_text(locked_path(), counts_to_yaml(records))
-    say(f"{len(records)} rows written to {locked_path()}")
+    log(f"{len(records)} rows written to {locked_path()}")
     if proxies:
         write_text(runs_path(), runs_to_yaml(proxies))
-        say(f"proxy runs of {len(proxies)} networks written to {runs_path()}")
+        log(f"proxy runs of {len(proxies)} networks written to {runs_path()}")
     else:
-        say(f"{args.results} has no proxy runs: {runs_path()} stays as it is; 'awbench reproduce' makes them")
+        log(f"{args.results} has no proxy runs: {runs_path()} stays as it is; 'awbench reproduce' makes them")
     return 0

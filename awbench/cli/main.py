@@ -32,10 +32,10 @@ from awbench.cli import (
     table,
     train,
 )
-from awbench.cli.common import Parser, say
+from awbench.cli.common import Parser, log
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, Stopped, UserError
 from awbench.experiments.ending import INTERRUPTED, Ending, write_ending
-from awbench.system import STOP_SIGNALS
+from awbench.system import on_stop_signals
 
 COMMANDS = (
     list_command, complexity, latency, aw_speed, train, eval, sweep, study, table, plan, report, reproduce, check,
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_ending(Ending(70, f"{type(error).__name__}: {error}"))
         raise
     if message:
-        say(f"awbench: {message}")
+        log(f"awbench: {message}")
     if code:  # of success a training's main process says whether it made the record; the others must not be first
         write_ending(Ending(code, message))
     return code
@@ -106,15 +106,9 @@ def _stopped_by_signals() -> Iterator[None]:
     def stop(signum: int, frame: FrameType | None) -> None:
         raise Stopped(signum)
 
-    before = {one: signal.getsignal(one) for one in STOP_SIGNALS if one != signal.SIGINT}
-    heeded = [one for one, handler in before.items() if handler == signal.SIG_DFL]  # nohup's stays ignored
-    for one in heeded:
-        signal.signal(one, stop)
-    try:
+    # Python's own handler of Ctrl-C does well; nohup's hang-up stays ignored.
+    with on_stop_signals(stop, replaces=lambda before: before == signal.SIG_DFL):
         yield
-    finally:
-        for one in heeded:
-            signal.signal(one, signal.SIG_DFL)
 
 
 def entry_point() -> None:

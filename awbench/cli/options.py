@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import key_values, number, say
+from awbench.cli.common import key_values, log, number
 from awbench.errors import UserError
 from awbench.recipes import DetectionRecipe, Recipe, default_dataset, default_recipe, load_detection_recipe, load_recipe
 from awbench.studies import find_study
@@ -155,7 +155,7 @@ def job_of(args: argparse.Namespace, recipe: Recipe | DetectionRecipe | None = N
     if args.workers < 0:
         raise UserError(f"--workers {args.workers} is negative; use 0 or more")
     if line := stray_rank():
-        say(f"awbench: {line}")
+        log(f"awbench: {line}")
     variant = parse_variant(args.variant)
     dataset = args.dataset or default_dataset(variant.task)
     return Job(

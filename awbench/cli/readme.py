@@ -61,8 +61,11 @@ def fill(readme: str, records: Records) -> str:
         start, name, end = match.groups()
         judged = next(judged for judged in own_questions(records) if judged.study.name == name)
         first, *others = judged.comparisons
-        shown = [f"**{answer_sentence(first)}**", *(f"- {answer_sentence(one)}" for one in others if one.interval)]
-        early = [f"{one.comparison.variant} over {one.comparison.over}" for one in others if not one.interval]
+        shown = [
+            f"**{answer_sentence(first)}**",
+            *(f"- {answer_sentence(each)}" for each in others if each.interval),
+        ]
+        early = [f"{other.comparison.variant} over {other.comparison.over}" for other in others if not other.interval]
         if early:
             shown.append(f"- Too early to look at: {', '.join(early)}.")
         figure = next((figure for figure in study_figures(records) if figure.name == f"study-{name}"), None)

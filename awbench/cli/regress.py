@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import OF_THE_TIME, print_json, say, show_progress
+from awbench.cli.common import OF_THE_TIME, log, print_json, show_progress
 from awbench.cli.options import add_options
 from awbench.errors import UserError
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
     goal = ComparisonGoal(width=args.width / 100, ignore=args.ignore / 100, budget=args.budget)
     with side_by_side(args.base, args.head) as (base, head):
-        say(f"base {base}, head {head}: the first pair of processes warms up and is not counted")
+        log(f"base {base}, head {head}: the first pair of processes warms up and is not counted")
         with _progress(goal) as on_progress:
             comparison = compare(base, head, suite_run, goal, on_progress)
     if args.json:
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         from awbench.records.atomic import write_text
 
         write_text(args.markdown, markdown(comparison))
-        say(f"wrote {args.markdown}")
+        log(f"wrote {args.markdown}")
     if comparison.of(Decision.SLOWER):
         return 1
     return 3 if comparison.of(Decision.UNCLEAR) else 0

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import print_json, say
+from awbench.cli.common import log, print_json
 from awbench.cli.grid import count_detectors, count_grid, time_grid
 from awbench.cli.options import add_options
 from awbench.errors import UserError
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     store = RecordStore(args.results)
     off = off_from_locked([*count_grid(store), *count_detectors(store)], locked)
     for problem in off:
-        say(f"awbench: {problem}")
+        log(f"awbench: {problem}")
     time_grid(store)
     failed: dict[str, str] = {}
     for name in STUDIES:
@@ -97,12 +97,12 @@ def carry_out(name: str, store: RecordStore, references: Any) -> dict[str, str]:
         import torch
 
         if not torch.cuda.device_count():
-            say(f"{title}: {variable} is set, but there is no CUDA GPU; its rows stay not measured")
+            log(f"{title}: {variable} is set, but there is no CUDA GPU; its rows stay not measured")
             return {}
     first_look_alone = study.purpose == "smoke test"  # 'awbench study run' goes on
     done = run_study(study, store, references, HowToRun(looks=1 if first_look_alone else None))
     have = sum(len(runs) for runs in done.judged.evidence.runs.values())
-    say(f"study {name}: {done.made} runs made, {have} count")
+    log(f"study {name}: {done.made} runs made, {have} count")
     return done.failed
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import say
+from awbench.cli.common import log
 from awbench.errors import UserError, suggestion
 from awbench.records import Record, RecordStore
 from awbench.studies import GIVEN, Study
@@ -150,9 +150,10 @@ def next_runs(judged: JudgedStudy, looks: int | None = None) -> list[tuple[str, 
         looks: the number of the last look to come to; None for the study's.
     """
     needed: dict[str, int] = {}
-    for one in judged.open if looks is None else [one for one in judged.open if one.look < looks]:
-        for label in (one.comparison.over, one.comparison.variant):
-            needed[label] = max(needed.get(label, 0), one.next_look or 0)
+    for judgement in judged.open:
+        if looks is None or judgement.look < looks:
+            for label in (judgement.comparison.over, judgement.comparison.variant):
+                needed[label] = max(needed.get(label, 0), judgement.next_look or 0)
     have = {label: len(runs) for label, runs in judged.evidence.runs.items()}
     return [
         (label, seed)
@@ -234,5 +235,5 @@ def _carry_out(
     from awbench.experiments.sweep import run_sweep, submit_sweep
 
     if how.cluster:
-        return submit_sweep(runs, store, how.cluster, how.parameters, say)
-    return run_sweep(runs, store, parallel, processes, say)
+        return submit_sweep(runs, store, how.cluster, how.parameters, log)
+    return run_sweep(runs, store, parallel, processes, log)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import print_json, say
+from awbench.cli.common import log, print_json
 from awbench.cli.options import add_options, cluster_parameters, recipe_of
 from awbench.errors import UserError
 from awbench.recipes import default_dataset
@@ -57,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
     store = RecordStore(args.results)
     runs = plan_runs(jobs, args.results.resolve(), ["--workers", str(args.workers), *[KEEP] * args.keep_checkpoints])
     if args.cluster:
-        result = submit_sweep(runs, store, args.cluster, cluster_parameters(args.cluster_set), say)
+        result = submit_sweep(runs, store, args.cluster, cluster_parameters(args.cluster_set), log)
     else:
-        result = run_sweep(runs, store, args.parallel, args.processes, say)
-    say(f"{len(result.trained)} trained, {len(result.found)} found, {len(result.failed)} failed")
+        result = run_sweep(runs, store, args.parallel, args.processes, log)
+    log(f"{len(result.trained)} trained, {len(result.found)} found, {len(result.failed)} failed")
     if args.json:
         print_json({"trained": result.trained, "found": result.found, "failed": result.failed})
     else:

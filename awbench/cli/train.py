@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import print_json, say, show_progress
+from awbench.cli.common import log, print_json, show_progress
 from awbench.cli.options import MODEL, add_options, aw_options_help, is_main_process, job_of
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     if is_main_process() and job.recipe.lr_scaled_by != 1:
         scale = f"{job.recipe.lr_scaled_by:g} to {job.recipe.lr:g}"
-        say(f"batch {job.recipe.batch_size}: learning rate scaled by {scale} (linear-scaling rule)")
+        log(f"batch {job.recipe.batch_size}: learning rate scaled by {scale} (linear-scaling rule)")
     with _progress(args.variant) as on_progress:
         execution = Execution(
             device=args.device,
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         record, new = train(job, RecordStore(args.results), execution, planned)
     if is_main_process():
         write_ending(Ending(0, new=new))
-        say("trained and recorded" if new else f"found in {args.results}, not trained again")
+        log("trained and recorded" if new else f"found in {args.results}, not trained again")
         print_json(result_object(record)) if args.json else print(describe(record))
     return 0
 

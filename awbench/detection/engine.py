@@ -17,10 +17,9 @@ from awbench.data.pixels import Pixels
 from awbench.detection.backbone import Norm
 from awbench.errors import UserError, suggestion
 from awbench.models.resnet import ResNet
+from awbench.recipes.defaults import ENGINES
 from awbench.recipes.detection import ENGINE_SAMPLING, Sampling
 from awbench.variants import ModelOptions, Variant
-
-ENGINES = ("detectron2", "torchvision")
 
 
 @dataclass(frozen=True)

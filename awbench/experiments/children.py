@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 from awbench.errors import Stopped
-from awbench.system import STOP_SIGNALS, argv_that_ends_with_us
+from awbench.system import argv_that_ends_with_us, on_stop_signals
 
 _POLL_SECONDS = 0.2
 
@@ -39,12 +39,8 @@ class Children:
         self._lock = threading.Lock()  # between asking and starting one more
 
     def __enter__(self) -> Self:
-        self._before: dict[signal.Signals, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            found = {one: signal.getsignal(one) for one in STOP_SIGNALS}
-            self._before = {one: handler for one, handler in found.items() if handler != signal.SIG_IGN}
-        for one in self._before:
-            signal.signal(one, self._ask)
+        self._signals = on_stop_signals(self._ask)
+        self._signals.__enter__()
         return self
 
     def _ask(self, signum: int, frame: FrameType | None) -> None:
@@ -52,8 +48,7 @@ class Children:
         self.asked_by = self.asked_by or signum
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
+        self._signals.__exit__(None, None, None)
         if kind is None and self.asked_by:
             raise KeyboardInterrupt if self.asked_by == signal.SIGINT else Stopped(self.asked_by)
 

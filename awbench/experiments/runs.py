@@ -20,7 +20,8 @@ from awbench.tasks import Job, open_task
 from awbench.tasks.job import file_sha256
 from awbench.training.distributed import join_world
 from awbench.training.execution import Execution
-from awbench.training.loop import Loop, seed_weights
+from awbench.training.loop import Loop
+from awbench.training.numerics import seed_weights
 
 
 def train(

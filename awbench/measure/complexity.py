@@ -33,7 +33,7 @@ class Complexity:
         params: trainable parameters.
         macs: multiply-accumulates of convolutions and linear layers.
         macs_by_counter: the same by each counter that counted.
-        aw_kernel_forming: multiplications that form AK = K + A*K, over all AW-convolutions.
+        aw_kernel_forming: kernel modulation, the multiplications of AK = K + A*K, over all AW-convolutions.
         attention_scaling: multiplications of activations by the gates of SE, CBAM, ECA and other attention modules.
         activations: elements in the outputs of convolutions and linear layers (the definition
             of Radosavovic et al., arXiv 2003.13678, with linear layers added).
@@ -119,9 +119,8 @@ def count(model: nn.Module, image: Tensor) -> Complexity:
     elements = _ElementCounter()
     with torch.no_grad(), flop_counter, elements, elements.inside_attention(model):
         model(image)
-    macs_by_layer = _leaves(
-        {layer: sum(flops.values()) // 2 for layer, flops in flop_counter.get_flop_counts().items()}
-    )
+    own = _leaves({name: sum(flops.values()) // 2 for name, flops in flop_counter.get_flop_counts().items()})
+    macs_by_layer = {name: own[name] for name, _ in model.named_modules() if name in own}  # torch's order is a set's
     macs = flop_counter.get_total_flops() // 2
     return Complexity(
         params=sum(parameter.numel() for parameter in model.parameters()),

@@ -19,8 +19,9 @@ from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting
 # The size that `awbench complexity` counts detectors at by default, see `awbench.detection.complexity.DetectorInput`.
 COUNTED_AT = ((800, 1088), 1000)
 ELEMENTWISE_NOTE = (
-    "Elementwise: multiplications that attention does for one image beyond the MACs, in 10^6: kernel forming, AK = K + "
-    "A*K, and the scaling of activations by SE, CBAM and ECA. Not in it: norms, pooling, gates, memory traffic."
+    "Elementwise: multiplications that attention does for one image beyond the MACs, in 10^6: kernel modulation, "
+    "AK = K + A*K, and the scaling of activations by SE, CBAM and ECA. "
+    "Not in it: norms, pooling, gates, memory traffic."
 )
 
 
@@ -141,7 +142,7 @@ _OPERATIONS: tuple[Column[Counts], ...] = (
         "elementwise (M)", lambda c: c.v15.elementwise(c.variant), shown_millions, key="elementwise", right=True,
         missing="unknown",
     ),
-    _count("aw_kernel_forming", "kernel forming (M)", shown_millions),
+    _count("aw_kernel_forming", "kernel modulation (M)", shown_millions),
 )  # fmt: skip
 _CLASSIFIERS: tuple[Column[Counts], ...] = (
     Column("variant", lambda c: c.variant.name),

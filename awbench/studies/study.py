@@ -221,8 +221,8 @@ class Study(Strict):
         if study is None:
             return variant.backbone
         wanted = describe_options(parse_variant(variant.backbone), self.options_of(label))
-        alike = (one for one in study.labels_of.get(variant.backbone, ()) if study.described_options[one] == wanted)
-        found = next(alike, None)
+        labels = study.labels_of.get(variant.backbone, ())
+        found = next((other for other in labels if study.described_options[other] == wanted), None)
         if found is None:
             raise UserError(
                 f"study {self.name}: backbones: {study.name} has no {variant.backbone} with the options of {label}; "
@@ -292,8 +292,8 @@ def load_study(name: str) -> Study:
 def _check_shared(study: Study, shared: Study) -> None:
     """Raise a UserError unless another study has a network of this one, by its recipe on its dataset."""
     networks = [
-        {(of.variant_of(label).name, json.dumps(of.described_options[label])) for label in of.labels}
-        for of in (study, shared)
+        {(each.variant_of(label).name, json.dumps(each.described_options[label])) for label in each.labels}
+        for each in (study, shared)
     ]
     same = (shared.dataset, shared.recipe_identity) == (study.dataset, study.recipe_identity)
     if shared.name == study.name or not same or networks[0].isdisjoint(networks[1]):

@@ -23,7 +23,9 @@ from awbench.tasks.job import Job, file_sha256
 from awbench.tasks.task import Built
 from awbench.tasks.transforms import evaluation_transform, training_transform
 from awbench.training.distributed import World
-from awbench.training.loop import State, autocast, make_optimizer
+from awbench.training.numerics import autocast
+from awbench.training.optimizers import make_optimizer
+from awbench.training.trainable import State
 from awbench.variants import describe_options
 
 
@@ -173,12 +175,12 @@ class TrainableClassifier:
                 f"batch_size {recipe.batch_size} is more than the {images} training images; "
                 f"use --set batch_size={images} or less"
             )
-        self.parts = recipe.micro_batches
-        if self.parts < world.size:
+        self.micro_batches = recipe.micro_batches
+        if self.micro_batches < world.size:
             raise UserError(
                 f"batch_size {recipe.batch_size} in micro-batches of norm_batch_size {recipe.norm_batch_size} makes "
-                f"{self.parts} of them, which {world.size} processes cannot share; use fewer processes or a smaller "
-                "norm_batch_size"
+                f"{self.micro_batches} of them, which {world.size} processes cannot share; use fewer processes or a "
+                "smaller norm_batch_size"
             )
         self.steps = recipe.epochs * self.evaluate_every
         self.images_per_step = recipe.batch_size

@@ -28,7 +28,9 @@ from awbench.records import Quantity
 from awbench.tasks.job import Job, file_sha256
 from awbench.tasks.task import Built
 from awbench.training.distributed import World
-from awbench.training.loop import State, autocast, make_optimizer
+from awbench.training.numerics import autocast
+from awbench.training.optimizers import make_optimizer
+from awbench.training.trainable import State
 from awbench.variants import describe_options
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -246,12 +248,12 @@ class TrainableDetector:
     def __init__(self, task: DetectionTask, built: BuiltDetector, world: World, workers: int) -> None:
         recipe = task.recipe
         self.task, self.recipe, self.built, self.world, self.workers = task, recipe, built, world, workers
-        self.parts = recipe.micro_batches
-        if self.parts < world.size:
+        self.micro_batches = recipe.micro_batches
+        if self.micro_batches < world.size:
             raise UserError(
                 f"batch_size {recipe.batch_size} in micro-batches of images_per_part {recipe.images_per_part} makes "
-                f"{self.parts} of them, which {world.size} processes cannot share; use fewer processes or a smaller "
-                "images_per_part"
+                f"{self.micro_batches} of them, which {world.size} processes cannot share; use fewer processes or a "
+                "smaller images_per_part"
             )
         self.steps, self.evaluate_every = recipe.iterations, recipe.evaluate_every
         self.images_per_step = recipe.batch_size
@@ -270,7 +272,7 @@ class TrainableDetector:
         return DetectionOrder(
             self.task.train.images,
             self.recipe.images_per_part,
-            self.parts,
+            self.micro_batches,
             self.task.job.seed,
             first_step,
             self.steps,

@@ -11,7 +11,7 @@ from awbench.models.weights import LoadedWeights
 from awbench.records import Quantity
 from awbench.tasks.job import Job
 from awbench.training.distributed import World
-from awbench.training.loop import State, Trainable
+from awbench.training.trainable import State, Trainable
 
 
 class Evaluated(Protocol):

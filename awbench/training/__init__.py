@@ -1,1 +1,1 @@
-"""The classification training loop, its recipes, checkpoints and distribution."""
+"""The training loop of both tasks: checkpoints, processes, norms, signals."""

@@ -11,108 +11,29 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from awbench.data.datasets import ImageDecodeError
 from awbench.data.views import LoaderError, derive_seed
 from awbench.errors import Preempted, Stopped, UserError
-from awbench.recipes.common import Optimizer
-from awbench.system import STOP_SIGNALS
+from awbench.system import on_stop_signals
 from awbench.training.checkpoint import Checkpoints, require_same_run
 from awbench.training.distributed import World, is_lost_peer
 from awbench.training.execution import Execution, Progress
 from awbench.training.metrics import MetricsLog
 from awbench.training.norms import RunningStatistics
+from awbench.training.numerics import autocast, deterministic
+from awbench.training.optimizers import load_optimizer
+from awbench.training.trainable import BatchT, Finished, ResultT, State, Trainable
 
 LOG_STEPS = 50
 _PEER_SECONDS = 2.0
-
-BatchT = TypeVar("BatchT")
-ResultT = TypeVar("ResultT")
-
-
-class Trainable(Protocol[BatchT, ResultT]):
-    """What a loop trains: a network, its data and its evaluation.
-
-    Attributes:
-        model: on its device, with the weights to start from, the same on every process.
-        optimizer: of its trainable parameters.
-        precision: "float32", or autocast to "bfloat16" or "float16".
-        steps: of the whole run.
-        evaluate_every: steps between evaluations; the last step is always followed by one.
-        parts: pieces in which a step's batch is computed, over all processes.
-        images_per_step: over all processes.
-    """
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    precision: str
-    steps: int
-    evaluate_every: int
-    parts: int
-    images_per_step: int
-
-    def learning_rate(self, step: int) -> float:
-        """Of a step, 0-based."""
-
-    def batches(self, first_step: int) -> Iterator[BatchT]:
-        """Every part of every step from there on that is this process's, in order."""
-
-    def losses(self, model: nn.Module, batch: BatchT, seed: int) -> dict[str, Tensor]:
-        """The terms of a part's loss, each a mean over the part; `seed` is all that may be random in it."""
-
-    def bad_images(self, batch: BatchT) -> tuple[str, ...]:
-        """Messages of the part's images that could not be decoded."""
-
-    def evaluate(self) -> ResultT:
-        """Evaluate the model as it is; every process gets the result."""
-
-    def row(self, result: ResultT) -> dict[str, float]:
-        """The result's numbers for the history and the metrics log."""
-
-
-@dataclass
-class State:
-    """What changes during a run and is saved beside model and optimizer.
-
-    Attributes:
-        step: finished steps.
-        history: one row an evaluation.
-        bad_images: messages of images that could not be decoded, each once.
-        seconds: of training so far, over all sessions, without evaluations and checkpoints.
-        interval: sums of the losses since the last logged row, and their number, of the process that saved.
-        late_loss: mean loss before the last logged row.
-        evaluated: the step after which the last evaluation was finished.
-    """
-
-    step: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    bad_images: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    interval: list[float] = field(default_factory=list)
-    late_loss: float | None = None
-    evaluated: int = 0
-
-    @classmethod
-    def from_json(cls, text: str) -> State:
-        """Raises: ValueError: it is no state."""
-        TypeAdapter(cls).validate_json(text, strict=True)
-        return cls(**json.loads(text))  # an int of its history stays one
-
-
-@dataclass(frozen=True)
-class Finished(Generic[ResultT]):
-    """A finished run: its final evaluation, and its state."""
-
-    result: ResultT
-    state: State
 
 
 class Loop(Generic[BatchT, ResultT]):
@@ -140,7 +61,7 @@ class Loop(Generic[BatchT, ResultT]):
         self.execution, self.world = execution, world
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=task.precision == "float16")
         self.checkpoints = Checkpoints(output / "checkpoints")
-        self.statistics = RunningStatistics(task.model, task.parts, world)
+        self.statistics = RunningStatistics(task.model, task.micro_batches, world)
         self.state = State()
         self.loss_names: list[str] = []
         self.interval = torch.zeros(0)  # sums of the loss terms since the last logged row, and their number
@@ -159,10 +80,8 @@ class Loop(Generic[BatchT, ResultT]):
             Preempted: SIGTERM, Ctrl-C or a hang-up came; the run is saved.
             OSError: a checkpoint could not be written; the earlier ones are intact.
         """
-        deterministic = self.execution.deterministic
-        if deterministic is None:
-            deterministic = self.world.device.type == "cpu"
-        with _deterministic(deterministic), self._stop_on_signals():
+        exact = self.execution.deterministic
+        with deterministic(self.world.device.type == "cpu" if exact is None else exact), self._stop_on_signals():
             self._restore()
             state = self.state
             self.log = MetricsLog(self.output, state.step, state.evaluated) if self.world.is_main else None
@@ -355,26 +274,26 @@ class Loop(Generic[BatchT, ResultT]):
     def _gradients(self, parallel: nn.Module, batches: Iterator[BatchT], step: int) -> Tensor:
         """Of one step, in the parameters; returns as `_step`."""
         task, world = self.task, self.world
-        own = range(world.rank, task.parts, world.size)
+        own = range(world.rank, task.micro_batches, world.size)
         terms: Tensor | float = 0.0
-        for part in own:
+        for micro_batch in own:
             batch = next(batches)
             self.whole = self.statistics.can_undo
             self._note_bad(task.bad_images(batch))
-            # DDP averages over processes; a step's gradient is the mean over its parts.
-            scale = world.size / task.parts
+            # DDP averages over processes; a step's gradient is the mean over its micro-batches.
+            scale = world.size / task.micro_batches
             quiet: Any = contextlib.nullcontext()
-            if world.size > 1 and part != own[-1]:
+            if world.size > 1 and micro_batch != own[-1]:
                 quiet = parallel.no_sync()  # type: ignore[operator]  # DistributedDataParallel's
             with quiet:
                 with autocast(task.precision, world.device), self._plain_errors(step):
-                    losses = task.losses(parallel, batch, derive_seed("part", self.seed, step, part))
+                    losses = task.losses(parallel, batch, derive_seed("part", self.seed, step, micro_batch))
                 total = torch.stack(list(losses.values())).sum()
                 self.scaler.scale(total * scale).backward()
             self.loss_names = self.loss_names or list(losses)
             terms = terms + torch.stack([loss.detach().double() for loss in losses.values()])
-            self.statistics.next_part()
-        assert isinstance(terms, Tensor), "every process has a part"
+            self.statistics.next_micro_batch()
+        assert isinstance(terms, Tensor), "every process has a micro-batch"
         return torch.cat([terms / len(own), terms.new_ones(1)])
 
     @contextlib.contextmanager
@@ -401,10 +320,7 @@ class Loop(Generic[BatchT, ResultT]):
 
     @contextlib.contextmanager
     def _stop_on_signals(self) -> Iterator[None]:
-        """A cluster's preemption, or Ctrl-C: finish the step, save, leave. A second Ctrl-C does not wait.
-
-        A signal that was ignored when the command was started, as nohup does, stays ignored.
-        """
+        """A cluster's preemption, or Ctrl-C: finish the step, save, leave. A second Ctrl-C does not wait."""
 
         def ask(signum: int, frame: FrameType | None) -> None:
             if signum == signal.SIGINT == self.stop_asked_by:
@@ -413,65 +329,5 @@ class Loop(Generic[BatchT, ResultT]):
             if self.evaluating:
                 raise Stopped(signum)
 
-        before = {one: signal.getsignal(one) for one in STOP_SIGNALS}
-        heeded = [one for one in STOP_SIGNALS if before[one] != signal.SIG_IGN]
-        for one in heeded:
-            signal.signal(one, ask)
-        try:
+        with on_stop_signals(ask):
             yield
-        finally:
-            for one in heeded:
-                signal.signal(one, before[one])
-
-
-def make_optimizer(parameters: Any, recipe: Optimizer, lr: float) -> torch.optim.Optimizer:
-    """The optimizer of a recipe.
-
-    Args:
-        parameters: or groups of them, as torch.optim takes; a group may have its own weight decay.
-        lr: to begin with; the loop sets it before every step.
-    """
-    if recipe.name == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
-    )
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> None:
-    """Load an optimizer's state; torch checks neither keys nor shapes of it.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is not of this optimizer.
-    """
-    optimizer.load_state_dict(saved)
-    for parameter, values in optimizer.state.items():
-        for name, value in values.items():
-            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
-                raise ValueError(f"{name} is {tuple(value.shape)}, its parameter {tuple(parameter.shape)}")
-
-
-def autocast(precision: str, device: torch.device) -> Any:
-    """The forward pass's precision: the context in which it runs."""
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, getattr(torch, precision))
-
-
-def seed_weights(seed: int) -> None:
-    """Fresh weights derive from the run's seed alone."""
-    torch.manual_seed(derive_seed("weights", seed))
-
-
-@contextlib.contextmanager
-def _deterministic(wanted: bool) -> Iterator[None]:
-    """Only deterministic algorithms inside, at full speed for memory that is written anyway."""
-    memory: Any = torch.utils.deterministic
-    before, filled = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(wanted)
-    memory.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        memory.fill_uninitialized_memory = filled

@@ -1,0 +1,37 @@
+"""Optimizers of recipes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from awbench.recipes.common import Optimizer
+
+
+def make_optimizer(parameters: Any, recipe: Optimizer, lr: float) -> torch.optim.Optimizer:
+    """The optimizer of a recipe.
+
+    Args:
+        parameters: or groups of them, as torch.optim takes; a group may have its own weight decay.
+        lr: to begin with; the loop sets it before every step.
+    """
+    if recipe.name == "adamw":
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        parameters, lr=lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
+    )
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> None:
+    """Load an optimizer's state; torch checks neither keys nor shapes of it.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not of this optimizer.
+    """
+    optimizer.load_state_dict(saved)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                raise ValueError(f"{name} is {tuple(value.shape)}, its parameter {tuple(parameter.shape)}")
