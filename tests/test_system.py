@@ -106,4 +106,4 @@ def test_a_stray_rank_is_told_and_ignored(launched, awbench, tmp_path):
     code, out, err = awbench("eval", "resnet20", "--weights", "w.safetensors")
     assert code == 0 and "top-1" in out
     assert "RANK=1 is ignored" in err
-    assert len(RecordStore(tmp_path / "results").load("accuracy")) == 1
+    assert len(RecordStore(tmp_path / "results").read().of_kind("accuracy")) == 1

@@ -125,10 +125,6 @@ class RecordStore:
         """`Records.read` of the folder; a file that this store has read before is not parsed again."""
         return Records.read(self.results, self._parsed)
 
-    def load(self, kind: str) -> list[Record]:
-        """All records of a kind, oldest first."""
-        return self.read().of_kind(kind)
-
 
 def _require_folder(results: Path) -> None:
     if results.exists() and not results.is_dir():

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from awbench.data.datasets import Split, find_dataset, open_split
+from awbench.data.loader import Loader
 from awbench.data.pixels import IMAGENET_RGB
-from awbench.data.views import Batch, EvaluationOrder, TrainingOrder, View, make_loader
+from awbench.data.views import Batch, EvaluationOrder, TrainingOrder, View
 from awbench.errors import UserError
 from awbench.measure.accuracy import Accuracy, measure_accuracy
 from awbench.models import build_variant
@@ -124,7 +125,7 @@ class Classification:
         order = EvaluationOrder(len(split.images), recipe.batch_size, world.rank, world.size)
         transform = evaluation_transform(recipe.evaluation, self.dataset)
         view = View(split.images, transform, 0, self.job.skip_bad_images)
-        loader = make_loader(view, order, workers, pin_memory=world.device.type == "cuda")
+        loader = Loader(view, order, workers, pin_memory=world.device.type == "cuda")
         context = autocast(recipe.precision, world.device)
         return measure_accuracy(built.model, loader, world, context, recipe.channels_last)
 
@@ -206,7 +207,7 @@ class TrainableClassifier:
         )
         transform = training_transform(self.recipe.augmentation, self.task.dataset)
         view = View(images, transform, job.seed, job.skip_bad_images)
-        return iter(make_loader(view, order, self.workers, pin_memory=self.world.device.type == "cuda"))
+        return iter(Loader(view, order, self.workers, pin_memory=self.world.device.type == "cuda"))
 
     def losses(self, model: nn.Module, batch: Batch, seed: int) -> dict[str, Tensor]:
         if len(batch.labels) < 2:

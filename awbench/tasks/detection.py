@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from awbench.data.coco import DetectionSplit
 from awbench.data.detection_datasets import find_detection_dataset, open_detection_split
 from awbench.data.detection_views import DetectionBatch, DetectionOrder, DetectionView, collate
+from awbench.data.loader import Loader
 from awbench.data.pixels import IMAGENET_RGB
-from awbench.data.views import EvaluationOrder, make_loader
+from awbench.data.views import EvaluationOrder
 from awbench.detection.engine import Detector, Engine, detect, find_engine
 from awbench.detection.weights import load_detector_weights
 from awbench.errors import UserError
@@ -188,7 +189,7 @@ class DetectionTask:
         known = set(self.val.categories)
         with torch.inference_mode(), contextlib.ExitStack() as stack:
             stack.enter_context(autocast(self.recipe.precision, world.device))
-            for batch in make_loader(view, order, workers, pin_memory=False, collate=collate):
+            for batch in Loader(view, order, workers, pin_memory=False, collate=collate):
                 bad += batch.bad
                 if not batch.samples:
                     continue
@@ -284,7 +285,7 @@ class TrainableDetector:
         job, size = self.task.job, self.recipe.input
         images = self.task.train.images
         view = DetectionView(images, size.train, size.train_max, size.horizontal_flip, job.seed, job.skip_bad_images)
-        return iter(make_loader(view, self._order(first_step), self.workers, pin_memory=False, collate=collate))
+        return iter(Loader(view, self._order(first_step), self.workers, pin_memory=False, collate=collate))
 
     def losses(self, model: nn.Module, batch: DetectionBatch, seed: int) -> dict[str, Tensor]:
         if not batch.samples:

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from awbench.data.datasets import ImageDecodeError
-from awbench.data.views import LoaderError, derive_seed
+from awbench.data.loader import LoaderError
+from awbench.data.views import derive_seed
 from awbench.errors import Preempted, Stopped, UserError
 from awbench.system import on_stop_signals
 from awbench.training.checkpoint import Checkpoints, require_same_run

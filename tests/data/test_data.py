@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from awbench.data.datasets import DATASETS, ImageDecodeError, ImageFiles, find_dataset, open_split
-from awbench.data.views import EvaluationOrder, TrainingOrder, View, make_loader
+from awbench.data.loader import Loader
+from awbench.data.views import EvaluationOrder, TrainingOrder, View
 from awbench.errors import UserError
 from awbench.recipes.classification import load_recipe
 from awbench.tasks.transforms import evaluation_transform, training_transform
@@ -60,7 +61,7 @@ def test_workers_change_nothing(workers):
     split, recipe = open_split("digits", None, "train"), load_recipe("digits-quick")
     view = View(split.images, training_transform(recipe.augmentation, find_dataset("digits")), 7)
     order = TrainingOrder(len(split.images), 64, 64, 7, 0, 5)
-    alone, helped = (list(make_loader(view, order, n, False)) for n in (0, workers))
+    alone, helped = (list(Loader(view, order, n, False)) for n in (0, workers))
     assert all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in zip(alone, helped))  # noqa: B905
 
 
@@ -144,8 +145,8 @@ def test_a_truncated_jpeg_stops_or_is_left_out_and_listed(tmp_path):
     recipe = load_recipe("cbam", ["augmentation.size=8"])
     transform = training_transform(recipe.augmentation, find_dataset("imagenet"))
     with pytest.raises(ImageDecodeError, match="broken.JPEG"):
-        list(make_loader(View(files, transform, 0), EvaluationOrder(3, 3), 0, False))
-    (batch,) = make_loader(View(files, transform, 0, skip_bad_images=True), EvaluationOrder(3, 3), 0, False)
+        list(Loader(View(files, transform, 0), EvaluationOrder(3, 3), 0, False))
+    (batch,) = Loader(View(files, transform, 0, skip_bad_images=True), EvaluationOrder(3, 3), 0, False)
     assert batch.labels.tolist() == [0, 2]
     assert "broken.JPEG" in batch.bad[0]
 

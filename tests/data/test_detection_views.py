@@ -10,7 +10,7 @@ from PIL import Image
 from awbench.data.coco import DetectionImage
 from awbench.data.datasets import ImageDecodeError
 from awbench.data.detection_views import DetectionOrder, DetectionView, collate, resized_shape
-from awbench.data.views import make_loader
+from awbench.data.loader import Loader
 from awbench.errors import UserError
 
 
@@ -62,7 +62,7 @@ def test_boxes_follow_the_pixels_through_resizing_and_flipping(images):
 def test_samples_derive_from_seed_epoch_and_index_alone(images):
     view = DetectionView(images, (40, 64, 80), 200, horizontal_flip=True, seed=3)
     order = DetectionOrder(images, 2, 2, seed=3, first_step=0, last_step=5)
-    alone, helped = (list(make_loader(view, order, n, False, collate)) for n in (0, 2))
+    alone, helped = (list(Loader(view, order, n, False, collate)) for n in (0, 2))
     for one, other in zip(alone, helped, strict=True):
         for a, b in zip(one.samples, other.samples, strict=True):
             assert torch.equal(a.image, b.image) and torch.equal(a.boxes, b.boxes) and a.image_id == b.image_id

@@ -154,7 +154,7 @@ def test_a_recipe_that_is_changed_after_planning_does_not_change_the_run(awbench
     run.output.mkdir(parents=True)
     assert awbench(*run.argv, *run.write_plan())[0] == 0
     assert run.is_recorded(RecordStore(tmp_path / "results"))
-    (record,) = RecordStore(tmp_path / "results").load("accuracy")
+    (record,) = RecordStore(tmp_path / "results").read().of_kind("accuracy")
     assert record.environment["recipe"] == {"file": str(recipe), "changes": QUICK}
     run.remove_plan()
     assert not list(run.output.glob("plan-*"))

@@ -67,7 +67,7 @@ def test_the_table_has_every_network_with_accuracy_gain_and_cost(tmp_path):
     for name in ("resnet20", "aw_resnet20"):
         record_complexity(store, parse_variant(name), ModelOptions(), image_size=28)
         record_complexity(store, parse_variant(name), ModelOptions(), image_size=32)
-    records = as_records(store.load("complexity"), runs(PLAIN, [94.0, 94.05, 93.95]).of_kind("accuracy"))
+    records = as_records(store.read().of_kind("complexity"), runs(PLAIN, [94.0, 94.05, 93.95]).of_kind("accuracy"))
     table = studies_table(records, load_references())
     rows = {row["network"]: row for row in table.objects if row["study"] == "fashion-mnist"}
     assert tuple(rows) == FASHION.labels
@@ -83,7 +83,7 @@ def test_the_table_has_every_network_with_accuracy_gain_and_cost(tmp_path):
 def test_networks_of_other_options_have_their_own_counts_and_a_label(tmp_path):
     study, store = load_study("fashion-mnist-choices"), RecordStore(tmp_path)
     count_study(store, study)
-    records = as_records(store.load("complexity"), runs_of(study, "e1", [94.0, 94.1, 94.2]))
+    records = as_records(store.read().of_kind("complexity"), runs_of(study, "e1", [94.0, 94.1, 94.2]))
     table = studies_table(records, load_references())
     rows = {row["network"]: row for row in table.objects if row["study"] == study.name}
     assert tuple(rows) == study.labels and {row["purpose"] for row in rows.values()} == {"exploratory"}

@@ -16,7 +16,7 @@ import pytest
 import torch
 from small_runs import ALONE, Killed, digest, kill_at, make_run, model, train
 
-from awbench.data.views import Loader, LoaderError
+from awbench.data.loader import Loader, LoaderError
 from awbench.errors import Preempted, UserError
 from awbench.tasks.classification import TrainableClassifier
 from awbench.training.checkpoint import Checkpoints
