@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from awbench.records import Quantity, Record, RecordStore
+from awbench.records import Quantity, Record, Records, RecordStore
 
 
 def record(number: int) -> Record:
@@ -12,7 +12,7 @@ def record(number: int) -> Record:
         kind="complexity",
         variant="resnet50",
         options={"number": number},
-        settings={},
+        settings={"image_size": 224, "cross_check": False},
         inputs={},
         values={"params": Quantity(value=number, unit="parameters")},
         environment={},
