@@ -1,122 +1,33 @@
 """The variants: one grammar of names, and a frozen Variant behind each.
 
-    classification   [aw_][<attention>_]<architecture>
-    detection        faster_rcnn_[aw_][<attention>_]<architecture>_fpn
+    classification   [<convolution>_][<attention>_]<architecture>
+    detection        faster_rcnn_[<convolution>_][<attention>_]<architecture>_fpn
 
-The only place that knows this grammar. Nothing here imports torch, so listing is instant.
+<convolution> is "aw" or a module from outside that takes the place of convolutions, <attention> one that stands after a
+block's last norm (`awbench.modules`). The only place that knows this grammar. Nothing here imports torch, so listing is
+instant.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import functools
-import importlib
 import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from awbench.architectures import ARCHITECTURES, DETECTION_ARCHITECTURES, Architecture
 from awbench.errors import UserError, suggestion
+from awbench.modules import CONVOLUTIONS, AttentionModule, modules
 
 Task = Literal["classification", "detection"]
 StridePlacement = Literal["v1", "v1.5"]
+OptionValue = int | float | str | bool
 
 STRIDE_PLACEMENTS: tuple[StridePlacement, ...] = ("v1", "v1.5")
-
-
-@dataclass(frozen=True)
-class AttentionModule:
-    """An attention module on activations, placed on a block's last normalised output.
-
-    Attributes:
-        title: the name its paper gives it.
-        paper: where it was published.
-        path: ``package.module:Class``, imported when a model is built. The class is
-            called as ``Class(channels, **attention_options)``.
-    """
-
-    title: str
-    paper: str
-    path: str
-
-    def load(self) -> Any:
-        """The class; this imports torch."""
-        module, _, name = self.path.partition(":")
-        return getattr(importlib.import_module(module), name)
-
-
-# The registry of attention modules: one line here and one file in attention/ add one to every command, table and test.
-ATTENTION_MODULES: dict[str, AttentionModule] = {
-    "se": AttentionModule("SE", "arXiv 1709.01507", "awbench.attention.squeeze_excitation:SqueezeExcitation"),
-    "cbam": AttentionModule("CBAM", "arXiv 1807.06521", "awbench.attention.cbam:CBAM"),
-    "eca": AttentionModule("ECA", "arXiv 1910.03151", "awbench.attention.efficient_channel_attention:ECA"),
-}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The shape of one residual network (He et al., arXiv 1512.03385, table 1 and section 4.2).
-
-    Attributes:
-        groups, width_per_group: of a bottleneck's 3x3 convolution, as torchvision counts them: the width is
-            width_per_group where a ResNet has 64. ResNeXt (arXiv 1611.05431) and Wide ResNet (arXiv 1605.07146).
-    """
-
-    block: Literal["basic", "bottleneck"]
-    blocks_per_stage: tuple[int, ...]
-    widths: tuple[int, ...]
-    stem: Literal["imagenet", "cifar"]
-    total_stride: int
-    image_size: int
-    num_classes: int
-    groups: int = 1
-    width_per_group: int = 64
-
-    @property
-    def family(self) -> str:
-        return self.stem
-
-    @property
-    def depth(self) -> int:
-        """Layers with weights: the convolutions of stem and blocks, and the classifier. A name's first number."""
-        return 2 + sum(self.blocks_per_stage) * (2 if self.block == "basic" else 3)
-
-    @property
-    def is_resnet(self) -> bool:
-        """Whether it is a ResNet proper: a claim on an attention setting is about these, at every depth."""
-        return (self.groups, self.width_per_group) == (1, 64)
-
-    def inner_width(self, stage: int) -> int:
-        """Output channels of the 3x3 convolutions in stage 0, 1, ..."""
-        return self.widths[stage] * self.width_per_group // 64 * self.groups
-
-
-def _imagenet(
-    block: Literal["basic", "bottleneck"], blocks_per_stage: tuple[int, ...], groups: int = 1, width_per_group: int = 64
-) -> Architecture:
-    widths = (64, 128, 256, 512)
-    return Architecture(block, blocks_per_stage, widths, "imagenet", 32, 224, 1000, groups, width_per_group)
-
-
-def _cifar(blocks_per_stage: tuple[int, ...]) -> Architecture:
-    return Architecture("basic", blocks_per_stage, (16, 32, 64), "cifar", 4, 32, 10)
-
-
-# The registry of backbones: one line adds one, with every attention setting, to every command, table and test.
-ARCHITECTURES: dict[str, Architecture] = {
-    "resnet18": _imagenet("basic", (2, 2, 2, 2)),
-    "resnet34": _imagenet("basic", (3, 4, 6, 3)),
-    "resnet50": _imagenet("bottleneck", (3, 4, 6, 3)),
-    "resnet101": _imagenet("bottleneck", (3, 4, 23, 3)),
-    "resnet152": _imagenet("bottleneck", (3, 8, 36, 3)),
-    "resnext50_32x4d": _imagenet("bottleneck", (3, 4, 6, 3), groups=32, width_per_group=4),
-    "wide_resnet50_2": _imagenet("bottleneck", (3, 4, 6, 3), width_per_group=128),
-    "resnet20": _cifar((3, 3, 3)),
-    "resnet32": _cifar((5, 5, 5)),
-    "resnet56": _cifar((9, 9, 9)),
-}
-
-DETECTION_ARCHITECTURES: tuple[str, ...] = ("resnet18", "resnet50", "resnet101")
 
 
 def _option(default: Any, provenance: str, help: str) -> Any:
@@ -144,7 +55,7 @@ class AWOptions:
     stages: tuple[int, ...] = _option((1, 2, 3, 4), "chosen", "stages that have AW-convolutions, e.g. 3,4")
 
     def __post_init__(self) -> None:
-        if self.convolutions not in ("3x3", "1x1", "all"):
+        if self.convolutions not in CONVOLUTIONS:
             raise UserError(f"AW option convolutions={self.convolutions!r} is not known; use 3x3, 1x1 or all")
         if not self.stages or not set(self.stages) <= {1, 2, 3, 4}:
             raise UserError(f"AW option stages={self.stages!r} is not known; use some of 1,2,3,4")
@@ -166,12 +77,15 @@ class ModelOptions:
         num_classes: outputs of the classifier; 1000 for ImageNet networks, 10 for CIFAR-style.
         attention_options: arguments for the activation-attention module, as sorted (name, value) pairs.
         aw: the choices of every AW-convolution.
+        convolution_options: of another module in place of convolutions, as sorted (name, value) pairs: "convolutions"
+            and "stages" as of AW, and arguments for it.
     """
 
     stride_placement: StridePlacement = "v1.5"
     num_classes: int | None = None
-    attention_options: tuple[tuple[str, int | float | str | bool], ...] = ()
+    attention_options: tuple[tuple[str, OptionValue], ...] = ()
     aw: AWOptions = AWOptions()
+    convolution_options: tuple[tuple[str, OptionValue], ...] = ()
 
     def __post_init__(self) -> None:
         if self.stride_placement not in STRIDE_PLACEMENTS:
@@ -190,15 +104,41 @@ class Variant:
         name: e.g. ``aw_se_resnet50`` or ``faster_rcnn_aw_resnet50_fpn``.
         task: "classification" or "detection".
         architecture_name: key of ARCHITECTURES.
-        attention: key of ATTENTION_MODULES, or None.
-        aw: whether convolutions of the residual blocks are AW-convolutions.
+        attention: name of the module after each block's last norm, or None.
+        convolution: name of the module in place of convolutions of the residual blocks, e.g. "aw", or None.
     """
 
     name: str
     task: Task
     architecture_name: str
     attention: str | None
-    aw: bool
+    convolution: str | None
+
+    @property
+    def aw(self) -> bool:
+        """Whether convolutions of the residual blocks are AW-convolutions."""
+        return self.convolution == "aw"
+
+    @property
+    def modules(self) -> tuple[AttentionModule, ...]:
+        """Its attention modules: in place of convolutions, and after norms."""
+        known = modules()
+        return tuple(known[name] for name in (self.convolution, self.attention) if name)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What of modules from outside can change a result, as inputs of a record; nothing for the project's own."""
+        return {name: value for module in self.modules for name, value in module.inputs.items()}
+
+    @property
+    def module_argv(self) -> list[str]:
+        """The words by which a command in another process knows its modules from outside."""
+        return [word for module in self.modules for word in module.argv]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether all of it is the project's own, and has locked counts."""
+        return not any(module.is_external for module in self.modules)
 
     @property
     def architecture(self) -> Architecture:
@@ -207,45 +147,57 @@ class Variant:
     @property
     def backbone(self) -> str:
         """The name of the classification network inside (the variant itself for classification)."""
-        return classification_name(self.architecture_name, self.attention, self.aw)
+        return classification_name(self.architecture_name, self.attention, self.convolution)
 
     @property
     def plain(self) -> str:
         """The name of the same network without any attention: the baseline of every ratio."""
-        return self.name.replace(self.backbone, classification_name(self.architecture_name, None, False))
+        return self.name.replace(self.backbone, classification_name(self.architecture_name, None, None))
 
     @property
     def setting(self) -> str:
         """The attention alone, without the architecture: "plain", "se", "aw", "aw_se", ..."""
-        return "_".join(_prefixes(self.attention, self.aw)) or "plain"
+        return _setting(self.attention, self.convolution)
 
 
-def _prefixes(attention: str | None, aw: bool) -> list[str]:
-    return (["aw"] if aw else []) + ([attention] if attention else [])
+def _setting(attention: str | None, convolution: str | None) -> str:
+    return "_".join(filter(None, (convolution, attention))) or "plain"
 
 
-def classification_name(architecture: str, attention: str | None, aw: bool) -> str:
+def classification_name(architecture: str, attention: str | None, convolution: str | None) -> str:
     """The name of a classification variant."""
-    return "_".join([*_prefixes(attention, aw), architecture])
+    return "_".join(filter(None, (convolution, attention, architecture)))
 
 
 @functools.cache
 def _grid(
-    architectures: tuple[str, ...], detectors: tuple[str, ...], attentions: tuple[str | None, ...]
+    architectures: tuple[str, ...],
+    detectors: tuple[str, ...],
+    convolutions: tuple[str | None, ...],
+    attentions: tuple[str | None, ...],
 ) -> dict[str, Variant]:
     """Every variant by its name."""
     found = {}
     for task, networks in (("classification", architectures), ("detection", detectors)):
-        for architecture, aw, attention in itertools.product(networks, (False, True), attentions):
-            name = classification_name(architecture, attention, aw)
+        for architecture, convolution, attention in itertools.product(networks, convolutions, attentions):
+            name = classification_name(architecture, attention, convolution)
             name = f"faster_rcnn_{name}_fpn" if task == "detection" else name
-            found[name] = Variant(name, task, architecture, attention, aw)  # type: ignore[arg-type]  # one of the two
+            found[name] = Variant(name, task, architecture, attention, convolution)  # type: ignore[arg-type]  # a task
     return found
 
 
 def _variants() -> dict[str, Variant]:
     """The grid of what is registered now."""
-    return _grid(tuple(ARCHITECTURES), tuple(DETECTION_ARCHITECTURES), (None, *ATTENTION_MODULES))
+    slots = (None, *modules("convolution")), (None, *modules("after_norm"))
+    return _grid(tuple(ARCHITECTURES), tuple(DETECTION_ARCHITECTURES), *slots)
+
+
+def list_settings() -> list[str]:
+    """Every attention setting, "plain" first: those of the project's own modules, then those with others."""
+    known = modules()
+    pairs = itertools.product((None, *modules("convolution")), (None, *modules("after_norm")))
+    ordered = sorted(pairs, key=lambda pair: any(known[name].is_external for name in pair if name))
+    return [_setting(attention, convolution) for convolution, attention in ordered]
 
 
 def list_variants(task: Task | None = None) -> list[Variant]:
@@ -278,12 +230,36 @@ def parse_variant(name: str, task: Task | None = None) -> Variant:
     return variant
 
 
+def parse_variants(names: Iterable[str], task: Task | None = None) -> list[Variant]:
+    """The Variants of names and of patterns such as "aw_*", each once, in the order of names, then of the grid.
+
+    Args:
+        task: of which they must be; patterns match of it alone.
+
+    Raises:
+        UserError: as `parse_variant`, or nothing matches a pattern.
+    """
+    found: dict[str, Variant] = {}
+    for name in names:
+        if not any(character in name for character in "*?["):
+            found.setdefault(name, parse_variant(name, task))
+            continue
+        matching = [variant for variant in list_variants(task) if fnmatch.fnmatchcase(variant.name, name)]
+        if not matching:
+            of_task = f"{task} " if task else ""
+            raise UserError(f"no {of_task}variant matches the pattern {name!r}; see 'awbench list'")
+        for variant in matching:
+            found.setdefault(variant.name, variant)
+    return list(found.values())
+
+
 def make_options(
     *,
     stride_placement: str = "v1.5",
     num_classes: int | None = None,
     attention_options: dict[str, Any] | None = None,
     aw_options: dict[str, Any] | None = None,
+    convolution_options: dict[str, Any] | None = None,
 ) -> ModelOptions:
     """ModelOptions from plain values, as Python callers and the command line give them.
 
@@ -301,7 +277,22 @@ def make_options(
         num_classes=num_classes,
         attention_options=tuple(sorted((attention_options or {}).items())),
         aw=AWOptions(**values),
+        convolution_options=tuple(sorted(_with_placement(convolution_options or {}).items())),
     )
+
+
+def _with_placement(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a module in place of convolutions; which ones, and in which stages, are read as AW's are."""
+    checked = dict(options)
+    if "stages" in options:
+        given = options["stages"]
+        stages = [str(one).strip() for one in (given if isinstance(given, (list, tuple)) else str(given).split(","))]
+        if not stages or not set(stages) <= {"1", "2", "3", "4"}:
+            raise UserError(f"option stages={given!r} is not known; use some of 1,2,3,4")
+        checked["stages"] = ",".join(stages)
+    if options.get("convolutions", "3x3") not in CONVOLUTIONS:
+        raise UserError(f"option convolutions={options['convolutions']!r} is not known; use {', '.join(CONVOLUTIONS)}")
+    return checked
 
 
 def describe_options(variant: Variant, options: ModelOptions) -> dict[str, Any]:
@@ -314,7 +305,20 @@ def describe_options(variant: Variant, options: ModelOptions) -> dict[str, Any]:
         description["attention"] = dict(options.attention_options)
     if variant.aw:
         description["aw"] = {**dataclasses.asdict(options.aw), "stages": list(options.aw.stages)}
+    elif variant.convolution:
+        convolutions, stages, arguments = placement_of(variant, options)
+        description["convolution"] = {"convolutions": convolutions, "stages": list(stages), **arguments}
     return description
+
+
+def placement_of(variant: Variant, options: ModelOptions) -> tuple[str, tuple[int, ...], dict[str, Any]]:
+    """(which convolutions its module replaces, in which stages, the module's arguments); of a variant that has one."""
+    if variant.aw:
+        return options.aw.convolutions, options.aw.stages, options.aw.layer_arguments()
+    arguments: dict[str, Any] = dict(options.convolution_options)
+    convolutions = arguments.pop("convolutions", modules("convolution")[str(variant.convolution)].convolutions)
+    stages = str(arguments.pop("stages", "1,2,3,4"))
+    return convolutions, tuple(int(stage) for stage in stages.split(",")), arguments
 
 
 def _parse_aw_value(name: str, kind: str, value: Any) -> Any:

@@ -17,7 +17,17 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "awbench"
 
-GROUND = {"errors", "validation", "yaml_files", "cache", "system", "variants"}
+GROUND = {
+    "errors",
+    "validation",
+    "yaml_files",
+    "cache",
+    "system",
+    "architectures",
+    "module_files",
+    "modules",
+    "variants",
+}
 ITEMS = {"records", "recipes"}  # neither knows the other
 MEASURING = {
     "data", "kernels", "attention", "models", "measure", "detection", "training", "tasks", "experiments",

@@ -58,6 +58,11 @@ def number(text: str) -> int | float | str:
     return text
 
 
+def option_value(text: str) -> int | float | str | bool:
+    """The text as a number, or as true or false, where it is one."""
+    return {"true": True, "false": False}.get(text.lower(), number(text))
+
+
 class Progress:
     """How far a long command is: a bar on a terminal, elsewhere a line on stderr every few seconds."""
 

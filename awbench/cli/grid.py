@@ -7,17 +7,22 @@ from awbench.cli.latency import timing_progress
 from awbench.recipes.defaults import ENGINES
 from awbench.records import Record, RecordStore
 from awbench.studies import Study
-from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
+from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, Task, Variant, list_variants
 
 LATENCY_ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 LATENCY_SECONDS = 20.0  # of timing for each depth; building and warming up add about half as much on two cores
+
+
+def _own(task: Task) -> list[Variant]:
+    """The project's own variants: of modules from outside there is nothing to be held to."""
+    return [variant for variant in list_variants(task) if variant.is_own]
 
 
 def count_grid(store: RecordStore, cross_check: bool = True) -> list[Record]:
     """Records of the whole classification grid under both stride placements."""
     from awbench.experiments.measurements import record_complexity
 
-    jobs = [(variant, placement) for placement in STRIDE_PLACEMENTS for variant in list_variants("classification")]
+    jobs = [(variant, placement) for placement in STRIDE_PLACEMENTS for variant in _own("classification")]
     records, measured = [], 0
     for variant, placement in progress(jobs, "complexity", "network"):
         options = ModelOptions(stride_placement=placement)
@@ -50,7 +55,7 @@ def count_detectors(store: RecordStore) -> list[Record]:
         (engine, variant, placement)
         for engine in engines
         for placement in STRIDE_PLACEMENTS
-        for variant in list_variants("detection")
+        for variant in _own("detection")
         if placement == "v1.5" or variant.architecture.block == "bottleneck"
     ]
     records, measured = [], 0
@@ -75,7 +80,7 @@ def time_grid(store: RecordStore) -> list[Record]:
         settings = LatencySettings("cuda", batch_size=64, dtype="bfloat16", layout="channels_last")
     goal, records, measured = TimingGoal(budget=LATENCY_SECONDS), [], 0
     for network in LATENCY_ARCHITECTURES:
-        group = [variant for variant in list_variants("classification") if variant.architecture_name == network]
+        group = [variant for variant in _own("classification") if variant.architecture_name == network]
         with timing_progress(group, goal) as on_progress:
             found, new = record_latency(store, group, ModelOptions(), settings, goal, None, False, on_progress)
         records += found

@@ -5,29 +5,56 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import awbench
 from awbench.cli.common import print_json
 from awbench.cli.options import add_options
-from awbench.variants import ATTENTION_MODULES, Variant, list_variants
+from awbench.modules import INPUT, modules
+from awbench.variants import Variant, list_variants, parse_variants
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "list",
         help="list the variants",
-        description="List every variant, a line each. Names are [aw_][attention_]<architecture>, and\n"
-        "faster_rcnn_<backbone>_fpn for detectors.",
+        description="List every variant, a line each. Names are [convolution_][attention_]<architecture>, and\n"
+        "faster_rcnn_<backbone>_fpn for detectors. --modules lists what the first two may be.\n\n"
+        "  awbench list 'aw_*'\n"
+        "  awbench list --modules --module mine:Mine",
     )
+    parser.add_argument("variant", nargs="*", help="names, or patterns such as 'aw_*' (default: all)")
+    parser.add_argument("--modules", action="store_true", help="the attention modules instead of the variants")
     parser.add_argument("--task", choices=("classification", "detection"), help="of one task only")
     add_options(parser, "--json")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    variants = list_variants(args.task)
+    if args.modules:
+        return _list_modules(args.json)
+    variants = parse_variants(args.variant, args.task) if args.variant else list_variants(args.task)
     if args.json:
         print_json([_describe(variant) for variant in variants])
     else:
         print("\n".join(variant.name for variant in variants))
+    return 0
+
+
+def _list_modules(as_json: bool) -> int:
+    from tabulate import tabulate
+
+    known = modules().values()
+    rows = [
+        {
+            "name": module.name,
+            "title": module.title,
+            "paper": module.paper,
+            "slot": module.slot,
+            "class": module.path,
+            "version": module.inputs.get(f"{INPUT}{module.name}_version", f"awbench {awbench.__version__}"),
+        }
+        for module in known
+    ]
+    print_json(rows) if as_json else print(tabulate(rows, headers="keys", tablefmt="github"))
     return 0
 
 
@@ -39,7 +66,8 @@ def _describe(variant: Variant) -> dict[str, Any]:
         "depth": variant.architecture.depth,
         "family": variant.architecture.family,
         "attention": variant.attention,
-        "attention_paper": ATTENTION_MODULES[variant.attention].paper if variant.attention else None,
+        "attention_paper": modules()[variant.attention].paper if variant.attention else None,
+        "convolution": variant.convolution,
         "aw": variant.aw,
         "plain": variant.plain,
         "backbone": variant.backbone,

@@ -8,7 +8,6 @@ from typing import Any
 from awbench.cli.common import log
 from awbench.cli.grid import count_detectors, count_grid
 from awbench.cli.options import add_options
-from awbench.errors import UserError
 from awbench.records import RecordStore
 
 
@@ -27,18 +26,17 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from awbench.detection.engine import has_detectron2
-    from awbench.gate.locked import counts_to_yaml, locked_path
+    from awbench.gate.locked import counts_to_yaml, load_locked, locked_path
     from awbench.gate.proxies import proxy_runs, runs_path, runs_to_yaml
     from awbench.records.atomic import write_text
 
-    if not has_detectron2():
-        raise UserError(
-            "the locked counts include Detectron2's detectors, and it is not installed: run 'make detectron2'"
-        )
     store = RecordStore(args.results)
     proxies = proxy_runs(store.read())
+    kept = [] if has_detectron2() else [row for row in load_locked() if row.engine == "detectron2"]
+    if kept:
+        log(f"Detectron2 is not installed (make detectron2): its {len(kept)} rows stay as they are")
     records = [*count_grid(store), *count_detectors(store)]
-    write_text(locked_path(), counts_to_yaml(records))
+    write_text(locked_path(), counts_to_yaml(records, kept))
     log(f"{len(records)} rows written to {locked_path()}")
     if proxies:
         write_text(runs_path(), runs_to_yaml(proxies))

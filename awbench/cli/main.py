@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import os
@@ -35,6 +36,7 @@ from awbench.cli import (
 from awbench.cli.common import Parser, log
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, Stopped, UserError
 from awbench.experiments.ending import INTERRUPTED, Ending, write_ending
+from awbench.modules import VARIABLE, registered
 from awbench.system import on_stop_signals
 
 COMMANDS = (
@@ -59,6 +61,9 @@ weights of a convolution, beside SE, CBAM and others.
 """
 
 
+_MODULE = f"an attention module from outside (docs/your-module.md); also in the variable {VARIABLE}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -70,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        with _stopped_by_signals():
+        with _stopped_by_signals(), registered(args.module):
             code, message = int(args.run(args)), ""
     except UserError as error:
         code, message = 2, " ".join(str(error).split())
@@ -129,4 +134,15 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     for command in COMMANDS:
         command.add_parser(commands)
+    _add_module(commands)
     return parser
+
+
+def _add_module(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Give every command, and every command of a command, `--module`."""
+    for parser in commands.choices.values():
+        nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        for action in nested:
+            _add_module(action)
+        if not nested:
+            parser.add_argument("--module", action="append", default=[], metavar="[NAME=]MODULE:CLASS", help=_MODULE)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import key_values, log, number
+from awbench.cli.common import key_values, log, option_value
 from awbench.errors import UserError
 from awbench.recipes import DetectionRecipe, Recipe, default_dataset, default_recipe, load_detection_recipe, load_recipe
 from awbench.studies import find_study
@@ -36,6 +36,11 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--num-classes": {"type": int, "metavar": "N", "help": "outputs (default: 1000, or 10 for CIFAR-style networks)"},
     "--aw-option": {**_KEY_VALUE, "help": "an option of AW-convolutions, see below"},
     "--attention-option": {**_KEY_VALUE, "help": "an option of SE, CBAM, ..., e.g. reduction=16"},
+    "--convolution-option": {
+        **_KEY_VALUE,
+        "help": "an option of a module from outside in place of convolutions; of each also convolutions=3x3, 1x1 or "
+        "all, and stages=3,4",
+    },
     "--engine": {
         "metavar": "{detectron2,torchvision}",
         "help": "library that builds detectors (default: detectron2 where it is installed, else torchvision)",
@@ -74,7 +79,7 @@ _SHARED: dict[str, dict[str, Any]] = {
     },
     "--budget": {"type": float, "default": 120.0, "metavar": "SECONDS", "help": "stop after this time (120)"},
 }  # fmt: skip
-MODEL = ("--stride-placement", "--num-classes", "--aw-option", "--attention-option")
+MODEL = ("--stride-placement", "--num-classes", "--aw-option", "--attention-option", "--convolution-option")
 
 
 def add_options(parser: argparse.ArgumentParser, *names: str, **changes: Any) -> None:
@@ -108,11 +113,18 @@ def model_options(args: argparse.Namespace, variants: Sequence[Variant]) -> Mode
             f"--attention-option {args.attention_option[0]} concerns no variant named: none has SE, CBAM, ...; "
             "for AW-convolutions use --aw-option"
         )
+    if args.convolution_option and not any(variant.convolution and not variant.aw for variant in variants):
+        raise UserError(
+            f"--convolution-option {args.convolution_option[0]} concerns no variant named: none has a module from "
+            "outside in place of convolutions; for AW-convolutions use --aw-option"
+        )
     attention = key_values("option", args.attention_option, "reduction=8")
+    convolution = key_values("option", args.convolution_option, "kernels=4")
     return make_options(
         stride_placement=args.stride_placement,
         num_classes=args.num_classes,
-        attention_options={key: number(value) for key, value in attention},
+        attention_options={key: option_value(value) for key, value in attention},
+        convolution_options={key: option_value(value) for key, value in convolution},
         aw_options=dict(key_values("option", args.aw_option, "reduction=8")),
     )
 

@@ -78,6 +78,7 @@ def add_awbench_config(cfg: Any) -> None:
     cfg.MODEL.AWBENCH = CfgNode({"VARIANT": "resnet50"})
     cfg.MODEL.AWBENCH.AW_OPTIONS = CfgNode(new_allowed=True)
     cfg.MODEL.AWBENCH.ATTENTION_OPTIONS = CfgNode(new_allowed=True)
+    cfg.MODEL.AWBENCH.CONVOLUTION_OPTIONS = CfgNode(new_allowed=True)
 
 
 @BACKBONE_REGISTRY.register()
@@ -94,6 +95,7 @@ def build_awbench_resnet_backbone(cfg: Any, input_shape: ShapeSpec) -> ResNetBac
         stride_placement="v1" if cfg.MODEL.RESNETS.STRIDE_IN_1X1 else "v1.5",
         aw_options=dict(cfg.MODEL.AWBENCH.AW_OPTIONS),
         attention_options=dict(cfg.MODEL.AWBENCH.ATTENTION_OPTIONS),
+        convolution_options=dict(cfg.MODEL.AWBENCH.CONVOLUTION_OPTIONS),
     )
     variant = parse_variant(cfg.MODEL.AWBENCH.VARIANT, "classification")
     body = make_body(variant, options, "frozen" if norm == "FrozenBN" else "batch", cfg.MODEL.BACKBONE.FREEZE_AT)
@@ -131,6 +133,7 @@ def configuration(detector: Detector) -> Any:
         values = {**aw.layer_arguments(), "convolutions": aw.convolutions, "stages": list(aw.stages)}
         cfg.MODEL.AWBENCH.AW_OPTIONS = CfgNode({**values, "expansion": aw.expansion or "none"}, new_allowed=True)
     cfg.MODEL.AWBENCH.ATTENTION_OPTIONS = CfgNode(dict(options.attention_options), new_allowed=True)
+    cfg.MODEL.AWBENCH.CONVOLUTION_OPTIONS = CfgNode(dict(options.convolution_options), new_allowed=True)
     cfg.MODEL.RESNETS.DEPTH = detector.variant.architecture.depth
     cfg.MODEL.RESNETS.OUT_FEATURES = list(_FEATURES)
     cfg.MODEL.RESNETS.NORM = _NORMS[detector.norm]

@@ -30,7 +30,7 @@ from awbench.records.environment import (
     latency_source_digest,
     package_version,
 )
-from awbench.variants import ModelOptions, Variant, describe_options
+from awbench.variants import ModelOptions, Variant, describe_options, list_variants, parse_variant
 
 if TYPE_CHECKING:
     from awbench.detection.complexity import DetectorInput
@@ -66,7 +66,7 @@ def record_complexity(
             "variant": variant.name,
             "options": describe_options(variant, options),
             "settings": {"image_size": size, "cross_check": cross_check},
-            "inputs": _counting_inputs(cross_check),
+            "inputs": _counting_inputs(variant, cross_check),
         }
 
     if not cross_check and not force:  # a cross-checked record of the same network says the same, and more
@@ -119,7 +119,7 @@ def record_detector_complexity(
             "proposals": at.proposals,
             "cross_check": cross_check,
         },
-        "inputs": _counting_inputs(cross_check) | {"engine_version": engine.version()},
+        "inputs": _counting_inputs(variant, cross_check) | {"engine_version": engine.version()},
     }
 
     def measure() -> dict[str, Quantity]:
@@ -130,11 +130,12 @@ def record_detector_complexity(
     return _found_or_measured(store, identity, measure, force)
 
 
-def _counting_inputs(cross_check: bool) -> dict[str, str]:
+def _counting_inputs(variant: Variant, cross_check: bool) -> dict[str, str]:
     return {
         "source_sha256": complexity_source_digest(),
         "torch": package_version("torch"),
         "fvcore": package_version("fvcore") if cross_check else "not used",
+        **variant.inputs,
     }
 
 
@@ -177,7 +178,7 @@ def record_latency(
             "variant": variant.name,
             "options": describe_options(variant, classes),
             "settings": _latency_settings(variant, in_force, engine.name if engine else None),
-            "inputs": inputs,
+            "inputs": {**inputs, **variant.inputs},
         }
 
     if not force:
@@ -279,6 +280,13 @@ def _found_or_measured(
     return record, True
 
 
+def module_descriptions(variant: str) -> dict[str, Any]:
+    """What the environment of a record says of the modules from outside that its variant has; nothing without any."""
+    known = parse_variant(variant).modules if variant in {one.name for one in list_variants()} else ()
+    found = {module.name: module.description for module in known if module.is_external}
+    return {"modules": found} if found else {}
+
+
 def new_record(
     identity: dict[str, Any],
     started: str,
@@ -296,7 +304,7 @@ def new_record(
         **identity,
         values=values,
         notes=list(notes),
-        environment={**environment(), **(where or {})},
+        environment={**environment(), **module_descriptions(identity["variant"]), **(where or {})},
         started=started,
         finished=now(),
     )

@@ -11,6 +11,7 @@ from typing import Any
 from awbench.attention.aw_convolution import set_strategy
 from awbench.experiments.ending import abandoned_files
 from awbench.experiments.lock import BusyError, only_one
+from awbench.experiments.measurements import module_descriptions
 from awbench.experiments.planned import Planned
 from awbench.models.weights import save_weights
 from awbench.records import Quantity, Record, RecordStore, measurement_key
@@ -81,6 +82,7 @@ def train(
                 "train_images": len(task.train.images),
                 "weights_sha256": world.from_main(lambda: file_sha256(weights)),
                 "source_sha256": training_source_digest(job.variant.task),
+                **module_descriptions(job.variant.name),
                 **({"study": {"name": job.study.name, "sha256": job.study.digest}} if job.study else {}),
             },
             started,

@@ -59,16 +59,17 @@ def load_locked(path: Path | None = None) -> list[LockedCounts]:
     return load_validated(path or locked_path(), _LockedFile).counts
 
 
-def counts_to_yaml(records: Iterable[Record]) -> str:
-    """The locked file's content from complexity records."""
+def counts_to_yaml(records: Iterable[Record], kept: Iterable[LockedCounts] = ()) -> str:
+    """The locked file's content from complexity records, and from rows that stay as they are."""
     lines = [
         "# Exact counts of the grid with default options. A test holds the code to them.",
         "# Made by `make lock`; change it only with a reason in the commit message.",
         "schema_version: 1",
         "counts:",
     ]
-    for record in records:
-        row = {**_setting(record), **{name: record.value(name) for name in _locked_values(record)}}
+    rows = [{**_setting(record), **{name: record.value(name) for name in _locked_values(record)}} for record in records]
+    rows += [row.model_dump(exclude_defaults=True) for row in kept]
+    for row in sorted(rows, key=lambda row: str(row.get("engine", ""))):
         flow = yaml.safe_dump(row, default_flow_style=True, sort_keys=False, width=1000).strip()
         lines.append(f"  - {flow}")
     return "\n".join(lines) + "\n"

@@ -6,7 +6,6 @@ it dispatches. fvcore counts independently, from a traced graph, when a cross-ch
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,11 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from awbench.errors import CounterDisagreement, UserError
+from awbench.measure.fvcore_counter import count_with_fvcore
+from awbench.measure.layers import own_counts
 from awbench.models import build_variant
-from awbench.variants import ATTENTION_MODULES, ModelOptions, Variant, parse_variant
+from awbench.modules import modules
+from awbench.variants import ModelOptions, Variant, parse_variant
 
 # Far beyond what these networks are used at; counts stay far below 2^63, and a cross-check within a machine's memory.
 LARGEST_IMAGE = 8192
@@ -34,7 +36,8 @@ class Complexity:
         macs: multiply-accumulates of convolutions and linear layers.
         macs_by_counter: the same by each counter that counted.
         aw_kernel_forming: kernel modulation, the multiplications of AK = K + A*K, over all AW-convolutions.
-        attention_scaling: multiplications of activations by the gates of SE, CBAM, ECA and other attention modules.
+        attention_scaling: multiplications of activations by the gates of SE, CBAM, ECA and other attention modules;
+            elementwise ones inside modules from outside that take the place of convolutions.
         activations: elements in the outputs of convolutions and linear layers (the definition
             of Radosavovic et al., arXiv 2003.13678, with linear layers added).
         elements: elements that other layers touch, by kind, for counting conventions that
@@ -119,7 +122,7 @@ def count(model: nn.Module, image: Tensor) -> Complexity:
     elements = _ElementCounter()
     with torch.no_grad(), flop_counter, elements, elements.inside_attention(model):
         model(image)
-    own = _leaves({name: sum(flops.values()) // 2 for name, flops in flop_counter.get_flop_counts().items()})
+    own = own_counts({name: sum(flops.values()) // 2 for name, flops in flop_counter.get_flop_counts().items()})
     macs_by_layer = {name: own[name] for name, _ in model.named_modules() if name in own}  # torch's order is a set's
     macs = flop_counter.get_total_flops() // 2
     return Complexity(
@@ -134,24 +137,12 @@ def count(model: nn.Module, image: Tensor) -> Complexity:
     )
 
 
-def _leaves(macs_by_module: Mapping[str, int]) -> dict[str, int]:
-    """Own multiply-accumulates of each module, its children's taken off; module names without the root."""
-    own = {name.partition(".")[2]: macs for name, macs in macs_by_module.items() if name != "Global"}
-    total = dict(own)
-    for name, macs in total.items():
-        parent = name.rpartition(".")[0]
-        while parent and parent not in own:  # containers that were never called have no count of their own
-            parent = parent.rpartition(".")[0]
-        if name and parent in own:
-            own[parent] -= macs
-    return {name: macs for name, macs in own.items() if macs}
-
-
 _CONVOLUTION = torch.ops.aten.convolution.default
 _LINEAR = (torch.ops.aten.addmm.default, torch.ops.aten.mm.default, torch.ops.aten.bmm.default)
 _AW = torch.ops.awbench.aw_convolution.default
 _PRODUCT = torch.ops.aten.mul.Tensor
 _BATCH_NORM = torch.ops.aten.native_batch_norm.default
+_PLAIN = ("aten", "prims", "prim")  # torch's own operators, of which those that count have formulas
 _COUNTED_INPUTS = {
     _BATCH_NORM: "normalisation",
     torch.ops.aten.cudnn_batch_norm.default: "normalisation",
@@ -178,8 +169,12 @@ class _ElementCounter(TorchDispatchMode):
 
     @contextmanager
     def inside_attention(self, model: nn.Module) -> Iterator[None]:
-        """Meanwhile products inside the model's attention modules count as scaling; frozen norms multiply too."""
-        classes = tuple(module.load() for module in ATTENTION_MODULES.values())
+        """Meanwhile products inside the model's attention modules count as scaling; frozen norms multiply too.
+
+        AW-convolutions do none outside their operator.
+        """
+        known = modules().values()
+        classes = tuple(module.load() for module in known if module.is_loaded and module.name != "aw")
         handles = []
 
         def enter(*_: Any) -> None:
@@ -199,6 +194,11 @@ class _ElementCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out: Any
+        if self._attention_depth and func.namespace not in _PLAIN and func._overloadpacket not in flop_registry:
+            raise UserError(
+                f"operator {func.namespace}::{func._opname} has no formula of its operations, and would be counted as "
+                "none; register one with torch.utils.flop_counter.register_flop_formula"
+            )
         if func is _BATCH_NORM and args[0].is_meta:
             # torch decomposes it in Python on `meta`, a third of the time to count a network.
             out = (torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0))
@@ -219,43 +219,6 @@ class _ElementCounter(TorchDispatchMode):
         if kind:
             self.counts[kind] += args[0].numel()
         return out
-
-
-def count_with_fvcore(model: nn.Module, image: Tensor) -> dict[str, int]:
-    """Multiply-accumulates of convolutions and linear layers by layer, counted by fvcore.
-
-    Args:
-        model: on a real device; fvcore traces it with real tensors.
-        image: (1, C, H, W).
-    """
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # fvcore traces with torch.jit, which torch calls deprecated
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from fvcore.nn import FlopCountAnalysis
-        from fvcore.nn.jit_handles import addmm_flop_jit, bmm_flop_jit, conv_flop_jit, linear_flop_jit, matmul_flop_jit
-
-        analysis = FlopCountAnalysis(model, image)
-        analysis.clear_op_handles()
-        analysis.set_op_handle(
-            "aten::_convolution", conv_flop_jit,
-            "aten::linear", linear_flop_jit,
-            "aten::addmm", addmm_flop_jit,
-            "aten::bmm", bmm_flop_jit,
-            "aten::matmul", matmul_flop_jit,
-            "awbench::aw_convolution", _aw_convolution_macs,
-        )  # fmt: skip
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        by_module = {name: int(macs) for name, macs in analysis.by_module().items()}
-    return _leaves({f"model.{name}" if name else "model": macs for name, macs in by_module.items()})
-
-
-def _aw_convolution_macs(inputs: list[Any], outputs: list[Any]) -> int:
-    """fvcore handle: each output element of the batch is a sum over C1/groups * h * w products."""
-    _, channels, h, w = inputs[1].type().sizes()
-    elements = 1
-    for size in outputs[0].type().sizes():
-        elements *= size
-    return elements * channels * h * w
 
 
 def require_agreement(name: str, torch_macs: Mapping[str, int], fvcore_macs: Mapping[str, int]) -> None:

@@ -19,8 +19,9 @@ def build(name: str, **options: Any) -> nn.Module:
     Args:
         name: a name that `awbench list` prints, e.g. "aw_resnet50".
         options: `stride_placement` ("v1" or "v1.5"), `num_classes`, `attention_options`
-            (a dict for the activation-attention module, e.g. {"reduction": 8}) and `aw_options`
-            (a dict, see `awbench.variants.AWOptions`).
+            (a dict for the activation-attention module, e.g. {"reduction": 8}), `aw_options`
+            (a dict, see `awbench.variants.AWOptions`) and `convolution_options` (a dict, for another
+            module in place of convolutions).
 
     Returns:
         For classification, a module (N, 3, H, W) -> logits (N, num_classes).
@@ -28,7 +29,7 @@ def build(name: str, **options: Any) -> nn.Module:
     Raises:
         UserError: no such variant, or an option that does not exist or does not fit.
     """
-    known = ("stride_placement", "num_classes", "attention_options", "aw_options")
+    known = ("stride_placement", "num_classes", "attention_options", "aw_options", "convolution_options")
     for option in options:
         if option not in known:
             raise UserError(f"build() has no option {option!r}; known: {', '.join(known)}")

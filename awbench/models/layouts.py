@@ -17,7 +17,8 @@ from torch import Tensor
 from awbench.data.pixels import CAFFE_BGR, IMAGENET_RGB, Pixels
 from awbench.errors import UserError
 from awbench.models.checkpoint_files import CheckpointFile, shortened
-from awbench.variants import ARCHITECTURES, ATTENTION_MODULES, classification_name
+from awbench.modules import modules
+from awbench.variants import ARCHITECTURES, classification_name
 
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")  # DistributedDataParallel, torch.compile
 COUNTER = ".num_batches_tracked"  # absent before PyTorch 0.4.1, and unused at our norms' momentum
@@ -168,13 +169,15 @@ def recognise_variant(state: dict[str, Tensor]) -> str | None:
     if not fitting or (tensors and not attention):
         return None
     architecture = max(fitting, key=lambda name: fitting[name])  # the first, where no width fits
-    return classification_name(architecture, attention, aw=any(".pointconv1." in name for name in state))
+    aw = any(".pointconv1." in name for name in state)
+    return classification_name(architecture, attention, "aw" if aw else None)
 
 
 def _attention_names() -> dict[str, set[str]]:
-    """The tensors of every attention module on activations."""
+    """The tensors of the project's attention modules on activations."""
+    own = {name: module for name, module in modules("after_norm").items() if not module.is_external}
     with torch.device("meta"):
-        tensors = {attention: entry.load()(64).state_dict() for attention, entry in ATTENTION_MODULES.items()}
+        tensors = {attention: module.load()(64).state_dict() for attention, module in own.items()}
     return {attention: {name for name in names if not name.endswith(COUNTER)} for attention, names in tensors.items()}
 
 

@@ -7,18 +7,18 @@ are torchvision's, so its weights load strictly, and a plain checkpoint initiali
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from awbench.attention.aw_convolution import AWConv2d
-from awbench.errors import UserError, suggestion
-from awbench.variants import ATTENTION_MODULES, ModelOptions, Variant
+from awbench.attention.placement import after_norm, in_place_of_convolution
+from awbench.errors import UserError
+from awbench.modules import modules
+from awbench.variants import ModelOptions, Variant, placement_of
 
-Convolution = Callable[..., nn.Conv2d]
+Convolution = Callable[..., nn.Module]
 AttentionFactory = Callable[[int], nn.Module]
 
 
@@ -141,12 +141,21 @@ class ResNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         num_classes = options.num_classes or architecture.num_classes
         self.fc = nn.Linear(channels, num_classes)
-        if variant.aw and not any(isinstance(module, AWConv2d) for module in self.modules()):
-            raise UserError(
-                f"{variant.name} would have no AW-convolution: convolutions={options.aw.convolutions} in stages "
-                f"{','.join(map(str, options.aw.stages))} selects none of its {len(self.stage_names)} stages' layers"
-            )
+        self._require_replaced()
         self._initialise()
+
+    def _require_replaced(self) -> None:
+        """Raise a UserError where a module in place of convolutions takes the place of none."""
+        variant = self.variant
+        if variant.convolution is None:
+            return
+        module = modules("convolution")[variant.convolution]
+        if not any(isinstance(one, module.load()) for one in self.modules()):
+            convolutions, stages, _ = placement_of(variant, self.options)
+            raise UserError(
+                f"{variant.name} would have no {module.title}-convolution: convolutions={convolutions} in stages "
+                f"{','.join(map(str, stages))} selects none of its {len(self.stage_names)} stages' layers"
+            )
 
     def _make_stage(self, index: int, in_channels: int) -> tuple[nn.Sequential, int]:
         architecture = self.variant.architecture
@@ -180,15 +189,18 @@ class ResNet(nn.Module):
         )
 
     def _convolution(self, stage: int) -> Convolution:
-        """Makes the convolutions of one stage's blocks, AW-convolutions where the options say so."""
-        aw = self.options.aw
+        """Makes the convolutions of one stage's blocks, attended ones where the options say so."""
+        variant, attended, convolutions = self.variant, None, ""
+        if variant.convolution:
+            convolutions, stages, arguments = placement_of(variant, self.options)
+            if stage in stages:
+                attended = in_place_of_convolution(modules("convolution")[variant.convolution], arguments)
 
-        def convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int) -> nn.Conv2d:
-            groups = self.variant.architecture.groups if kernel_size == 3 else 1
+        def convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int) -> nn.Module:
+            groups = variant.architecture.groups if kernel_size == 3 else 1
             shape = (in_channels, out_channels, kernel_size, stride, kernel_size // 2, 1, groups)
-            chosen = aw.convolutions in ("all", f"{kernel_size}x{kernel_size}") and stage in aw.stages
-            if self.variant.aw and chosen:
-                return AWConv2d(*shape, bias=False, **aw.layer_arguments())
+            if attended and convolutions in ("all", f"{kernel_size}x{kernel_size}"):
+                return attended(*shape)
             return nn.Conv2d(*shape, bias=False)
 
         return convolution
@@ -196,16 +208,7 @@ class ResNet(nn.Module):
     def _attention(self) -> AttentionFactory | None:
         if self.variant.attention is None:
             return None
-        attention = ATTENTION_MODULES[self.variant.attention].load()
-        options = dict(self.options.attention_options)
-        known = [name for name in inspect.signature(attention).parameters if name != "channels"]
-        for name in options:
-            if name not in known:
-                raise UserError(
-                    f"{self.variant.attention} has no option {name!r}{suggestion(name, known)} "
-                    f"Known: {', '.join(known) or 'none'}."
-                )
-        return lambda channels: attention(channels, **options)
+        return after_norm(modules("after_norm")[self.variant.attention], dict(self.options.attention_options))
 
     def _initialise(self) -> None:
         """torchvision's: He initialisation by fan-out for convolutions, norms at one and zero."""

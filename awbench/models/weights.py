@@ -16,7 +16,6 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from awbench.attention.aw_convolution import AWConv2d
 from awbench.data.pixels import IMAGENET_RGB, Pixels
 from awbench.errors import UserError, suggestion
 from awbench.models.checkpoint_files import (
@@ -38,6 +37,7 @@ from awbench.models.layouts import (
     recognise_variant,
     rename,
 )
+from awbench.modules import modules
 from awbench.records import atomic
 from awbench.variants import (
     Variant,
@@ -194,7 +194,7 @@ def _load(
             "awbench's, torchvision's and Detectron2's ResNets, the CBAM code's, timm's seresnet and legacy_seresnet"
         )
     missing = [name for name in own if name not in state]
-    branch = _aw_branch(model)
+    branch = _attention_branch(model)
     from_plain = allow_missing_aw and not branch & state.keys()
     kept_branch = [name for name in missing if from_plain and name in branch]
     kept_counters = [name for name in missing if name.endswith(COUNTER) and name not in kept_branch]
@@ -214,7 +214,11 @@ def _load(
             f"trained on {pixels.order} pixels of mean {pixels.mean} and std {pixels.std}, on the 0..255 scale"
         )
     if kept_branch:
-        notes.append(f"the AW attention branch ({len(kept_branch)} tensors) is not in the file and was left as it was")
+        variant: Variant | None = getattr(model, "variant", None)
+        title = variant.modules[0].title if variant else "AW"
+        notes.append(
+            f"the {title} attention branch ({len(kept_branch)} tensors) is not in the file and was left as it was"
+        )
     if kept_counters:
         notes.append(f"{len(kept_counters)} num_batches_tracked buffers are not in the file and were left as they were")
     converted = {(str(tensor.dtype), str(own[name].dtype)) for name, tensor in state.items()}
@@ -228,13 +232,15 @@ def _counts_for_frozen(name: str, own: dict[str, Tensor]) -> bool:
     return name.endswith(COUNTER) and f"{name.removesuffix(COUNTER)}.running_mean" in own
 
 
-def _aw_branch(model: nn.Module) -> set[str]:
-    """The names of every tensor that an AW-convolution has and a plain one has not."""
+def _attention_branch(model: nn.Module) -> set[str]:
+    """The names of every tensor that an attended convolution, AW's or another, has and a plain one has not."""
+    classes = tuple(module.load() for module in modules("convolution").values() if module.is_loaded)
     return {
-        f"{name}.attention.{tensor}"
+        f"{name}.{tensor}"
         for name, module in model.named_modules()
-        if isinstance(module, AWConv2d)
-        for tensor in module.attention.state_dict()
+        if isinstance(module, classes)
+        for tensor in module.state_dict()
+        if tensor not in ("weight", "bias")
     }
 
 
@@ -250,7 +256,8 @@ def _check_fit(
     """Raise a UserError unless `state`, with the `kept` names, has exactly the names, shapes and types of `own`."""
     variant: Variant | None = getattr(model, "variant", None)
     network = variant.name if variant else type(model).__name__
-    twin = classification_name(variant.architecture_name, variant.attention, False) if variant and variant.aw else None
+    attended = variant and variant.convolution
+    twin = classification_name(variant.architecture_name, variant.attention, None) if variant and attended else None
     fitting = (network, twin) if from_plain else (network,)
 
     def held_by(other: str, how: str = "") -> str:

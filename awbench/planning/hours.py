@@ -138,7 +138,7 @@ def _candidates(study: Study, label: str) -> list[tuple[str, dict[str, Any]]]:
     """(variant, options) whose hours are a network's: its own, then of networks that cost less, the dearest first."""
     variant = study.variant_of(label)
     defaults = make_options(stride_placement=study.stride_placement)
-    without_aw = classification_name(variant.architecture_name, variant.attention, False)
+    without_aw = classification_name(variant.architecture_name, variant.attention, None)
     names = [variant.name, variant.name.replace(variant.backbone, without_aw), variant.plain]
     own = (variant.name, without_classes(describe_options(variant, study.options_of(label))))
     below = [(name, without_classes(describe_options(parse_variant(name), defaults))) for name in names]

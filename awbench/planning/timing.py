@@ -17,7 +17,7 @@ def timing_argv(study: Study, label: str, device: str = "") -> list[str]:
         device: "cpu" or "cuda"; "" for what `awbench train` chooses.
     """
     variant, network = study.variant_of(label), study.networks.get(label)
-    argv = ["awbench", "train", variant.name, "--recipe", study.recipe]
+    argv = ["awbench", "train", variant.name, *variant.module_argv, "--recipe", study.recipe]
     for change in study.changes:
         argv += ["--set", change]
     if study.dataset == "imagenet":
@@ -29,11 +29,14 @@ def timing_argv(study: Study, label: str, device: str = "") -> list[str]:
     if study.backbones:  # weights without AW do for the speed
         argv += [
             "--init-weights",
-            f"BACKBONES_DIR/{classification_name(variant.architecture_name, variant.attention, False)}.pth",
+            f"BACKBONES_DIR/{classification_name(variant.architecture_name, variant.attention, None)}.pth",
         ]
     if study.stride_placement != "v1.5":
         argv += ["--stride-placement", study.stride_placement]
-    for option, values in (("--aw-option", network.aw), ("--attention-option", network.attention)) if network else ():
+    options = {
+        "--aw-option": network.aw, "--attention-option": network.attention, "--convolution-option": network.convolution,
+    } if network else {}  # fmt: skip
+    for option, values in options.items():
         for name, value in values.items():
             shown = ",".join(map(str, value)) if isinstance(value, list) else str(value).lower()
             argv += [option, f"{name}={shown}"]

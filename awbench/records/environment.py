@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib.metadata
@@ -13,6 +12,8 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from awbench.module_files import code_of
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SOURCE = (".py", ".c")
@@ -126,29 +127,15 @@ def training_source_digest(task: str) -> str:
     parts += [f"detection/{name}" for name in engines] if task == "detection" else []
     for path in _source_files(parts):
         digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0")
-        digest.update(_code(path).encode() + b"\0")
+        digest.update(code_of(path).encode() + b"\0")
     return digest.hexdigest()
-
-
-def _code(path: Path) -> str:
-    """A source file's lines without blank ones, comments and docstrings."""
-    text = path.read_text()
-    lines = text.splitlines()
-    if path.suffix == ".py":
-        for node in ast.walk(ast.parse(text)):
-            if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) or not node.body:
-                continue
-            first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.end_lineno:
-                for number in range(first.lineno - 1, first.end_lineno):
-                    lines[number] = ""
-    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
 
 
 def complexity_source_digest() -> str:
     """Of the source whose change can change a count."""
     return source_digest(
-        "variants.py", "attention", "kernels", "models/resnet.py", "measure/complexity.py",
+        "variants.py", "architectures.py", "attention", "kernels", "models/resnet.py", "measure/complexity.py",
+        "measure/fvcore_counter.py", "measure/layers.py",
         *(f"detection/{name}.py" for name in ("backbone", "complexity", "detectron2", "engine", "torchvision")),
     )  # fmt: skip
 
@@ -156,7 +143,8 @@ def complexity_source_digest() -> str:
 def latency_source_digest() -> str:
     """Of the source whose change can change a latency."""
     return source_digest(
-        "variants.py", "attention", "kernels", "models/resnet.py", "measure/latency.py", "measure/timing.py",
+        "variants.py", "architectures.py", "attention", "kernels", "models/resnet.py", "measure/latency.py",
+        "measure/timing.py",
         *(f"detection/{name}.py" for name in ("backbone", "detectron2", "engine", "latency", "torchvision")),
     )  # fmt: skip
 

@@ -115,7 +115,7 @@ class Record(Strict):
             raise ValueError(f"options.stride_placement is {placement!r}; it must be v1 or v1.5")
         if type(classes) is not int or classes < 1:
             raise ValueError(f"options.num_classes is {classes!r}; it must be a whole number of 1 or more")
-        for name in ("aw", "attention"):
+        for name in ("aw", "attention", "convolution"):
             if not isinstance(self.options.get(name, {}), dict):
                 raise ValueError(f"options.{name} is {self.options[name]!r}; it must be an object")
 

@@ -10,11 +10,9 @@ from pydantic import Field, model_validator
 from awbench.reference.checks import check_dataset, check_metric, check_url, check_variant
 from awbench.reference.metrics import CLAIM_DATASETS, METRICS
 from awbench.validation import Strict
-from awbench.variants import Task, Variant, list_variants, parse_variant
+from awbench.variants import Task, Variant, list_settings, parse_variant
 
 Provenance = Literal["primary", "secondary", "recalled"]
-# Attention alone, without the network that has it: "plain", "se", "aw", "aw_se", ...
-ATTENTION_SETTINGS = frozenset(variant.setting for variant in list_variants())
 
 
 class Claim(Strict):
@@ -85,7 +83,8 @@ class Claim(Strict):
             raise ValueError(f"variant names {len(variants)} and over {len(baselines)}; a claim is about pairs")
         if self.kind not in ("accuracy", "detection") or self.metric.endswith("_error"):
             raise ValueError(f"metric {self.metric!r} does not fit a claim; use top1, top5, box_ap or another AP")
-        networks = [name for name in (*variants, *baselines) if name not in ATTENTION_SETTINGS]
+        settings = list_settings()
+        networks = [name for name in (*variants, *baselines) if name not in settings]
         for name in networks:
             check_variant(name)
             if parse_variant(name).task != self.task:

@@ -37,13 +37,15 @@ class Network(Strict):
 
     Attributes:
         variant: its name.
-        aw, attention: options that are not at their default, as `--aw-option` and `--attention-option` take them.
+        aw, attention, convolution: options that are not at their default, as `--aw-option`, `--attention-option` and
+            `--convolution-option` take them.
         note: what the setting stands for.
     """
 
     variant: str
     aw: Options = {}
     attention: Options = {}
+    convolution: Options = {}
     note: str = ""
 
 
@@ -171,6 +173,7 @@ class Study(Strict):
             stride_placement=self.stride_placement,
             aw_options=dict(network.aw) if network else None,
             attention_options=dict(network.attention) if network else None,
+            convolution_options=dict(network.convolution) if network else None,
         )
 
     @functools.cached_property
@@ -182,7 +185,7 @@ class Study(Strict):
     def changed_options(self, label: str) -> str:
         """What a network's options are that are not at their default, e.g. "expansion=1"; "" where none is."""
         network = self.networks.get(label)
-        changed = {**network.aw, **network.attention} if network else {}
+        changed = {**network.aw, **network.attention, **network.convolution} if network else {}
         return ", ".join(f"{name}={value}" for name, value in changed.items())
 
     def looks_of(self, comparison: Comparison) -> tuple[int, ...]:

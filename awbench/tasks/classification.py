@@ -95,7 +95,7 @@ class Classification:
             "variant": job.variant.name,
             "options": describe_options(job.variant, self.options),
             "settings": settings,
-            "inputs": inputs,
+            "inputs": {**inputs, **job.variant.inputs},
         }
 
     def build(self) -> Built:

@@ -128,7 +128,7 @@ class DetectionTask:
             "variant": job.variant.name,
             "options": describe_options(job.variant, self.options),
             "settings": settings,
-            "inputs": inputs,
+            "inputs": {**inputs, **job.variant.inputs},
         }
 
     def build(self) -> BuiltDetector:

@@ -65,7 +65,8 @@ class Job:
 
     def train_argv(self) -> list[str]:
         """The command that trains it, after `awbench`."""
-        argv = ["train", self.variant.name, "--dataset", self.dataset, "--recipe", self.recipe.file]
+        argv = ["train", self.variant.name, *self.variant.module_argv, "--dataset", self.dataset]
+        argv += ["--recipe", self.recipe.file]
         argv += ["--seed", str(self.seed)]
         argv += ["--engine", self.engine] if self.engine else []
         argv += ["--data", str(self.data)] if self.data else []
@@ -86,6 +87,8 @@ def _options_argv(options: ModelOptions) -> list[str]:
         argv += ["--num-classes", str(options.num_classes)]
     for name, value in options.attention_options:
         argv += ["--attention-option", f"{name}={value}"]
+    for name, value in options.convolution_options:
+        argv += ["--convolution-option", f"{name}={value}"]
     for field in dataclasses.fields(AWOptions):
         value = getattr(options.aw, field.name)
         if value != field.default:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from awbench.modules import INPUT
 from awbench.recipes import PROTOCOLS
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
@@ -62,6 +63,7 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
     found: dict[str, dict[int, Record]] = {label: {} for label in study.labels}
     left_aside: list[LeftAside] = []
     platform: dict[str, str] | None = None
+    modules: dict[str, str] = {}
     oldest_first = records.of_kind(study.kind)
     for record in sorted(oldest_first, key=lambda one: bool(study.shares) and _made_by(one)[0] == study.shares):
         label = _label(study, record)
@@ -70,12 +72,14 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
         reason = next(_reasons(study, label, record, backbones), "")
         if not reason and platform is not None:
             reason = _other_platform(record, platform)
+        reason = reason or _other_module(record, modules)
         if not reason and record.settings.seed in found[label]:
             reason = f"seed {record.settings.seed} was recorded before"
         if reason:
             left_aside.append(LeftAside(record, reason))
             continue
         platform = platform or _platform(record)
+        modules = {**_modules(record), **modules}
         found[label][record.settings.seed] = record
     runs = {}
     for label, by_seed in found.items():
@@ -221,6 +225,21 @@ def _other_platform(record: Record, platform: Mapping[str, str]) -> str:
     other = [name for name in own if own[name] != platform[name]]
     shown = [f"{PLATFORM[name]} {own[name][:40]}, the study's first run has {platform[name][:40]}" for name in other]
     return "; ".join(shown)
+
+
+def _modules(record: Record) -> dict[str, str]:
+    """Code and version of the modules from outside that it has."""
+    return {name: value for name, value in record.inputs.items() if name.startswith(INPUT)}
+
+
+def _other_module(record: Record, modules: Mapping[str, str]) -> str:
+    """Why a run does not count whose module from outside is not the one of the study's first run with it."""
+    for name, value in _modules(record).items():
+        if modules.get(name, value) != value:
+            module, _, what = name.removeprefix(INPUT).rpartition("_")
+            what = {"sha256": "code"}.get(what, what)
+            return f"{what} of module {module} is {value[:40]}, the study's first run has {modules[name][:40]}"
+    return ""
 
 
 def difference(found: Any, wanted: Any, section: str = "") -> str:

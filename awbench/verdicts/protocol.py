@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from awbench.modules import INPUT
 from awbench.recipes import PROTOCOLS, load_detection_recipe, load_recipe
 from awbench.records import Record
 from awbench.records.settings import Training
@@ -52,7 +53,11 @@ def default_options(variant: str, options: ModelOptions) -> dict[str, Any]:
 def training_protocol(record: Record) -> dict[str, Any]:
     """Everything of a run that must be the same for two networks to be compared, but for the networks and the seed."""
     settings = {name: value for name, value in record.settings.json_object.items() if name != "seed"}
-    inputs = {name: value == "random" if name in _WEIGHTS else value for name, value in record.inputs.items()}
+    inputs = {
+        name: value == "random" if name in _WEIGHTS else value
+        for name, value in record.inputs.items()
+        if not name.startswith(INPUT)  # of its modules: they are the networks
+    }
     images = record.values["images"].value if "images" in record.values else None
     return {**settings, **inputs, "images": images, "stride_placement": record.options["stride_placement"]}
 

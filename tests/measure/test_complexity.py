@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from own_modules import BAD, GOOD
 
+import awbench
 from awbench.errors import CounterDisagreement, UserError
 from awbench.gate.locked import LOCKED_VALUES, load_locked
 from awbench.kernels.strategies import strategies_for
-from awbench.measure import complexity
+from awbench.measure import complexity, fvcore_counter
 from awbench.measure.complexity import measure_complexity, require_agreement
+from awbench.modules import registered
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants, make_options
 
 GRID = [variant.name for variant in list_variants("classification")]
@@ -100,7 +103,7 @@ def test_a_disagreement_names_the_layer(monkeypatch):
     def forgets_the_taps(inputs, outputs):
         return 1
 
-    monkeypatch.setattr(complexity, "_aw_convolution_macs", forgets_the_taps)
+    monkeypatch.setattr(fvcore_counter, "_aw_convolution_macs", forgets_the_taps)
     with pytest.raises(CounterDisagreement, match=r"aw_resnet20: layer layer1\.0\.conv1 has 2,359,296 .* and 1 by"):
         measure_complexity("aw_resnet20", ModelOptions(), cross_check=True)
 
@@ -159,3 +162,57 @@ def test_scaling_is_what_attention_modules_multiply_and_nothing_that_others_do()
         model = torch.nn.Sequential(FrozenBatchNorm2d(8), module).eval()
         assert complexity.count(model, torch.zeros(1, 8, 6, 6)).attention_scaling == products * elements
         assert not module._forward_hooks and not module._forward_pre_hooks
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """Modules of others, in `outside_counted`: one whose operator has no formula, and one whose operator has one."""
+    (tmp_path / "outside_counted.py").write_text(
+        BAD.split("class Misplaced")[0].replace("awbench_test::double", "awbench_test::uncounted")
+        + "\n\n@torch.library.custom_op('awbench_test::mix', mutates_args=())\n"
+        "def mix(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:\n"
+        "    return torch.nn.functional.conv2d(x, weight)\n\n\n"
+        "@mix.register_fake\ndef _(x, weight):\n    return x.new_empty(x.shape[0], weight.shape[0], *x.shape[2:])\n\n\n"
+        "@torch.utils.flop_counter.register_flop_formula(torch.ops.awbench_test.mix)\n"
+        "def _(x_shape, weight_shape, *args, out_shape=None, **kwargs):\n"
+        "    return 2 * x_shape[0] * weight_shape[0] * weight_shape[1] * x_shape[2] * x_shape[3]\n\n\n"
+        "class Mixes(nn.Module):\n    def __init__(self, channels):\n        super().__init__()\n"
+        "        self.weight = nn.Parameter(torch.zeros(channels, channels, 1, 1))\n\n"
+        "    def forward(self, x):\n        return mix(x, self.weight)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with registered(["outside_counted:Uncounted", "outside_counted:Mixes"]):
+        yield
+
+
+def test_an_operator_that_nobody_counts_is_named(outside):
+    with pytest.raises(UserError, match="operator awbench_test::uncounted has no formula"):
+        measure_complexity("uncounted_resnet20", ModelOptions())
+
+
+def test_both_counters_count_an_operator_with_a_formula(outside):
+    counted = measure_complexity("mixes_resnet20", ModelOptions(), cross_check=True)
+    plain = measure_complexity("resnet20", ModelOptions())
+    added = 3 * (16 * 16 * 32**2 + 32 * 32 * 16**2 + 64 * 64 * 8**2)
+    assert counted.macs - plain.macs == added
+    assert counted.macs_by_counter == {"torch": counted.macs, "fvcore": counted.macs}
+
+
+def test_products_in_place_of_a_convolution_are_elementwise_work(tmp_path, monkeypatch):
+    (tmp_path / "outside_scaled.py").write_text(GOOD)
+    monkeypatch.syspath_prepend(tmp_path)
+    with registered(["outside_scaled:Dynamic"]):
+        counted = measure_complexity("dyn_resnet20", ModelOptions())
+    outputs = 6 * 16 * 32**2 + 6 * 32 * 16**2 + 6 * 64 * 8**2  # of the convolutions of the blocks
+    assert (counted.attention_scaling, counted.aw_kernel_forming) == (outputs, 0)
+
+
+def test_fvcore_counts_aw_convolutions_in_a_script_of_ones_own():
+    from fvcore.nn import FlopCountAnalysis
+
+    network = awbench.build("aw_resnet20").eval()
+    analysis = FlopCountAnalysis(network, torch.zeros(1, 3, 32, 32)).set_op_handle(**awbench.fvcore_handles())
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    found = analysis.by_operator()
+    counted = measure_complexity("aw_resnet20", ModelOptions())
+    assert found["conv"] + found["linear"] + found["aw_convolution"] == counted.macs == 40_583_728

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import io
 import re
 from collections.abc import Iterator
@@ -11,13 +12,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
+import matplotlib.colors
 from matplotlib.figure import Figure as Drawing
 
-from awbench.variants import list_variants
+from awbench.variants import list_settings
 
 _WIDTH_INCHES = 5.2  # one column of a page, and still readable on a phone
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # Okabe and Ito's colours, told apart with any colour vision; the last two settings have darker yellow and black.
+_GOLDEN = 0.618034  # of the circle of hues: any number of steps of it lie apart
 COLOURS = ("#6b6b6b", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#A08A00")
 # Same records, same bytes: no date, no random ids.
 _STYLE: dict[Any, Any] = {
@@ -32,12 +35,14 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-_SETTINGS = tuple(dict.fromkeys(variant.setting for variant in list_variants()))
-
-
 def colour_of(setting: str) -> str:
-    """Of an attention setting ("aw_se"), the same in every figure."""
-    return COLOURS[_SETTINGS.index(setting) % len(COLOURS)]
+    """Of an attention setting ("aw_se"), the same in every figure; each has its own, however many there are."""
+    place = list_settings().index(setting)
+    if place < len(COLOURS):
+        return COLOURS[place]
+    further = place - len(COLOURS)
+    hue, value = (0.13 + further * _GOLDEN) % 1, (0.62, 0.45, 0.78)[further % 3]
+    return matplotlib.colors.to_hex(colorsys.hsv_to_rgb(hue, 0.75, value))
 
 
 @dataclass
@@ -70,7 +75,7 @@ class Figure:
 
     def add_legend(self, handles: dict[str, Any]) -> None:
         """Attention settings and their colours below the axes, in the order of the grid."""
-        settings = [setting for setting in _SETTINGS if setting in handles]
+        settings = [setting for setting in list_settings() if setting in handles]
         self.drawing.legend([handles[s] for s in settings], settings, loc="outside lower center", ncols=4)
 
     def to_bytes(self, format: str) -> bytes:

@@ -1,0 +1,200 @@
+"""Python source read without importing it: where a class is, what it declares, and a digest of its code."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from awbench.errors import UserError, suggestion
+
+_DEEPEST = 8  # re-exports that are followed
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def locate(module: str) -> Path:
+    """The source file of a Python module, below the current folder or on sys.path; nothing is imported.
+
+    Raises:
+        UserError: there is none, or it is not Python source.
+    """
+    where, spec = [], None
+    for name in module.split("."):
+        where.append(name)
+        spec = _find_spec(".".join(where), spec)
+        if spec is None:
+            raise UserError(
+                f"there is no Python module {'.'.join(where)} in the current folder ({Path.cwd()}) or on sys.path; "
+                "install it, or name the file that is there without its .py"
+            )
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        raise UserError(f"{module} is not a file of Python source, so its class and its digest cannot be read")
+    return Path(spec.origin)
+
+
+def _find_spec(name: str, parent: importlib.machinery.ModuleSpec | None) -> importlib.machinery.ModuleSpec | None:
+    if parent is not None:
+        return importlib.machinery.PathFinder.find_spec(name, list(parent.submodule_search_locations or []))
+    if str(Path.cwd()) not in sys.path and "" not in sys.path:
+        sys.path.append(str(Path.cwd()))  # as `python -m` does, but last: a file here hides nothing installed
+    importlib.invalidate_caches()
+    try:
+        return importlib.util.find_spec(name) if name else None  # of a name without dots it imports nothing
+    except (ImportError, ValueError):
+        return None
+
+
+def parse(path: Path) -> ast.Module:
+    """Raises: UserError: it cannot be read, or is not Python; says the line."""
+    try:
+        return ast.parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise UserError(f"{path}{line}: not valid Python: {getattr(error, 'msg', error)}") from None
+
+
+def find_class(module: str, name: str) -> tuple[Path, ast.ClassDef]:
+    """A class by its name in a Python module, `from ... import` followed: (its file, its syntax tree).
+
+    Raises:
+        UserError: no such module, or no such class in it.
+    """
+    asked = f"{module}:{name}"
+    for _ in range(_DEEPEST):
+        path = locate(module)
+        statements = list(_top_level(parse(path).body))
+        classes = {one.name: one for one in statements if isinstance(one, ast.ClassDef)}
+        if name in classes:
+            return path, classes[name]
+        imported = _imported_from(statements, name, module, path)
+        if imported is None:
+            raise UserError(
+                f"{asked} does not exist: {path} has no class {name}{suggestion(name, classes)} "
+                f"Its classes: {', '.join(classes) or 'none'}."
+            )
+        module, name = imported
+    raise UserError(f"{asked} is imported over more than {_DEEPEST} files; name the one that has the class")
+
+
+def _top_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of a module, those under `if` and `try` among them."""
+    for statement in body:
+        yield statement
+        for inner in ("body", "orelse", "finalbody"):
+            if isinstance(statement, (ast.If, ast.Try)):
+                yield from _top_level(getattr(statement, inner, []))
+
+
+def _imported_from(statements: Sequence[ast.stmt], name: str, module: str, path: Path) -> tuple[str, str] | None:
+    """(module, name there) of `from module import name`."""
+    for statement in statements:
+        if isinstance(statement, ast.ImportFrom):
+            for alias in statement.names:
+                if (alias.asname or alias.name) == name:
+                    return _absolute(statement, module, path), alias.name
+    return None
+
+
+def _absolute(statement: ast.ImportFrom, module: str, path: Path) -> str:
+    """The module that a `from ... import` in `module` names, without leading dots."""
+    parts = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    base = parts[: len(parts) - statement.level + 1] if statement.level else []
+    return ".".join([*base, *([statement.module] if statement.module else [])])
+
+
+def literal_of(path: Path, found: ast.ClassDef, attribute: str) -> Any:
+    """The value of a class attribute that is written out; None where there is none.
+
+    Raises:
+        UserError: it has to be computed.
+    """
+    for statement in found.body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        value = getattr(statement, "value", None)
+        if value is not None and any(isinstance(one, ast.Name) and one.id == attribute for one in targets):
+            try:
+                return ast.literal_eval(value)
+            except ValueError:
+                where = f"{path}, line {statement.lineno}"
+                raise UserError(f"{where}: {attribute} must be written out, to be read without importing it") from None
+    return None
+
+
+def digest_of(module: str) -> str:
+    """sha256 of the code of a Python module and of what it imports of its own package, or of its own folder.
+
+    Comments and docstrings are left out; what is installed beside it is known by its version instead.
+
+    Raises:
+        UserError: as `locate` and `parse`.
+    """
+    digest = hashlib.sha256()
+    for name, path in sorted(_closure(module).items()):
+        digest.update(name.encode() + b"\0" + code_of(path).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _closure(module: str) -> dict[str, Path]:
+    """Name -> file of the module and of all of its own that it imports, directly or not."""
+    top = module.split(".")[0]
+    folder = (_path_or_none(top) or locate(module)).parent
+    installed = any(part in _INSTALLED for part in folder.parts)  # others' packages lie beside it
+    found: dict[str, Path] = {}
+    left = [module]
+    while left:
+        name = left.pop()
+        if name in found or name.split(".")[0] == "awbench" or (installed and name.split(".")[0] != top):
+            continue
+        path = _path_or_none(name)
+        if path is None or folder not in path.parents:
+            continue
+        if not installed and any(part in _INSTALLED for part in path.parts):  # of an environment below the folder
+            continue
+        found[name] = path
+        left += [name.rpartition(".")[0]] if "." in name else []  # a package's __init__ runs before its modules
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.Import):
+                left += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = _absolute(node, name, path)
+                left += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return found
+
+
+def _path_or_none(module: str) -> Path | None:
+    try:
+        return locate(module)
+    except UserError:
+        return None
+
+
+def code_of(path: Path) -> str:
+    """A source file's lines without blank ones, comments and docstrings."""
+    text = path.read_text()
+    lines = text.splitlines()
+    if path.suffix == ".py":
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) or not node.body:
+                continue
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.end_lineno:
+                for number in range(first.lineno - 1, first.end_lineno):
+                    lines[number] = ""
+    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+
+
+@functools.cache
+def version_of(top: str) -> str:
+    """The version of the installed distribution that a top-level module belongs to; "none" for a file on its own."""
+    import importlib.metadata
+
+    names = importlib.metadata.packages_distributions().get(top, [])
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names))) or "none"

@@ -1,0 +1,211 @@
+"""Attention modules from outside the project: found, named and digested without importing them; faults named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from own_modules import BAD, GOOD
+
+import awbench as package
+from awbench.errors import UserError
+from awbench.models import build_variant
+from awbench.modules import modules, register_module, registered
+from awbench.report.figures.figure import COLOURS, colour_of
+from awbench.variants import ModelOptions, list_settings, list_variants, make_options, parse_variant
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with modules in `outside.py` and faulty ones in `faulty.py`."""
+    (tmp_path / "outside.py").write_text(GOOD)
+    (tmp_path / "faulty.py").write_text(BAD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in ("outside", "faulty"):
+        sys.modules.pop(name, None)
+
+
+def test_both_slots_join_the_grid_of_names(folder):
+    before = [variant.name for variant in list_variants()]
+    with registered(["outside:Gate", "outside:Dynamic"]):
+        names = {variant.name for variant in list_variants()}
+        assert {"gate_resnet50", "aw_gate_resnet20", "dyn_resnet18", "dyn_se_resnet101", "dyn_gate_resnet56"} <= names
+        assert {"faster_rcnn_gate_resnet50_fpn", "faster_rcnn_dyn_cbam_resnet18_fpn"} <= names
+        assert parse_variant("dyn_gate_resnet20").setting == "dyn_gate"
+        assert parse_variant("faster_rcnn_dyn_gate_resnet18_fpn").plain == "faster_rcnn_resnet18_fpn"
+        assert "outside" not in sys.modules  # a name is known without its code
+    assert [variant.name for variant in list_variants()] == before
+
+
+def test_networks_are_built_with_them(folder):
+    with registered(["outside:Gate", "outside:Dynamic"]):
+        options = make_options(
+            attention_options={"power": 2.0}, convolution_options={"hidden": 3, "stages": "3", "convolutions": "3x3"}
+        )
+        network = build_variant("dyn_gate_resnet20", options).eval()
+        replaced = [name for name, module in network.named_modules() if type(module).__name__ == "Dynamic"]
+        assert replaced == [f"layer3.{block}.conv{layer}" for block in range(3) for layer in (1, 2)]
+        assert network.layer3[0].conv1.fc1.out_features == 3
+        assert {block.attention.power for stage in (1, 2, 3) for block in getattr(network, f"layer{stage}")} == {2.0}
+        assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_a_plain_checkpoint_initialises_them(folder, tmp_path):
+    from awbench.models.weights import load_weights, save_weights
+
+    plain = build_variant("resnet20", ModelOptions())
+    save_weights(plain, tmp_path / "plain.safetensors")
+    with registered(["outside:Dynamic"]):
+        network = build_variant("dyn_resnet20", ModelOptions())
+        loaded = load_weights(network, tmp_path / "plain.safetensors", allow_missing_aw=True)
+    assert torch.equal(network.layer1[0].conv1.weight, plain.layer1[0].conv1.weight)
+    assert any("the Dynamic attention branch" in note for note in loaded.notes)
+
+
+def test_they_are_known_from_the_environment_and_by_their_class(folder, monkeypatch):
+    monkeypatch.setenv("AWBENCH_MODULES", "other=outside:Gate, outside:Dynamic")
+    assert modules()["other"].title == "My gate"
+    assert modules("convolution")["dyn"].path == "outside:Dynamic"
+    monkeypatch.delenv("AWBENCH_MODULES")
+    with registered([]):
+        import outside
+
+        made = register_module(outside.Gate, name="third", title="Third")
+        assert register_module(outside.Gate, name="third", title="Third") == made
+        assert package.build("third_resnet20")(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_its_code_and_nothing_else_changes_its_digest(folder):
+    def digest() -> str:
+        with registered(["outside:Gate"]):
+            return parse_variant("gate_resnet20").inputs["module_gate_sha256"]
+
+    first = digest()
+    (folder / "outside.py").write_text(GOOD + "\n# a comment\n")
+    assert digest() == first
+    (folder / "helper.py").write_text("FACTOR = 1\n")
+    (folder / "outside.py").write_text("from helper import FACTOR\n" + GOOD)
+    second = digest()
+    assert second != first
+    (folder / "helper.py").write_text("FACTOR = 2\n")
+    assert digest() not in (first, second)
+    (folder / "unrelated.py").write_text("FACTOR = 3\n")
+    third = digest()
+    (folder / "unrelated.py").write_text("FACTOR = 4\n")
+    assert digest() == third
+
+
+def test_a_package_and_what_it_imports_under_another_name_are_followed(folder):
+    inner = folder / "pack" / "layers"
+    inner.mkdir(parents=True)
+    (folder / "pack" / "__init__.py").write_text("from .layers.gate import Gate as Renamed\n")
+    (inner / "__init__.py").write_text("")
+    (inner / "gate.py").write_text(GOOD)
+    with registered(["pack:Renamed"]):
+        assert modules()["gate"].title == "My gate"
+        first = modules()["gate"].inputs
+    (inner / "gate.py").write_text(GOOD.replace("torch.ones", "torch.zeros"))
+    with registered(["pack:Renamed"]):
+        assert modules()["gate"].inputs != first
+
+
+def test_every_setting_has_a_colour_of_its_own_and_the_projects_stay(folder):
+    own = [colour_of(setting) for setting in list_settings()]
+    assert own == list(COLOURS)
+    with registered([*(f"m{i}=outside:Gate" for i in range(9)), "outside:Dynamic"]):
+        settings = list_settings()
+        colours = [colour_of(setting) for setting in settings]
+    assert len(settings) == 39 and len(set(colours)) == 39 and colours[:8] == own
+
+
+@pytest.mark.parametrize(
+    ("specification", "message"),
+    [
+        ("nowhere:Mine", "no Python module nowhere"),
+        ("outside.deeper:Mine", "no Python module outside.deeper"),
+        ("outside:Gates", "outside.py has no class Gates; did you mean Gate?"),
+        ("outside", "not of the form package.module:Class"),
+        ("outside:", "not of the form package.module:Class"),
+        ("math:Gate", "math is not a file of Python source"),
+        ("broken:Mine", "broken.py, line 1: not valid Python"),
+        ("faulty:Misplaced", "slot is 'before'; use after_norm or convolution"),
+        ("faulty:Computed", "awbench must be written out"),
+        ("faulty:Misspelt", "has no key 'titel'; did you mean title?"),
+        ("faulty:SE", "the name se is taken by SE, a module of the project"),
+        ("aw=outside:Gate", "the name aw is taken by AW, a module of the project"),
+        ("my_gate=outside:Gate", "'my_gate' cannot be part of a variant's"),
+        ("=outside:Gate", "'' cannot be part of a variant's"),
+        ("plain=outside:Gate", "'plain' cannot be part of a variant's"),
+    ],
+)
+def test_what_cannot_be_registered_is_named(folder, specification, message):
+    (folder / "broken.py").write_text("class Mine(\n")
+    with pytest.raises(UserError) as caught, registered([specification]):
+        pass
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_two_modules_of_one_name_are_an_error(folder):
+    with (
+        pytest.raises(UserError, match=r"the name gate is taken by My gate \(outside:Gate\)"),
+        registered(["outside:Gate", "gate=outside:Dynamic"]),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("raises", "making it for 16 channels raised RuntimeError: no GPU"),
+        ("wrong", "making it for 16 channels raised TypeError: "),
+        ("falls", "its forward raised RuntimeError: "),
+        ("shrinks", "makes (2, 15, 8, 8) of an input of (2, 16, 8, 8), not (2, 16, 8, 8)"),
+        ("silent", "has no forward"),
+        ("plain2", "makes a Plain; it must be a torch.nn.Module"),
+        ("strided", "makes (2, 16, 4, 8) of an input of (2, 16, 8, 8), not (2, 16, 8, 8)"),
+    ],
+)
+def test_what_cannot_be_built_is_named(folder, name, message):
+    class_name = {"plain2": "Plain"}.get(name, name.capitalize())
+    with registered([f"{name}=faulty:{class_name}"]), pytest.raises(UserError) as caught:
+        build_variant(f"{name}_resnet20", ModelOptions())
+    assert message in str(caught.value) and f"module {name} (faulty:{class_name})" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_whose_import_raises_is_named(folder):
+    (folder / "faulty.py").write_text(f"{BAD}\nraise OSError('no licence')\n")
+    with registered(["faulty:Shrinks"]), pytest.raises(UserError, match="importing it raised OSError: no licence"):
+        build_variant("shrinks_resnet20", ModelOptions())
+
+
+def test_trying_a_module_changes_neither_its_state_nor_the_seed(folder):
+    (folder / "outside.py").write_text(
+        "import torch\nfrom torch import nn\nclass Noisy(nn.BatchNorm2d):\n"
+        "    def forward(self, x):\n        return super().forward(x + torch.randn_like(x))\n"
+    )
+    with registered(["outside:Noisy"]):
+        torch.manual_seed(0)
+        network = build_variant("noisy_resnet20", ModelOptions())
+        torch.manual_seed(0)
+        plain = build_variant("resnet20", ModelOptions())
+    assert torch.equal(network.fc.weight, plain.fc.weight)
+    assert network.training and int(network.layer1[0].attention.num_batches_tracked) == 0
+
+
+def test_an_entry_point_makes_a_module_known_to_every_process(folder):
+    metadata = folder / "outside_package-1.5.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-package\nVersion: 1.5\n")
+    (metadata / "entry_points.txt").write_text("[awbench.modules]\nfound = outside:Gate\n")
+    (metadata / "top_level.txt").write_text("outside\n")
+    code = (
+        "from awbench.variants import parse_variant as p; v = p('aw_found_resnet20'); "
+        "print(v.module_argv, v.inputs['module_found_version'])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
+    assert run.stdout == "[] outside-package 1.5\n", run.stderr
