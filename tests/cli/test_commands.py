@@ -147,9 +147,9 @@ def test_a_full_disk_is_one_line(awbench, monkeypatch):
 
 
 def test_counters_that_disagree_are_exit_code_1(awbench, monkeypatch):
-    from awbench.measure import complexity
+    from awbench.measure import fvcore_counter
 
-    monkeypatch.setattr(complexity, "_aw_convolution_macs", lambda inputs, outputs: 1)
+    monkeypatch.setattr(fvcore_counter, "_aw_convolution_macs", lambda inputs, outputs: 1)
     code, out, err = awbench("complexity", "aw_resnet20", "--cross-check")
     assert (code, out) == (1, "")
     assert "layer layer1.0.conv1" in err
