@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from sample_records import make_record
 
-from awbench.records import Quantity, Record, Records, RecordStore
+from awbench.records import Record, Records, RecordStore
 
 
 def record(number: int) -> Record:
-    return Record(
-        kind="complexity",
-        variant="resnet50",
-        options={"number": number},
-        settings={"image_size": 224, "cross_check": False},
-        inputs={},
-        values={"params": Quantity(value=number, unit="parameters")},
-        environment={},
-        started="2026-01-01T00:00:00.000000Z",
-        finished="2026-01-01T00:00:01.000000Z",
-    )
+    return make_record(options={"stride_placement": "v1.5", "num_classes": 1000, "number": number})
 
 
 @pytest.mark.benchmark(group="record store")
