@@ -8,6 +8,7 @@ results.table("claims").to_pandas()     # a table as `awbench table` prints it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from awbench.records import Record, RecordStore
 from awbench.reference.load import References, load_references
 from awbench.report.table import Table, import_pandas
 from awbench.report.tables import TABLES
+from awbench.studies import load_studies
 from awbench.verdicts.claims import JudgedClaim, judge_claims
 
 KINDS = ("complexity", "accuracy", "detection", "latency", "aw_speed")
@@ -56,9 +58,17 @@ class Results:
         _demand("table", kind, TABLES)
         return TABLES[kind](self.store.read(), self.references)
 
-    def claims(self) -> list[JudgedClaim]:
-        """Every claim with its verdict, and the runs that it rests on."""
-        return judge_claims(self.store.read(), self.references)
+    def claims(self, studies: Sequence[str | Path] = ()) -> list[JudgedClaim]:
+        """Every claim with its verdict, and the runs that it rests on.
+
+        Args:
+            studies: YAML files of further studies than the project's own.
+
+        Raises:
+            UserError: a study's file is not valid, or a claim of it is about something else.
+            BrokenRecordError: naming every broken file.
+        """
+        return judge_claims(self.store.read(), self.references, load_studies(tuple(map(str, studies))))
 
     def frame(self, kind: str) -> Any:
         """The records of a kind as a pandas DataFrame, a row each, oldest first.

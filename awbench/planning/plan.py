@@ -106,14 +106,15 @@ def plan(
         deviations: given ones, by metric.
     """
     claims = judge_claims(records, references, studies)
-    judged = {one.study.study.reference: one.study for one in claims if one.study}
+    answers = [answer for one in claims for answer in (one, *one.others)]
+    judged = {one.study.study.reference: one.study for one in answers if one.study}
     # Backbones come before the detectors that start from them.
     open_ = sorted((one.study for one in judged.values() if one.open), key=lambda study: bool(study.backbones))
     plans = []
     for study in asked or open_:
         of_study = judged.get(study.reference) or judge_study(study, records, [claim for _, claim in references.claims])
         found = deviations_of(of_study.evidence, references, deviations)
-        answering = [one for one in claims if one.study is of_study]
+        answering = [one for one in answers if one.study is of_study]
         backbones = _backbones(study, judged, records)
         plans.append(_plan_study(of_study, answering, found, backbones, hours))
     return Plan(tuple(plans), tuple(one for one in claims if one.study is None))
@@ -159,7 +160,7 @@ def _plan_question(
     undecided: bool,
     values: Mapping[str, float],
 ) -> QuestionPlan:
-    look, open_ = max(one.look for one in comparisons), undecided and any(one.next_look for one in comparisons)
+    look, open_ = min(one.look for one in comparisons), undecided and any(one.next_look for one in comparisons)
     if question is None or not open_:
         return QuestionPlan(name, comparisons, open_, {}, {}, {})
     outcomes = {(t, level): outcome(question, t, value, look) for t in TRUTHS for level, value in values.items()}

@@ -6,9 +6,11 @@ import dataclasses
 import functools
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from awbench.planning.outlook import outlook
 from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.reference.source import Claim
@@ -21,9 +23,9 @@ from awbench.report.answers import (
     shown_look,
 )
 from awbench.report.table import Column, Table
+from awbench.studies import Study
 from awbench.variants import AWOptions
 from awbench.verdicts.claims import JudgedClaim, judge_claims
-from awbench.verdicts.outlook import outlook
 from awbench.verdicts.runs import values_of
 from awbench.verdicts.study import JudgedComparison, claimed_gain
 
@@ -111,10 +113,18 @@ def training_text(judged: JudgedComparison) -> str:
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """A claim as a whole, with its comparison where it has one alone; or one of several, below its claim's row."""
+    """A claim as a whole, with its comparison where it has one alone; or one of several, below its claim's row.
+
+    Attributes:
+        judged: by the study that answers it, or by another one.
+        would_decide: what would, and with which probability.
+        other: whether the study is another one; its rows stand below too.
+    """
 
     judged: JudgedClaim
     comparison: JudgedComparison | None = None
+    would_decide: str = ""
+    other: bool = False
 
     @property
     def claim(self) -> Claim:
@@ -122,6 +132,11 @@ class ClaimRow:
 
     @property
     def below(self) -> bool:
+        return self.other or self.pair
+
+    @property
+    def pair(self) -> bool:
+        """Whether it is one of several pairs."""
         return self.comparison is not None and len(self.judged.comparisons) > 1
 
     @property
@@ -129,11 +144,12 @@ class ClaimRow:
         return self.comparison.treated + self.comparison.baseline if self.comparison else ()
 
 
-def claim_rows(judged: JudgedClaim) -> list[ClaimRow]:
+def claim_rows(judged: JudgedClaim, would_decide: str = "", other: bool = False) -> list[ClaimRow]:
     """The claim's row, and where it speaks of several pairs one for each that has runs."""
     if len(judged.comparisons) == 1:
-        return [ClaimRow(judged, judged.comparisons[0])]
-    return [ClaimRow(judged), *(ClaimRow(judged, one) for one in judged.comparisons if one.treated or one.baseline)]
+        return [ClaimRow(judged, judged.comparisons[0], would_decide, other)]
+    pairs = [ClaimRow(judged, one, "", other) for one in judged.comparisons if one.treated or one.baseline]
+    return [ClaimRow(judged, None, would_decide, other), *pairs]
 
 
 def _names(side: str | list[str]) -> str:
@@ -151,20 +167,27 @@ def _interval(row: ClaimRow) -> str:
 
 
 def _verdict(row: ClaimRow) -> str:
-    if not row.below:
-        return verdict_text(row.judged)
-    return shown_answer(row.comparison) if row.comparison and row.comparison.interval else ""
+    if not row.pair:
+        return f"{_in_study(row)}{verdict_text(row.judged)}"
+    return f"{_in_study(row)}{shown_answer(row.comparison)}" if row.comparison and row.comparison.interval else ""
+
+
+def _in_study(row: ClaimRow) -> str:
+    return f"in study {row.judged.study.study.name}: " if row.other and row.judged.study else ""
 
 
 def _left_aside(row: ClaimRow) -> str:
-    return "" if row.below else "; ".join(f"{count}: {reason}" for reason, count in left_aside(row.judged))
+    return "" if row.pair else "; ".join(f"{count}: {reason}" for reason, count in left_aside(row.judged))
 
 
-def _outlook(judged: JudgedComparison) -> str:
-    """What would decide; where nothing was measured yet, what says with which probability."""
-    found = outlook(judged)
-    unknown = judged.interval is None and judged.claimed is not None
-    return f"{found}; with which probability: awbench plan" if unknown else found
+def _other_study(judged: JudgedClaim) -> dict[str, Any]:
+    return {
+        "study": judged.study.study.name if judged.study else None,
+        "gain": judged.gain,
+        "size": judged.size,
+        "interval": [judged.interval.low, judged.interval.high] if judged.interval else None,
+        "pairs": [comparison_object(one) for one in judged.comparisons],
+    }
 
 
 _COLUMNS: tuple[Column[ClaimRow], ...] = (
@@ -188,7 +211,7 @@ _COLUMNS: tuple[Column[ClaimRow], ...] = (
     Column.shown("without", _of_pair(lambda one: shown_side(one.baseline, one.study.metric)), right=True),
     Column.shown("AW setting", _of_pair(shown_setting)),
     Column.shown("trained", _of_pair(training_text)),
-    Column.shown("what would decide", _of_pair(_outlook)),
+    Column.shown("what would decide", lambda row: row.would_decide),
     Column.shown("left aside", _left_aside),
     Column.shown("beside it", _of_pair(lambda one: " ".join(one.caveats))),
     Column("metric", lambda row: row.claim.metric),
@@ -206,29 +229,41 @@ _COLUMNS: tuple[Column[ClaimRow], ...] = (
     ),
     Column.exact("pairs", lambda row: [comparison_object(one) for one in row.judged.comparisons]),
     Column.exact("left_aside", lambda row: dict(left_aside(row.judged))),
+    Column.exact("would_decide", lambda row: row.would_decide),
+    Column.exact("other_studies", lambda row: [_other_study(one) for one in row.judged.others]),
 )  # fmt: skip
 
 
 def _pair(row: ClaimRow) -> tuple[str | list[str], str | list[str]]:
-    if row.below and row.comparison:
+    if row.pair and row.comparison:
         return row.comparison.comparison.variant, row.comparison.comparison.over
     return row.claim.variant, row.claim.over
 
 
-def claims_table(records: Records, references: References) -> Table:
-    """A row for each claim; where it speaks of several pairs, one for each below it."""
+def claims_table(records: Records, references: References, studies: Sequence[Study] | None = None) -> Table:
+    """A row for each claim; where it speaks of several pairs, one for each below it, then those of further studies.
+
+    Args:
+        studies: None for the project's own.
+    """
+    rows = []
+    for judged in judge_claims(records, references, studies):
+        rows += claim_rows(judged, outlook(judged, references))
+        rows += [row for one in judged.others for row in claim_rows(one, outlook(one, references), other=True)]
     return Table(
         title="Claims and their verdicts",
         fields=_COLUMNS,
-        values=[row for judged in judge_claims(records, references) for row in claim_rows(judged)],
+        values=rows,
         notes=(
             "Two answers. Is there a gain: the whole interval is above 0. Is it the claimed one: the interval lies "
             "within the claimed gain and its margin (half of it, unless the claim's file gives another), or beyond.",
             "Only runs of the claim's study count (awbench study show NAME): its networks, recipe, data, seeds and "
             "looks were decided before. What exists and does not count is left aside, with the reason.",
-            "Intervals pool the run-to-run deviation of the study's networks where the pair does not scatter more; all "
+            "Intervals pool the run-to-run deviation of the study's networks where the pair scatters less; all "
             "looks and pairs of a claim hold together at the study's level (docs/verdicts.md). Up to: an interval of "
             "the largest gain over the pairs that the publication names.",
+            "What would decide: the runs of the next look, and how probably a true claim is answered by then and by "
+            "the last look, with the run-to-run deviation of the study's own runs, else the median of published ones.",
             "Publication: whether one more pair of single runs may well show what it says.",
             f"{aw_setting()}; a verdict is about that setting.",
         ),

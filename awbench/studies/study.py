@@ -115,6 +115,12 @@ class Study(Strict):
         unused = [label for label in self.networks if label not in labels]
         if unused:
             raise ValueError(f"networks.{unused[0]} is in no comparison; remove it, or compare it")
+        claimed = next((c.claim for c in self.comparisons if c.claim), "")
+        if claimed and self.purpose != "confirmatory":
+            raise ValueError(
+                f"claim {claimed} in a study whose purpose is {self.purpose}; only a confirmatory one answers claims: "
+                "change 'purpose', or leave out 'claim'"
+            )
         seen = set()
         for comparison in self.comparisons:
             pair = (comparison.variant, comparison.over)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from awbench.records import Records
 from awbench.reference.load import References
@@ -22,6 +22,7 @@ class JudgedClaim:
         study: None where no study of those at hand is about it.
         interval: of the gain; of "up to" claims, of the largest gain over the pairs; None before the first look of any.
         gain, size: the answers.
+        others: the answers of further studies about it, which change nothing of this one.
     """
 
     source: Source
@@ -31,6 +32,7 @@ class JudgedClaim:
     interval: Interval | None
     gain: Gain
     size: Size
+    others: tuple[JudgedClaim, ...] = ()
 
     @property
     def provenance(self) -> str:
@@ -42,12 +44,16 @@ class JudgedClaim:
         return self.claim.url or self.source.url
 
     @property
-    def measured(self) -> bool:
-        return self.interval is not None
+    def looked_at(self) -> bool:
+        """Whether any comparison had its first look."""
+        return any(one.look for one in self.comparisons)
 
 
 def judge_claims(records: Records, references: References, studies: Sequence[Study] | None = None) -> list[JudgedClaim]:
     """Every claim of the references, by the study that is about it.
+
+    Of several the first in the order of `studies` answers it that had a look, before any look the first; which one that
+    is never depends on what was measured. The others are listed.
 
     Args:
         studies: None for the project's own.
@@ -59,12 +65,16 @@ def judge_claims(records: Records, references: References, studies: Sequence[Stu
 
 
 def _judge_claim(source: Source, claim: Claim, studies: Iterable[JudgedStudy]) -> JudgedClaim:
+    found = []
     for study in studies:
         comparisons = tuple(one for one in study.comparisons if one.comparison.claim == claim.id)
         if comparisons:
             interval, gain, size = _whole(claim, comparisons, study.study.matters)
-            return JudgedClaim(source, claim, study, comparisons, interval, gain, size)
-    return JudgedClaim(source, claim, None, (), None, "undecided", "undecided")
+            found.append(JudgedClaim(source, claim, study, comparisons, interval, gain, size))
+    if not found:
+        return JudgedClaim(source, claim, None, (), None, "undecided", "undecided")
+    first, *others = sorted(found, key=lambda one: not one.looked_at)
+    return replace(first, others=tuple(others))
 
 
 def _whole(

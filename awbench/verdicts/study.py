@@ -75,9 +75,22 @@ class JudgedComparison:
                 "All runs start from given backbones: how pre-training scatters is not in the interval, so this is "
                 "about these backbones alone."
             )
+        processors = [[_processor(run) for run in side] for side in (self.treated, self.baseline)]
+        if self.interval and processors[0] != processors[1]:
+            of_treated, of_baseline = (" and ".join(sorted(set(side))) for side in processors)
+            found.append(
+                f"Runs of {self.comparison.variant} were made on {of_treated}, those of {self.comparison.over} on "
+                f"{of_baseline}, not seed by seed on the same: how processors round is then part of the gain."
+            )
         if self.interval and self.interval.floored:
             found.append("The runs scatter less than the metric's resolution, which is taken for their deviation.")
         return found
+
+
+def _processor(run: Record) -> str:
+    """The model that trained it; of a GPU's run the processor computes nothing, and all GPUs of a study are alike."""
+    on_cpu = run.environment.get("training_device") == "cpu"
+    return str(run.environment.get("cpu") or "an unknown processor") if on_cpu else "a GPU"
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ def test_where_runs_would_not_count_none_is_made(awbench, tmp_path):
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert "study tiny: its runs so far have torch 1.13.1, here it is" in err
     pair = {"variant": "aw_resnet20", "over": "resnet20", "claim": "imagenet-r11"}
-    code, out, err = awbench("study", "status", write_study(tmp_path / "more", comparisons=[pair]))
+    design = {"comparisons": [pair], "purpose": "confirmatory", "looks": [2]}
+    code, out, err = awbench("study", "status", write_study(tmp_path / "more", **design))
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert "study tiny: claim 'imagenet-r11' is in no reference file; did you mean imagenet-r101?" in err
 

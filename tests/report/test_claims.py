@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from study_files import write_study
 from study_records import COCO, IMAGENET, imagenet_pair, runs_of
 
+from awbench.planning.outcomes import outcome, question_of_claim
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
+from awbench.report.claims import claims_table
 from awbench.report.tables import TABLES
+from awbench.studies import load_studies, load_study
+from awbench.verdicts.claims import judge_claims
 
 
 @pytest.fixture
@@ -67,7 +74,34 @@ def test_before_the_first_look_it_is_too_early(store):
     assert judged["status"] == "too early" and judged["interval"] is None
     row = cells(store, "imagenet-r101", "aw_resnet101")
     assert row["look"] == "too early: 2 and 2 runs, the first look is at 3 of each"
-    assert row["what would decide"] == "3 runs of each; with which probability: awbench plan"
+    assert row["what would decide"].startswith("3 runs of each; a true claim is answered by then with ")
+
+
+def test_before_any_run_it_says_what_would_decide_and_how_probably(store):
+    """By the deviation of published runs, with the simulation that the plan uses."""
+    for name, row in claims(store).items():
+        runs, deviation = re.fullmatch(
+            r"(\d+) runs of each; a true claim is answered by then with \d+%, "
+            r"by the last look with \d+% \(deviation ([\d.]+)\)", row["would_decide"],
+        ).groups()  # fmt: skip
+        assert (runs, deviation) == ("3", "0.09" if name.startswith("imagenet") else "0.10")
+    (judged,) = (one for one in judge_claims(store.read(), load_references()) if one.claim.id == "coco-combined")
+    expected = outcome(question_of_claim(judged), "true", 0.1)
+    assert f"with {expected.answered[0]:.0%}, by the last look with {expected.answered[-1]:.0%}" in row["would_decide"]
+
+
+def test_a_claim_of_several_pairs_waits_for_the_one_with_the_fewest_runs(store):
+    noise = (-0.1, 0.0, 0.1, 0.0)
+    for name, gain in (("se_resnet101", 0.0), ("aw_se_resnet101", 0.4)):
+        fill(store, runs_of(IMAGENET, name, [78.0 + gain + n for n in noise]))
+    found = claims(store)["imagenet-combined"]
+    assert [pair["look"] for pair in found["pairs"]] == [2, 0]
+    assert found["would_decide"].startswith("3 runs of each; ")
+
+
+def test_without_a_look_to_come_only_a_new_study_decides(store):
+    fill(store, imagenet_pair(0.5, 10))
+    assert claims(store)["imagenet-r101"]["would_decide"] == "no look is left: a new study, with more runs"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +176,6 @@ def test_a_claim_without_a_study_says_so(store):
     (source, claim), *_ = load_references().claims
     other = claim.model_copy(update={"id": "somebody's"})
     from awbench.report.claims import verdict_text
-    from awbench.verdicts.claims import judge_claims
 
     references = load_references()
     references = type(references)(**{**vars(references), "sources": [source.model_copy(update={"claims": [other]})]})
@@ -155,3 +188,46 @@ def test_detectors_need_their_backbones_runs(store):
     assert claims(store)["coco-r101-fpn"]["left_aside"] == {
         f"study imagenet has no run of its backbone with seed {seed} that counts": 1 for seed in range(3)
     }
+
+
+def own_study(folder, **changes):
+    """A study of the headline claim by another recipe."""
+    pair = {"variant": "aw_resnet101", "over": "resnet101", "claim": "imagenet-r101"}
+    design = {"dataset": "imagenet", "recipe": "torchvision-v1", "changes": [], "purpose": "confirmatory"}
+    return write_study(folder, **{"name": "mine", "comparisons": [pair], "looks": [3, 5], **design, **changes})
+
+
+def runs_of_pair(study, gain):
+    noise = (-0.01, 0.0, 0.01)
+    plain = runs_of(study, "resnet101", [77.4 + n for n in noise])
+    return plain + runs_of(study, "aw_resnet101", [77.4 + gain + n for n in noise])
+
+
+@pytest.mark.parametrize(("own", "other"), [(1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (None, 1.0), (1.0, None)])
+def test_of_several_studies_about_a_claim_the_first_with_a_look_answers_and_the_others_are_listed(
+    own, other, store, tmp_path
+):
+    """The project's own before others; never the one whose answer is better."""
+    mine = load_study(own_study(tmp_path / "studies"))
+    gains = [(study, gain) for study, gain in ((IMAGENET, own), (mine, other)) if gain is not None]
+    fill(store, [run for study, gain in gains for run in runs_of_pair(study, gain)])
+    judged = next(one for one in judge_claims(store.read(), load_references(), [*load_studies(), mine]))
+    (listed,) = judged.others
+    names = [one.study.study.name for one in (judged, listed)]
+    assert names == (["mine", "imagenet"] if own is None else ["imagenet", "mine"])
+    assert judged.interval.value == pytest.approx(gains[0][1])
+    alone = next(one for one in judge_claims(store.read(), load_references(), [gains[0][0]]))
+    assert (judged.interval, judged.gain, judged.size) == (alone.interval, alone.gain, alone.size)
+
+
+def test_the_table_has_a_row_for_each_further_study(store, tmp_path):
+    mine = load_study(own_study(tmp_path / "studies"))
+    fill(store, runs_of_pair(IMAGENET, 1.0) + runs_of_pair(mine, 0.0))
+    found = claims_table(store.read(), load_references(), [*load_studies(), mine])
+    rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows if row[0] == "imagenet-r101"]
+    assert [row["verdict"] for row in rows] == [
+        "gain; as claimed", "in study mine: gain undecided; less than claimed"
+    ]  # fmt: skip
+    assert [row["trained"].partition(",")[0] for row in rows] == ["cbam", "torchvision-v1"]
+    (listed,) = next(row for row in found.objects if row["id"] == "imagenet-r101")["other_studies"]
+    assert (listed["study"], listed["size"]) == ("mine", "less") and len(found.objects) == 4

@@ -102,11 +102,15 @@ def test_a_card_says_what_its_verdict_rests_on(state, tmp_path):
     card = page.split("<h3>imagenet-r101 ")[1].split("</article>")[0]
     assert f">{HEADLINES[state]}</span>" in card
     assert "AW as built here: 5 choices ours, 3 recalled" in card
+    decided = state not in ("nothing", "left-aside", "too-early", "undecided", "left-aside-beside-evidence")
+    assert ('<p class="needs">what would decide: decided</p>' in card) == decided
+    if not decided:
+        assert re.search(r"what would decide: [35] runs of each; a true claim (is|would be) answered by ", card)
     facts = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", card))
     if state in ("nothing", "left-aside"):
         assert facts == {} and "awbench study run imagenet --data DIR" in card
     else:
-        expected = {"look", "with", "without", "trained", "AW setting", "what would decide"}
+        expected = {"look", "with", "without", "trained", "AW setting"}
         assert set(facts) >= expected | ({"publication"} if state != "too-early" else set())
         assert facts["trained"] == "cbam, 100 epochs" and ", sd 0." in facts["with"]
     assert ("left aside, runs and why" in card) == state.startswith("left-aside")

@@ -189,11 +189,20 @@ def test_before_the_first_look_all_runs_are_shown_and_from_then_on_those_of_the_
 )
 def test_a_claim_is_answered_by_what_it_names(changes, tmp_path):
     """Not by another dataset, metric, depth or baseline."""
-    design = {"dataset": "imagenet", "recipe": "cbam", "changes": []}
+    design = {"dataset": "imagenet", "recipe": "cbam", "changes": [], "purpose": "confirmatory", "looks": [3]}
     pair = {"variant": "aw_resnet101", "over": "resnet101", "claim": "imagenet-r101"}
     study = load_study(write_study(tmp_path, **{**design, "comparisons": [pair], **changes}))
     with pytest.raises(UserError, match="is not what claim imagenet-"):
         judge_study(study, as_records(), CLAIMS)
+
+
+@pytest.mark.parametrize("purpose", ["smoke test", "exploratory"])
+def test_only_a_confirmatory_study_answers_a_claim(purpose, tmp_path):
+    pair = {"variant": "aw_resnet101", "over": "resnet101", "claim": "imagenet-r101"}
+    design = {"dataset": "imagenet", "recipe": "cbam", "changes": [], "looks": [3]}
+    path = write_study(tmp_path, **design, comparisons=[pair], purpose=purpose)
+    with pytest.raises(UserError, match=f"claim imagenet-r101 in a study whose purpose is {purpose}"):
+        load_study(path)
 
 
 @pytest.mark.parametrize(
@@ -209,9 +218,43 @@ def test_a_claim_about_the_largest_gain_is_answered_by_all_its_pairs_of_one_dept
         {"variant": f"{variant}_resnet{depth}", "over": f"{over}_resnet{depth}", "claim": "imagenet-combined"}
         for variant, over, depth in pairs
     ]
-    study = load_study(write_study(tmp_path, dataset="imagenet", recipe="cbam", changes=[], comparisons=comparisons))
+    design = {"dataset": "imagenet", "recipe": "cbam", "changes": [], "purpose": "confirmatory", "looks": [3]}
+    study = load_study(write_study(tmp_path, **design, comparisons=comparisons))
     with pytest.raises(UserError, match=message):
         judge_study(study, as_records(), CLAIMS)
+
+
+def on_processors(treated: list, baseline: list):
+    """Three runs of each on processors of these models; None for a GPU's."""
+    runs = []
+    for label, models, mean in (("aw_resnet20", treated, 93.0), ("resnet20", baseline, 92.0)):
+        for seed, model in enumerate(models):
+            device = {"training_device": "cpu", "cpu": model} if model else {}
+            runs.append(study_run(PRIMARY, label, seed, mean + seed / 10, environment=device))
+    return judge_study(PRIMARY, as_records(runs)).comparisons[0]
+
+
+@pytest.mark.parametrize(
+    ("treated", "baseline", "said"),
+    [
+        (["A"] * 3, ["B"] * 3, "aw_resnet20 were made on A, those of resnet20 on B"),
+        (["A", "A", "B"], ["A"] * 3, "aw_resnet20 were made on A and B, those of resnet20 on A"),
+        (["A", "B", "A"], ["B", "A", "A"], "aw_resnet20 were made on A and B, those of resnet20 on A and B"),
+        (["A", "A", ""], ["A"] * 3, None),
+        (["A"] * 3, ["A"] * 3, None),
+        (["A", "B", "B"], ["A", "B", "B"], None),
+        ([None] * 3, [None] * 3, None),
+    ],
+)
+def test_that_the_sides_were_trained_on_other_processors_is_said_beside_the_verdict(treated, baseline, said):
+    """They count all the same: how a processor rounds is part of how runs scatter, but not of a gain."""
+    judged = on_processors(treated, baseline)
+    found = [caveat for caveat in judged.caveats if "processors round" in caveat]
+    if "" in treated:  # a GPU's run beside those of a processor is another device, and does not count
+        assert judged.interval is None
+    else:
+        assert judged.interval is not None and len(found) == bool(said)
+    assert said is None or said in found[0]
 
 
 PRIMARY, CHOICES = load_study("fashion-mnist"), load_study("fashion-mnist-choices")

@@ -45,7 +45,7 @@ def claims_figure(claims: Sequence[JudgedClaim]) -> Figure:
 
 
 def _label(row: ClaimRow) -> str:
-    if row.below and row.comparison:
+    if row.pair and row.comparison:
         variant = row.comparison.comparison.variant.removeprefix("faster_rcnn_").removesuffix("_fpn")
         return f"{variant}\n{shown_answer(row.comparison)}"
     return f"{row.claim.id}\n{headline(row.judged)}"
@@ -63,7 +63,7 @@ def _draw_gain(figure: Figure, axes: Axes, place: int, row: ClaimRow) -> None:
     interval = row.comparison.interval if row.comparison else row.judged.interval
     if interval is None:
         return
-    colour = STATUS_COLOURS[status_of(row.comparison if row.below and row.comparison else row.judged)]
+    colour = STATUS_COLOURS[status_of(row.comparison if row.pair and row.comparison else row.judged)]
     axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=1.6)
     (point,) = axes.plot(interval.value, place, "o", color=colour, markersize=5)
     text = shown_interval(interval)

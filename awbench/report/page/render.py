@@ -93,7 +93,7 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
 
 # Columns of the table of claims that a card shows too, of each pair that has runs.
 _FACTS = (
-    "look", "with", "without", "publication", "trained", "AW setting", "what would decide", "beside it",
+    "look", "with", "without", "publication", "trained", "AW setting", "beside it",
 )  # fmt: skip
 
 
@@ -123,6 +123,7 @@ def _card(row: ClaimRow) -> dict[str, Any]:
         "pairs": [],
         "left_aside": left_aside(judged),
         "setting": aw_setting(),
+        "would_decide": row.would_decide,
         "needs": "" if judged.size != "undecided" else requirement(judged),
     }
 
@@ -130,8 +131,9 @@ def _card(row: ClaimRow) -> dict[str, Any]:
 def _pair(row: ClaimRow, cells: dict[str, str]) -> dict[str, Any]:
     assert row.comparison, "it has runs"
     pair = row.comparison.comparison
+    study = f" (study {row.judged.study.study.name})" if row.other and row.judged.study else ""
     return {
-        "networks": f"{pair.variant} over {pair.over}",
+        "networks": f"{pair.variant} over {pair.over}{study}",
         "measured": f"{cells['measured (interval)']}: {shown_answer(row.comparison)}"
         if row.comparison.interval
         else "",
