@@ -39,8 +39,8 @@ def study_run(study: Study, label: str, seed: int, value: float, **changes: Any)
         inputs["backbone_weights_sha256"] = weights_of(variant.backbone, seed)
     environment = {
         "study": {"name": study.name, "sha256": study.digest}, "train_images": facts.train_images,
-        "weights_sha256": weights_of(variant.name, seed), "source_sha256": "s" * 64, "torch": "2.14.1",
-        "device": "GPU A", "training_device": "cuda", "world_size": 8,
+        "weights_sha256": weights_of(label, seed), "source_sha256": "s" * 64, "torch": "2.14.1",
+        "torchvision": "0.29.1", "device": "GPU A", "training_device": "cuda", "world_size": 8,
     }  # fmt: skip
     options = describe_options(variant, study.options_of(label)) | {"num_classes": CLASSES[study.dataset]}
     finished = changes.pop("finished", "2026-01-01T00:00:01.000000Z")

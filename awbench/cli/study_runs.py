@@ -123,18 +123,22 @@ def judge(study: Study, store: RecordStore, references: References) -> JudgedStu
 
 
 def require_platform(evidence: Evidence) -> None:
-    """That runs made here would count: the study's runs so far were made with this torch and modelling code.
+    """That runs made here would count: the study's so far were made with this torch, torchvision and modelling code.
 
     Raises:
         UserError: naming what differs.
     """
     import torch
 
-    from awbench.records.environment import training_source_digest
+    from awbench.records.environment import package_version, training_source_digest
     from awbench.verdicts.evidence import PLATFORM
 
     study, first = evidence.study, evidence.platform
-    here = {"torch": torch.__version__, "source_sha256": training_source_digest(study.task)}
+    here = {
+        "torch": torch.__version__,
+        "torchvision": package_version("torchvision"),
+        "source_sha256": training_source_digest(study.task),
+    }
     for name, own in here.items():
         if first.get(name, own) != own:
             raise UserError(

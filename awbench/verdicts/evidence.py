@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,8 @@ from awbench.studies import GIVEN, Study
 
 # What must be the same in all runs of a study: versions of the code that trains, where it ran, and the data.
 PLATFORM = {
-    "source_sha256": "modelling code", "torch": "torch", "device": "device", "engine": "engine",
+    "source_sha256": "modelling code", "torch": "torch", "torchvision": "torchvision", "device": "device",
+    "engine": "engine",
     "train_sha256": "training images", "val_sha256": "validation images", "num_classes": "number of classes",
 }  # fmt: skip
 _UNKNOWN = "unknown"
@@ -55,12 +57,13 @@ class Evidence:
 def gather_evidence(study: Study, records: Records) -> Evidence:
     """The runs that count for a study.
 
-    Of a seed the run that was recorded first counts, whatever came after it; all must have been made on the platform
-    of the first run of all. The study's own come before those of the study that it shares runs with. Nothing here
-    depends on what a run has measured.
+    Of a seed the run that was recorded first counts, whatever came after it, and weights count once; all must have been
+    made on the platform of the first run of all. The study's own come before those of the study that it shares runs
+    with. Nothing here depends on what a run has measured.
     """
     backbones = _backbones(study, records)
     found: dict[str, dict[int, Record]] = {label: {} for label in study.labels}
+    weights: set[str] = set()
     left_aside: list[LeftAside] = []
     platform: dict[str, str] | None = None
     modules: dict[str, str] = {}
@@ -75,12 +78,16 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
         reason = reason or _other_module(record, modules)
         if not reason and record.settings.seed in found[label]:
             reason = f"seed {record.settings.seed} was recorded before"
+        trained = str(record.environment.get("weights_sha256") or "")
+        if not reason and trained in weights:
+            reason = "its weights are those of a run recorded before"
         if reason:
             left_aside.append(LeftAside(record, reason))
             continue
         platform = platform or _platform(record)
         modules = {**_modules(record), **modules}
         found[label][record.settings.seed] = record
+        weights |= {trained} - {""}
     runs = {}
     for label, by_seed in found.items():
         gap = next(seed for seed in range(len(by_seed) + 1) if seed not in by_seed)
@@ -135,28 +142,35 @@ def _reasons(study: Study, label: str, record: Record, backbones: Mapping[tuple[
 def _data_reasons(study: Study, record: Record) -> Iterator[str]:
     facts, images = study.facts, record.values.get("images")
     if images is None or images.value != facts.val_images:
-        count = "an unknown number" if images is None else f"{images.value:,}"
+        count = _number(images.value if images else None)
         yield f"evaluated on {count} of {facts.val_images:,} images"
     train_images = record.environment.get("train_images")
     if facts.train_sha256:
         if record.inputs.get("train_sha256") != facts.train_sha256:
             yield "trained on other images"
     elif train_images != facts.train_images:
-        count = "an unknown number" if train_images is None else f"{train_images:,}"
+        count = _number(train_images)
         yield f"trained on {count} of {facts.train_images:,} images"
     if facts.val_sha256 and record.inputs.get("val_sha256") != facts.val_sha256:
         yield "evaluated on other images"
+    if record.inputs.get("train_sha256", _UNKNOWN) == record.inputs.get("val_sha256") != _UNKNOWN:
+        yield "evaluated on the images that it was trained on"
     if left_out := images_left_out(record):
         yield f"{left_out} images could not be decoded and were left out"
     if isinstance(record.settings, DetectorTraining) and not record.settings.complete and not facts.proxy:
         yield "not the complete dataset"
 
 
+def _number(count: Any) -> str:
+    """E.g. "1,000", for a sentence about images; what a record says of them may be anything."""
+    return f"{count:,}" if type(count) in (int, float) else "an unknown number"
+
+
 def images_left_out(record: Record) -> int:
     """How many images could not be decoded, of those that it was trained or evaluated on."""
     noted = sum(note.startswith("left out: ") for note in record.notes)
     counted = record.values.get("images_left_out")
-    return max(noted, int(counted.value) if counted else 0)
+    return max(noted, math.ceil(abs(counted.value)) if counted else 0)
 
 
 def _weights_reasons(
@@ -211,8 +225,11 @@ def _backbones(study: Study, records: Records) -> dict[tuple[str, int], str]:
 
 def _platform(record: Record) -> dict[str, str]:
     stated = {**record.environment, **record.inputs, "num_classes": record.options["num_classes"]}
-    if stated.get("training_device") == "cpu":
-        stated["device"] = "cpu"  # of whatever model: its rounding is part of how runs scatter
+    trained_on = stated.get("training_device")
+    if (
+        trained_on != "cuda"
+    ):  # a processor of whatever model, for its rounding is part of how runs scatter; or nobody knows
+        stated["device"] = trained_on if trained_on == "cpu" else _UNKNOWN
     values = {name: str(stated.get(name) or _UNKNOWN) for name in PLATFORM if name != "engine"}
     if isinstance(record.settings, DetectorTraining):
         version = record.inputs.get("engine_version")

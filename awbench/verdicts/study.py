@@ -20,6 +20,8 @@ from awbench.verdicts.interval import Interval, gain_interval, simultaneous
 from awbench.verdicts.looks import look_levels
 from awbench.verdicts.runs import values_of
 
+USUAL_LEVEL = 0.95
+
 
 @dataclass(frozen=True)
 class JudgedComparison:
@@ -75,6 +77,8 @@ class JudgedComparison:
                 "All runs start from given backbones: how pre-training scatters is not in the interval, so this is "
                 "about these backbones alone."
             )
+        if self.study.level < USUAL_LEVEL:
+            found.append(f"The study's level is {self.study.level:.0%}, below the usual {USUAL_LEVEL:.0%}.")
         processors = [[_processor(run) for run in side] for side in (self.treated, self.baseline)]
         if self.interval and processors[0] != processors[1]:
             of_treated, of_baseline = (" and ".join(sorted(set(side))) for side in processors)
