@@ -32,9 +32,22 @@ class Strict(BaseModel):
         return data
 
 
+_MOST_SHOWN = 20
+
+
 def first_error(error: ValidationError) -> str:
     """The first problem as one line: where, what, and the value where it is short."""
-    problem = error.errors()[0]
+    return _shown(error.errors()[0])
+
+
+def all_errors(error: ValidationError) -> str:
+    """Every problem of a file, each as `first_error` shows it, in one line; the first 20 of many."""
+    problems = list(dict.fromkeys(_shown(problem) for problem in error.errors()))
+    further = len(problems) - _MOST_SHOWN
+    return "; ".join([*problems[:_MOST_SHOWN], *([f"and {further} more"] if further > 0 else [])])
+
+
+def _shown(problem: Any) -> str:
     where = ""
     for part in problem["loc"]:
         where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from awbench.errors import UserError
-from awbench.validation import Strict, first_error
+from awbench.validation import Strict, all_errors
 
 StrictT = TypeVar("StrictT", bound=Strict)
 _LARGEST_BYTES = 2**22
@@ -33,7 +33,7 @@ def load_validated(path: Path, schema: type[StrictT]) -> StrictT:
     try:
         return schema.model_validate(read_yaml(path, printed_numbers=True))
     except ValidationError as error:
-        raise UserError(f"{path}: {first_error(error)}") from None
+        raise UserError(f"{path}: {all_errors(error)}") from None
 
 
 def read_yaml(path: Path, printed_numbers: bool = False) -> dict[str, Any]:

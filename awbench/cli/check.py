@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from awbench.cli.common import log, print_json
 from awbench.cli.grid import count_detectors, count_grid
 from awbench.cli.latency import timing_progress
-from awbench.cli.options import add_options
+from awbench.cli.options import add_options, references_of
 from awbench.errors import UserError, suggestion
 from awbench.recipes.defaults import ENGINES
 from awbench.records import RecordStore
@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--measure", action="store_true", help="measure latency ratios that have a band and no record")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a pull request")
-    add_options(parser, "--results", "--references", "--json")
+    add_options(parser, "--results", "--references", "--only-references", "--json")
     parser.set_defaults(run=run)
 
 
@@ -54,14 +54,13 @@ def run(args: argparse.Namespace) -> int:
     from awbench.gate import bands, checks, proxies
     from awbench.gate.locked import load_locked
     from awbench.records.atomic import write_text
-    from awbench.reference.load import load_references
     from awbench.report.checks import to_junit, to_markdown, to_object, to_text
 
     for kind in args.require:
         if kind not in checks.KINDS:
             raise UserError(f"--require {kind} is not a kind of check{suggestion(kind, checks.KINDS)} See --help.")
     locked, locked_runs, latency_bands = load_locked(), proxies.load_locked_runs(), bands.load_bands()
-    references, store = load_references(args.references), RecordStore(args.results)
+    references, store = references_of(args), RecordStore(args.results)
     if args.measure:
         measure_bands(store, latency_bands)
     engines = [engine for engine in ENGINES if engine != "detectron2" or has_detectron2()]

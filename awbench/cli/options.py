@@ -17,6 +17,7 @@ from awbench.variants import AWOptions, ModelOptions, Task, Variant, make_option
 
 if TYPE_CHECKING:
     from awbench.measure.timing import TimingGoal
+    from awbench.reference.load import References
     from awbench.tasks import Job
 
 _KEY_VALUE = {"action": "append", "default": [], "metavar": "KEY=VALUE"}
@@ -27,7 +28,11 @@ _SHARED: dict[str, dict[str, Any]] = {
         "type": Path, "default": Path("results"), "metavar": "DIR", "help": "folder of records (default: results)",
     },
     "--references": {
-        "type": Path, "metavar": "DIR", "help": "folder of published numbers (default: the project's own)",
+        "type": Path, "metavar": "PATH", "action": "append", "default": [],
+        "help": "published numbers and claims beside the project's own: a folder or a YAML file",
+    },
+    "--only-references": {
+        "type": Path, "metavar": "PATH", "help": "published numbers and claims instead of the project's own",
     },
     # the network
     "--stride-placement": {
@@ -127,6 +132,17 @@ def model_options(args: argparse.Namespace, variants: Sequence[Variant]) -> Mode
         convolution_options={key: option_value(value) for key, value in convolution},
         aw_options=dict(key_values("option", args.aw_option, "reduction=8")),
     )
+
+
+def references_of(args: argparse.Namespace) -> References:
+    """The published numbers of --references and --only-references.
+
+    Raises:
+        UserError: as `awbench.reference.load.load_references`.
+    """
+    from awbench.reference.load import load_references
+
+    return load_references(args.only_references, added=args.references)
 
 
 def timing_goal(args: argparse.Namespace) -> TimingGoal:

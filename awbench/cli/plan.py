@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from awbench.cli.common import key_values, number, print_json
-from awbench.cli.options import add_options
+from awbench.cli.options import add_options, references_of
 from awbench.errors import UserError, suggestion
 from awbench.records import Records
 
@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
         ("--gpu-hours", "NAME=H", "what a run of a network costs on your device"),
     ):
         parser.add_argument(option, action="append", default=[], metavar=metavar, help=f"{text} (repeatable)")
-    add_options(parser, "--results", "--references", "--json")
+    add_options(parser, "--results", "--references", "--only-references", "--json")
     parser.set_defaults(run=run)
 
 
@@ -54,7 +54,6 @@ def run(args: argparse.Namespace) -> int:
     from awbench.planning.hours import Hours
     from awbench.planning.plan import plan
     from awbench.planning.throughput import throughputs
-    from awbench.reference.load import load_references
     from awbench.reference.metrics import measured_metrics
     from awbench.report.plan import to_object, to_text
     from awbench.studies import load_studies, load_study
@@ -68,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     names = _networks(studies)
     images_per_s = _values("--images-per-second", args.images_per_second, names, "network", "resnet101=1100")
     gpu_hours = _values("--gpu-hours", args.gpu_hours, names, "network", "resnet101=48")
-    records, references = Records.read(args.results), load_references(args.references)
+    records, references = Records.read(args.results), references_of(args)
     hours = Hours(throughputs(records, references), records, args.device, images_per_s, gpu_hours)
     hours.require_device()
     made = plan(records, references, studies, asked, deviations, hours)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import print_json
-from awbench.cli.options import add_options
+from awbench.cli.options import add_options, references_of
 from awbench.errors import UserError
 from awbench.records import Records
 
@@ -27,16 +27,15 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: report.html in the results folder")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="default: figures/ in the results folder")
-    add_options(parser, "--results", "--references", "--json")
+    add_options(parser, "--results", "--references", "--only-references", "--json")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from awbench.reference.load import load_references
     from awbench.report.claims import status_of, verdict_text
     from awbench.verdicts.claims import judge_claims
 
-    records, references = Records.read(args.results), load_references(args.references)
+    records, references = Records.read(args.results), references_of(args)
     output = args.output or args.results / "report.html"
     if output.is_dir():
         raise UserError(f"--output {output} is a folder; give a file, e.g. {output / 'report.html'}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import log, print_json
 from awbench.cli.grid import count_detectors, count_grid, time_grid
-from awbench.cli.options import add_options
+from awbench.cli.options import add_options, references_of
 from awbench.errors import UserError
 from awbench.records import RecordStore
 
@@ -40,17 +40,16 @@ def add_parser(commands: Any) -> None:
         "whose detectors start from the backbones that the ImageNet study trained with their seed.\n\n"
         "Exit code 1 means that a count is not the one this project has locked.",
     )
-    add_options(parser, "--results", "--references", "--json")
+    add_options(parser, "--results", "--references", "--only-references", "--json")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from awbench.cli.report import write_report
     from awbench.gate.locked import load_locked, off_from_locked
-    from awbench.reference.load import load_references
     from awbench.report.tables import TABLES
 
-    references, locked = load_references(args.references), load_locked()
+    references, locked = references_of(args), load_locked()
     require_folders()
     store = RecordStore(args.results)
     off = off_from_locked([*count_grid(store), *count_detectors(store)], locked)

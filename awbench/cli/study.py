@@ -9,7 +9,7 @@ from typing import Any
 
 from awbench.cli.common import Parser, print_json
 from awbench.cli.grid import count_study
-from awbench.cli.options import add_options, cluster_parameters
+from awbench.cli.options import add_options, cluster_parameters, references_of
 from awbench.cli.study_runs import HowToRun, judge, next_runs, plan, run_study
 from awbench.errors import UserError
 from awbench.records import RecordStore
@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
         action = actions.add_parser(name, help=text)
         action.add_argument("study", metavar="NAME", help="a study of 'awbench study list', or a YAML file")
         if name != "show":
-            add_options(action, "--results", "--references")
+            add_options(action, "--results", "--references", "--only-references")
         if name == "run":
             _add_run_options(action)
         add_options(action, "--json")
@@ -94,7 +94,7 @@ def run_show(args: argparse.Namespace) -> int:
 def run_status(args: argparse.Namespace) -> int:
     from awbench.report.answers import study_object, study_text
 
-    judged = judge(load_study(args.study), RecordStore(args.results), _references(args))
+    judged = judge(load_study(args.study), RecordStore(args.results), references_of(args))
     print_json(study_object(judged)) if args.json else print(study_text(judged))
     return 0
 
@@ -106,7 +106,7 @@ def run_run(args: argparse.Namespace) -> int:
             raise UserError(f"--{name} {value} must be at least 1")
     from awbench.report.answers import study_object, study_text
 
-    study, store, references = load_study(args.study), RecordStore(args.results), _references(args)
+    study, store, references = load_study(args.study), RecordStore(args.results), references_of(args)
     how = HowToRun(
         args.data, args.backbones, args.parallel, args.processes, args.workers, args.runs,
         cluster=args.cluster, parameters=cluster_parameters(args.cluster_set),
@@ -126,9 +126,3 @@ def run_run(args: argparse.Namespace) -> int:
         for name, why in done.failed.items():
             print(f"failed: {name}: {why}")
     return 2 if done.failed else 0
-
-
-def _references(args: argparse.Namespace) -> Any:
-    from awbench.reference.load import load_references
-
-    return load_references(args.references)

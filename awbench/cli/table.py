@@ -6,7 +6,7 @@ import argparse
 import functools
 from typing import Any
 
-from awbench.cli.options import add_options
+from awbench.cli.options import add_options, references_of
 from awbench.errors import UserError
 from awbench.records import Records
 
@@ -50,12 +50,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--study", action="append", default=[], metavar="FILE", help="of claims: a study of your own (repeatable)"
     )
-    add_options(parser, "--results", "--references")
+    add_options(parser, "--results", "--references", "--only-references")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from awbench.reference.load import load_references
     from awbench.report.claims import claims_table
     from awbench.report.formats import render
     from awbench.report.table import select
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.study and args.kind != "claims":
         raise UserError(f"--study {args.study[0]} is for the table of claims, not for {args.kind}")
     make = functools.partial(claims_table, studies=load_studies(tuple(args.study))) if args.study else TABLES[args.kind]
-    table = make(Records.read(args.results), load_references(args.references))
+    table = make(Records.read(args.results), references_of(args))
     print(render(select(table, _names(args.columns), _names(args.sort)), args.format), end="")
     return 0
 

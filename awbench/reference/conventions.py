@@ -28,8 +28,8 @@ class ComplexityConvention(Strict):
             output element (convolution_bias) or input element (the others).
         counter: the tool that counted a classifier, where it does more than add up layers, see
             `awbench.verdicts.opcounter`.
-        attention_options: of the network that the source counted, as `awbench complexity --attention-option` takes
-            them.
+        attention_options, convolution_options: of the network that the source counted, as `awbench complexity` takes
+            them in `--attention-option` and `--convolution-option`.
         attention_biases: whether the fully connected layers of its SE or CBAM have biases, as they do here.
         norms_trained: of a detector, whether scale and shift of norms are among its trainable parameters where the
             stage is not frozen; here they are fixed.
@@ -43,6 +43,7 @@ class ComplexityConvention(Strict):
     layers: dict[Layer, Annotated[int, Field(ge=1)]] | Unknown = "unknown"
     counter: Literal["", "pytorch-OpCounter"] = ""
     attention_options: dict[str, int | str] = {}
+    convolution_options: dict[str, int | str] = {}
     attention_biases: bool = True
     norms_trained: bool = False
 

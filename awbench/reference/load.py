@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -91,16 +92,17 @@ def default_directory() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "reference_results"
 
 
-def load_references(directory: Path | None = None) -> References:
+def load_references(directory: Path | None = None, *, added: Sequence[Path] = ()) -> References:
     """Read and validate every YAML file of the folder.
 
+    Args:
+        directory: None for the project's own.
+        added: further folders, or files.
+
     Raises:
-        UserError: the folder is missing or empty, or a file is not valid: its name, the place and the remedy.
+        UserError: a folder is missing or empty, or a file is not valid: its name, the places and the remedies.
     """
-    directory = directory or default_directory()
-    paths = sorted([*directory.glob("*.yaml"), *directory.glob("*.yml")])
-    if not paths:
-        raise UserError(f"no reference files in {directory}; expected the YAML files of reference_results/ there")
+    paths = [path for place in (directory or default_directory(), *added) for path in _files(place)]
     sources = [load_source(path) for path in paths]
     seen: dict[str, Path] = {}
     for path, source in zip(paths, sources, strict=True):
@@ -117,6 +119,14 @@ def load_references(directory: Path | None = None) -> References:
         numbers=tuple(number for source in sources for number in _resolve(source)),
         unknown=tuple(source.id for source in sources if source.unknown),
     )
+
+
+def _files(place: Path) -> list[Path]:
+    """The YAML files of a folder, or the file itself."""
+    paths = [place] if place.is_file() else sorted([*place.glob("*.yaml"), *place.glob("*.yml")])
+    if not paths:
+        raise UserError(f"no reference files in {place}; expected YAML files such as those of reference_results/ there")
+    return paths
 
 
 def load_source(path: Path) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -142,25 +143,32 @@ class Source(Strict):
         check_characters(self.model_dump(mode="python"))
         for metric, unit in self.units.items():
             check_metric(metric, unit)
+        problems = []
         for index, row in enumerate(self.rows):
             try:
                 self.numbers.extend(row.numbers(self.units))
             except ValueError as error:
-                raise ValueError(f"rows[{index}] ({row.variant}): {error}") from None
+                problems.append(f"rows[{index}] ({row.variant}): {error}")
+        problems += self._problems()
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        """What is wrong with numbers and claims beside each other."""
         seen: set[tuple[str, ...]] = set()
         for index, number in enumerate(self.numbers):
             where = f"numbers[{index}] ({number.variant} {number.metric} {number.value})"
             if number.provenance is None and self.provenance is None:
-                raise ValueError(f"{where} has no provenance; add provenance: primary, secondary or recalled")
+                yield f"{where} has no provenance; add provenance: primary, secondary or recalled"
             own = getattr(number.conventions, number.kind)
             if own is None and getattr(self.conventions, number.kind) is None:
-                raise ValueError(f"{where} has no convention; add conventions: {number.kind}: to it or to the source")
+                yield f"{where} has no convention; add conventions: {number.kind}: to it or to the source"
             which = (number.weights, number.schedule, number.dataset, number.network, repr(own))
             identity = (number.variant, number.metric, *which)
             if identity in seen:
-                raise ValueError(f"{number.variant} {number.metric} is given twice; keep one, or name its weights")
+                yield f"{number.variant} {number.metric} is given twice; keep one, or name its weights"
             seen.add(identity)
         for claim in self.claims:
             if claim.provenance is None and self.provenance is None:
-                raise ValueError(f"claim {claim.id} has no provenance; add provenance: primary, secondary or recalled")
-        return self
+                yield f"claim {claim.id} has no provenance; add provenance: primary, secondary or recalled"

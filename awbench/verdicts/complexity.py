@@ -11,7 +11,7 @@ from awbench.reference.conventions import ComplexityConvention
 from awbench.reference.load import ReferenceNumber
 from awbench.variants import list_variants, parse_variant
 from awbench.verdicts.conventions import convention_differences, other_conventions
-from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting, describe_attention
+from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting, describe_modules
 from awbench.verdicts.opcounter import opcounter_correction
 
 EQUAL = "equal to all printed digits"
@@ -123,7 +123,8 @@ def _find(number: ReferenceNumber, convention: ComplexityConvention, index: Comp
     placement = "v1.5" if convention.stride_placement == "unknown" else convention.stride_placement
     size = parse_variant(number.variant).architecture.image_size
     size = convention.image_size if isinstance(convention.image_size, int) else size
-    return index.get(number.variant, placement, size, describe_attention(convention.attention_options))
+    options = describe_modules(convention.attention_options, convention.convolution_options)
+    return index.get(number.variant, placement, size, options)
 
 
 def _find_detector(
@@ -166,6 +167,8 @@ def _requirement(number: ReferenceNumber) -> str:
     variant = parse_variant(number.variant)
     command = f"awbench complexity {number.variant}"
     command += "".join(f" --attention-option {name}={value}" for name, value in convention.attention_options.items())
+    for name, value in convention.convolution_options.items():
+        command += f" --convolution-option {name}={value}"
     if convention.stride_placement == "v1":
         command += f" --stride-placement {convention.stride_placement}"
     if convention.image_size not in ("unknown", variant.architecture.image_size):

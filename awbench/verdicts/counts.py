@@ -83,14 +83,14 @@ class Setting:
     """What a network is counted at: pixels a side, or (height, width) and more for a detector.
 
     Attributes:
-        attention: options of its attention module that are not the default ones, see `describe_attention`.
+        modules: options of its attention modules that are not the default ones, see `describe_modules`.
     """
 
     stride_placement: str
     image_size: int | tuple[int, int]
     engine: str = ""
     proposals: int = 0
-    attention: str = ""
+    modules: str = ""
 
 
 class ComplexityIndex:
@@ -109,14 +109,14 @@ class ComplexityIndex:
             variant = known.get(record.variant)
             if variant is None or not isinstance(record.settings, Counting) or not _is_default(record, variant):
                 continue
-            setting, counts = _setting(record), _counts(record)
+            setting, counts = _setting(record, variant), _counts(record)
             self._by_setting[variant.name, setting] = counts
-            if setting.engine and not setting.attention:
+            if setting.engine and not setting.modules:
                 self._detectors[variant.name, setting.engine] = counts
 
-    def get(self, variant: str, stride_placement: str, image_size: int, attention: str = "") -> CountedNetwork | None:
+    def get(self, variant: str, stride_placement: str, image_size: int, modules: str = "") -> CountedNetwork | None:
         """A classifier's counts."""
-        return self._by_setting.get((variant, Setting(stride_placement, image_size, attention=attention)))
+        return self._by_setting.get((variant, Setting(stride_placement, image_size, modules=modules)))
 
     def get_detector(self, variant: str, setting: Setting) -> CountedNetwork | None:
         return self._by_setting.get((variant, setting))
@@ -155,15 +155,24 @@ def _is_default(record: Record, variant: Variant) -> bool:
     classes = _COCO_CATEGORIES if variant.task == "detection" else None
     options = ModelOptions(stride_placement=record.options["stride_placement"], num_classes=classes)
     default = default_options(variant.name, options)
-    return {**record.options, "attention": None} == {**default, "attention": None}
+    of_modules = {"attention": None, "convolution": None}
+    return {**record.options, **of_modules} == {**default, **of_modules}
 
 
-def describe_attention(options: Mapping[str, Any]) -> str:
-    """E.g. "released=resnet50", as `awbench complexity --attention-option` takes them; "" for default options."""
-    return ",".join(f"{name}={value}" for name, value in sorted(options.items()))
+def describe_modules(attention: Mapping[str, Any], convolution: Mapping[str, Any]) -> str:
+    """E.g. "released=resnet50", or "/kernels=4" of a module in place of convolutions; "" for default options."""
+    shown = [",".join(f"{name}={value}" for name, value in sorted(of.items())) for of in (attention, convolution)]
+    return "/".join(shown) if shown[1] else shown[0]
 
 
-def _setting(record: Record) -> Setting:
+def _convolution_options(record: Record, variant: Variant) -> dict[str, Any]:
+    """Options of a module from outside in place of convolutions that are not the default ones."""
+    default = default_options(variant.name, ModelOptions()).get("convolution", {})
+    options = record.options.get("convolution", {})
+    return {name: value for name, value in options.items() if default.get(name) != value}
+
+
+def _setting(record: Record, variant: Variant) -> Setting:
     settings = record.settings
     assert isinstance(settings, Counting), "it is of kind complexity"
     size = settings.image_size
@@ -172,5 +181,5 @@ def _setting(record: Record) -> Setting:
         image_size=(size[0], size[1]) if isinstance(size, list) else size,
         engine=settings.engine or "",
         proposals=settings.proposals or 0,
-        attention=describe_attention(record.options.get("attention", {})),
+        modules=describe_modules(record.options.get("attention", {}), _convolution_options(record, variant)),
     )

@@ -145,10 +145,10 @@ def test_an_answered_study_has_nothing_to_run(awbench, tmp_path):
 
 def test_claims_without_a_study_are_listed(awbench, tmp_path):
     folder = write_claims(tmp_path / "refs", claim("lonely", "aw_resnet50", "resnet50"))
-    out = awbench("plan", "--references", folder)[1]
+    out = awbench("plan", "--only-references", folder)[1]
     assert "lonely: no study answers it: write one (docs/verdicts.md)" in out
     assert out.startswith("every claim that a study is about is answered")
-    assert as_json(awbench, "--references", folder)["without_study"] == ["lonely"]
+    assert as_json(awbench, "--only-references", folder)["without_study"] == ["lonely"]
 
 
 def test_of_an_unknown_deviation_the_largest_number_is_planned(awbench, tmp_path):
@@ -197,7 +197,7 @@ def test_five_thousand_records_are_planned_about_as_fast_as_they_are_read(awbenc
         (("--images-per-second", "resnet101=-1"), "'-1' is not a number above 0"),
         (("--study", "imagnet"), "study 'imagnet' does not exist; did you mean imagenet?"),
         (("--device", "H100"), "--device H100: no training was timed on it; those that have numbers: V100, RTX 3090"),
-        (("--references", "nowhere"), "no reference files in nowhere"),
+        (("--only-references", "nowhere"), "no reference files in nowhere"),
         (("--power", "0.8"), "unrecognized arguments"),
     ],
     ids=str,

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -261,3 +263,47 @@ def test_a_file_with_the_earlier_names_of_keys_is_read(source):
     path = source(("provenance: primary", "provenance: primary\nstanding: recalled"))
     with pytest.raises(UserError, match="unknown key 'standing'"):
         load_source(path)
+
+
+def test_all_errors_of_a_file_are_said_at_once(source):
+    path = source(
+        ("variant: resnet101, metric: macs", "variant: resnet102, metric: macs"),
+        ("unit: GMAC}\n", "unit: GMAC}\n  - {variant: resnet50, metric: params, value: 25.56, unit: GMAC}\n"),
+        ("provenance: primary", "provenance: rumour"),
+    )
+    with pytest.raises(UserError) as caught:
+        load_source(path)
+    for part in ("resnet102 is not a variant; did you mean resnet101?", "numbers[1]", "provenance: "):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_wrong_between_numbers_is_said_at_once(source):
+    path = source(
+        ("provenance: primary\n", ""),
+        ("unit: GMAC}\n", "unit: GMAC}\n  - {variant: resnet50, metric: top1, value: 76.1, unit: percent}\n"),
+    )
+    with pytest.raises(UserError) as caught:
+        load_source(path)
+    assert str(caught.value).count("has no provenance") == 2 and "has no convention" in str(caught.value)
+
+
+def test_files_are_added_to_the_projects_own(source, tmp_path):
+    own = load_references()
+    path = source()
+    for place in (path, tmp_path):  # a file, a folder
+        both = load_references(added=[place])
+        assert both.sources[:-1] == own.sources and both.sources[-1].id == "example"
+    with pytest.raises(UserError, match="id 'torchvision' is already that of"):
+        load_references(added=[source(("id: example", "id: torchvision"))])
+    with pytest.raises(UserError, match="no reference files in nowhere"):
+        load_references(added=[Path("nowhere")])
+
+
+def test_the_command_adds_or_replaces(source, awbench):
+    path = str(source())
+    own = awbench("table", "complexity", "--json")[1]
+    added = awbench("table", "complexity", "--json", "--references", path)[1]
+    alone = awbench("table", "complexity", "--json", "--only-references", path)[1]
+    sources = [{row["source"] for row in json.loads(out) if row.get("source")} for out in (own, added, alone)]
+    assert sources[1] == sources[0] | {"example"} and sources[2] == {"example"}
