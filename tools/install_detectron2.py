@@ -41,7 +41,7 @@ def install(source: str, commit: str, pip_options: list[str], force: bool, cache
     label, log = build_label(commit), cache / "detectron2.log"
     folder = cache / "wheels" / f"{label}-{sys.implementation.cache_tag}-{platform.machine()}"
     folder.mkdir(parents=True, exist_ok=True)
-    wheel = None if force else next(folder.glob("*.whl"), None)
+    wheel = None if force else next(folder.glob("[!.]*.whl"), None)
     origin = "from the cache" if wheel else "built now"
     if wheel is None:
         with tempfile.TemporaryDirectory(dir=cache, prefix="building-", ignore_cleanup_errors=True) as work:
@@ -100,7 +100,7 @@ def build(source: str, commit: str, label: str, pip_options: list[str], work: Pa
     }
     make = ["wheel", "-v", "--no-build-isolation", "--no-deps", "--wheel-dir", str(wheels), str(work / "detectron2")]
     run("building detectron2 (usually 2 to 5 minutes)", [*PIP, *make], log, environment)
-    return next(wheels.glob("*.whl"))
+    return next(wheels.glob("[!.]*.whl"))
 
 
 def run(step: str, command: list[str], log: Path, environment: dict[str, str] | None = None) -> None:

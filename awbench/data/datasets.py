@@ -7,6 +7,8 @@ later, in `awbench.data.views`.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ from PIL import Image, ImageOps
 
 from awbench.errors import UserError, suggestion
 from awbench.recipes.datasets import DATASET_FACTS
+from awbench.system import open_regular
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -131,34 +134,79 @@ def decode_rgb(path: str | Path, upright: bool = False) -> Image.Image:
         ImageDecodeError: it cannot be decoded.
     """
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file) as image:
             return (ImageOps.exif_transpose(image) if upright else image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageDecodeError(f"{path} cannot be decoded ({error}); {DECODE_REMEDY}") from None
+    except Exception as error:  # Pillow's decoders raise struct.error, KeyError, NotImplementedError, MemoryError, ...
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageDecodeError(f"{path} cannot be decoded ({reason}); {DECODE_REMEDY}") from None
+
+
+# A class is its place among the sorted WordNet ids; ImageNetV2's folders bear the places themselves.
+_WORDNET_ID = re.compile(r"n[0-9]{8}")
+_IMAGENET_IDS_SHA256 = (
+    "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"  # of ILSVRC 2012's, a line each
+)
 
 
 def _open_imagenet(directory: Path | None, split: str) -> Split:
-    """The standard layout: DIR/train and DIR/val, each with one folder a class."""
+    """The standard layout: DIR/train and DIR/val, each with one folder a class; hidden files are an editor's."""
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
     assert directory is not None
     root = directory / split
     if not root.is_dir():
         raise UserError(f"{root} is missing; ImageNet's layout is DIR/train/<class>/ and DIR/val/<class>/")
-    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-    if len(classes) != 1000:
-        raise UserError(f"{root} has {len(classes)} class folders; ImageNet-1k has 1000")
+    classes = _class_folders(root)
+    if split == "train" and (directory / "val").is_dir():
+        other = set(_class_folders(directory / "val")).symmetric_difference(classes)
+        if other:
+            raise UserError(f"{root} and {directory / 'val'} have different class folders, e.g. {min(other)}")
     files: list[tuple[str, int]] = []
     digest = hashlib.sha256()
     for label, name in enumerate(classes):
-        found = sorted(path for path in (root / name).iterdir() if path.suffix.lower() in IMG_EXTENSIONS)
+        found = sorted(path for path in _visible(root / name) if path.suffix.lower() in IMG_EXTENSIONS)
         if not found:
             raise UserError(f"class folder {root / name} is empty; each of the 1000 classes needs at least one image")
         files += [(str(path), label) for path in found]
-        digest.update("".join(f"{name}/{path.name}\n" for path in found).encode())
-    complete = split != "val" or len(files) == DATASET_FACTS["imagenet"].val_images
+        digest.update(os.fsencode("".join(f"{name}/{path.name}\n" for path in found)))
+    ids = hashlib.sha256("\n".join(classes).encode()).hexdigest()
+    known = ids == _IMAGENET_IDS_SHA256 or classes[0].isdigit()
+    complete = known and (split != "val" or len(files) == DATASET_FACTS["imagenet"].val_images)
     title = f"ImageNet-1k {split}" if complete else f"subset of ImageNet-1k {split}"
+    if not known:
+        title = f"1000 classes other than ImageNet-1k's, {split}"
     return Split(ImageFiles(files), 1000, digest.hexdigest(), f"{title}, {len(files):,} images", complete)
+
+
+def _class_folders(root: Path) -> list[str]:
+    """Names in the order of labels.
+
+    Raises:
+        UserError: they are not 1000, or their names do not say which class each is.
+    """
+    names = sorted(path.name for path in _visible(root) if path.is_dir())
+    numbered = [name for name in names if name.isascii() and name.isdigit()]
+    odd = [name for name in names if not _WORDNET_ID.fullmatch(name) and name not in numbered]
+    if odd:
+        raise UserError(
+            f"{root / odd[0]} is no class of ImageNet: its name is neither a WordNet id such as n01440764 "
+            "nor a number of 0 to 999; move it elsewhere"
+        )
+    if len(names) != 1000:
+        raise UserError(f"{root} has {len(names)} class folders; ImageNet-1k has 1000")
+    if not numbered:
+        return names
+    if sorted(map(int, numbered)) != list(range(1000)):
+        raise UserError(
+            f"{root} has folders {numbered[0]} to {numbered[-1]}; numbers must be 0 to 999, the places of the "
+            "sorted WordNet ids (1 to 1000 are ILSVRC's own, in another order)"
+        )
+    return sorted(numbered, key=int)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What lies in a folder; hidden files are an editor's or a file system's own."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 @dataclass(frozen=True)

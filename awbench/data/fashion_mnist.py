@@ -73,7 +73,7 @@ def _find(directory: Path | None) -> Path:
         if not directory.is_dir():
             raise UserError(f"{directory} is not a folder; {_REMEDY}")
         for folder in (directory, directory / "FashionMNIST" / "raw"):
-            if any(folder.glob("*-ubyte*")):
+            if any(folder.glob("[!.]*-ubyte*")):
                 return folder
         raise UserError(f"{directory} has no idx files such as train-images-idx3-ubyte.gz; {_REMEDY}")
     if DEBIAN.is_dir():

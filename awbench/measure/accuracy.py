@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from awbench.data.views import Batch
+from awbench.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ def measure_accuracy(
         batches: this process's share of the images.
         world: see `awbench.training.distributed.World`; counts are summed over its processes.
         autocast: the context of the forward pass.
+
+    Raises:
+        UserError: no image of any process could be decoded.
     """
     was_training = model.training
     model.eval()
@@ -96,5 +100,7 @@ def measure_accuracy(
     world.sum(loss)
     model.train(was_training)
     correct1, correct5, images_counted = (int(value) for value in counts)
-    mean_loss = float(loss) / images_counted if images_counted else math.nan
-    return Accuracy(images_counted, correct1, correct5, mean_loss, tuple(world.gather(bad)))
+    bad = world.gather(bad)
+    if not images_counted:
+        raise UserError(f"not one image could be decoded: {bad[0]}" if bad else "there are no images to evaluate")
+    return Accuracy(images_counted, correct1, correct5, float(loss) / images_counted, tuple(bad))

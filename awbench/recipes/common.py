@@ -65,7 +65,7 @@ class BaseRecipe(Strict):
 
 def list_recipes(folder: Path) -> list[str]:
     """Names of the recipes in a folder."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    return sorted(path.stem for path in folder.glob("[!.]*.yaml"))
 
 
 def read_recipe(

@@ -153,5 +153,5 @@ def _source_files(parts: Iterable[str]) -> list[Path]:
     files: list[Path] = []
     for part in parts:
         path = _PACKAGE / part
-        files += sorted(file for file in path.rglob("*") if file.suffix in _SOURCE) if path.is_dir() else [path]
+        files += sorted(file for file in path.rglob("[!.]*") if file.suffix in _SOURCE) if path.is_dir() else [path]
     return files

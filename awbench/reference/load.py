@@ -123,7 +123,7 @@ def load_references(directory: Path | None = None, *, added: Sequence[Path] = ()
 
 def _files(place: Path) -> list[Path]:
     """The YAML files of a folder, or the file itself."""
-    paths = [place] if place.is_file() else sorted([*place.glob("*.yaml"), *place.glob("*.yml")])
+    paths = [place] if place.is_file() else sorted([*place.glob("[!.]*.yaml"), *place.glob("[!.]*.yml")])
     if not paths:
         raise UserError(f"no reference files in {place}; expected YAML files such as those of reference_results/ there")
     return paths

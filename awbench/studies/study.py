@@ -279,7 +279,7 @@ class Study(Strict):
 
 def list_studies() -> list[str]:
     """Names of the project's own studies."""
-    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
+    return sorted(path.stem for path in STUDIES.glob("[!.]*.yaml"))
 
 
 @functools.cache

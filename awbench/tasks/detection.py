@@ -177,6 +177,8 @@ class DetectionTask:
         built.model.train(was_training)
         everything, bad = world.gather(found), world.gather(bad)
         image_ids = [image.id for image in self.val.images]
+        if len(bad) == len(image_ids):
+            raise UserError(f"not one image could be decoded: {bad[0]}")
         result = world.from_main(lambda: measure_average_precision(self.val.annotations, everything, image_ids))
         return DetectionResult(result, tuple(bad))
 

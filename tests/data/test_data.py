@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import hashlib
+import os
+import struct
+
 import numpy as np
 import pytest
 import torch
@@ -101,7 +105,7 @@ def imagenet(tmp_path_factory):
 def test_imagenet_says_what_it_found_and_that_it_is_a_subset(imagenet):
     val = open_split("imagenet", imagenet, "val")
     assert (len(val.images), val.complete) == (1000, False)
-    assert val.description == "subset of ImageNet-1k val, 1,000 images"
+    assert val.description.endswith("val, 1,000 images")
     image, label = val.images[17]
     assert (image.size, image.mode, label) == ((30, 40), "RGB", 17)
 
@@ -117,7 +121,7 @@ def test_an_empty_class_folder_is_named(imagenet):
 
 
 def test_a_missing_class_or_folder_is_named(imagenet, tmp_path):
-    (tmp_path / "val" / "n0").mkdir(parents=True)
+    (tmp_path / "val" / "n01440764").mkdir(parents=True)
     with pytest.raises(UserError, match="has 1 class folders; ImageNet-1k has 1000"):
         open_split("imagenet", tmp_path, "val")
     with pytest.raises(UserError, match="train is missing"):
@@ -126,6 +130,95 @@ def test_a_missing_class_or_folder_is_named(imagenet, tmp_path):
         open_split("imagenet", None, "val")
     with pytest.raises(UserError, match="is not a folder"):
         open_split("imagenet", tmp_path / "nowhere", "val")
+
+
+def imagenet_like(directory, names, split="val"):
+    """Folders with one empty file each; what is opened is not decoded."""
+    for name in names:
+        (directory / split / name).mkdir(parents=True)
+        (directory / split / name / "a.JPEG").touch()
+    return directory
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_numbered_folders_are_in_the_order_of_numbers(width, tmp_path):
+    files = open_split("imagenet", imagenet_like(tmp_path, [f"{i:0{width}}" for i in range(1000)]), "val").images.files
+    assert [(int(path.split("/")[-2]), label) for path, label in files] == [(i, i) for i in range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([str(i) for i in range(1, 1001)], "numbers must be 0 to 999, .* ILSVRC's own"),
+        ([*map(str, range(999)), "0998"], "numbers must be 0 to 999"),
+        ([*(f"n{i:08}" for i in range(999)), "0"], "numbers must be 0 to 999"),
+        ([*(f"n{i:08}" for i in range(1000)), "lost+found"], r"lost\+found is no class of ImageNet"),
+        ([f"class{i}" for i in range(1000)], "class0 is no class of ImageNet: .* a WordNet id such as"),
+        (["\u0660", *map(str, range(1, 1000))], "is no class of ImageNet"),
+    ],
+)
+def test_folders_that_do_not_say_which_class_they_are_are_refused(names, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        open_split("imagenet", imagenet_like(tmp_path, names), "val")
+
+
+def test_hidden_folders_and_files_are_no_classes_and_no_images(imagenet, tmp_path):
+    plain = open_split("imagenet", imagenet, "val")
+    (imagenet / "val/.thumbnails").mkdir()
+    (imagenet / "val/n00000007/._a.JPEG").touch()
+    try:
+        assert open_split("imagenet", imagenet, "val") == plain
+    finally:
+        (imagenet / "val/.thumbnails").rmdir()
+        (imagenet / "val/n00000007/._a.JPEG").unlink()
+
+
+def test_training_and_validation_have_the_same_classes(tmp_path):
+    imagenet_like(tmp_path, [f"n{i:08}" for i in range(1000)])
+    imagenet_like(tmp_path, [f"n{i:08}" for i in range(1, 1001)], "train")
+    with pytest.raises(UserError, match=r"train and .*val have different class folders, e\.g\. n00000000"):
+        open_split("imagenet", tmp_path, "train")
+
+
+def test_other_classes_are_not_called_imagenets(imagenet, monkeypatch):
+    split = open_split("imagenet", imagenet, "train")
+    assert (split.complete, split.description) == (
+        False, "1000 classes other than ImageNet-1k's, train, 1,000 images"
+    )  # fmt: skip
+    ids = "\n".join(f"n{i:08}" for i in range(1000)).encode()
+    monkeypatch.setattr("awbench.data.datasets._IMAGENET_IDS_SHA256", hashlib.sha256(ids).hexdigest())
+    assert open_split("imagenet", imagenet, "train").complete
+
+
+def test_names_of_any_bytes_are_read(imagenet, tmp_path):
+    odd = os.fsdecode(b"val/n00000007/\xff.JPEG")
+    (imagenet / odd).hardlink_to(imagenet / "one.JPEG")
+    try:
+        split = open_split("imagenet", imagenet, "val")
+        assert [label for path, label in split.images.files if path.endswith(odd)] == [7]
+    finally:
+        (imagenet / odd).unlink()
+
+
+@pytest.mark.parametrize("error", [struct.error, RuntimeError, NotImplementedError, MemoryError, KeyError, OSError])
+def test_whatever_a_decoder_raises_names_the_file(error, monkeypatch, tmp_path):
+    def fail(self):
+        raise error
+
+    path = tmp_path / "odd.JPEG"
+    Image.new("RGB", (8, 8)).save(path)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    files = ImageFiles([(str(path), 0)])
+    with pytest.raises(ImageDecodeError, match=rf"odd.JPEG cannot be decoded \({error.__name__}\)"):
+        files[0]
+    view = View(files, lambda image: image, 0, skip_bad_images=True)
+    assert "odd.JPEG" in view[0, 0]
+
+
+def test_a_fifo_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / "a.JPEG")
+    with pytest.raises(ImageDecodeError, match="not a regular file"):
+        ImageFiles([(str(tmp_path / "a.JPEG"), 0)])[0]
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0" + bytes(50), b"not an image"])

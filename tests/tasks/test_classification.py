@@ -6,14 +6,17 @@ import json
 import math
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
 from small_runs import ALONE, STEPS, Killed, digest, kill_at, make_run, model, train
 
+from awbench.data.datasets import ImageFiles
 from awbench.errors import Preempted, UserError
 from awbench.recipes.classification import load_recipe
-from awbench.tasks.classification import TrainableClassifier, learning_rate
+from awbench.tasks.classification import Classification, TrainableClassifier, learning_rate
+from awbench.tasks.task import Built
 from awbench.training.checkpoint import KEPT, Checkpoints
 from awbench.training.distributed import World
 
@@ -197,3 +200,12 @@ def test_adamw_trains_and_resumes_with_the_same_bits(tmp_path):
         train(make_run(tmp_path / "killed", *changes), model("resnet20"), ALONE, on_progress=kill_at(7))
     train(make_run(tmp_path / "killed", *changes), resumed, ALONE, resume=True)
     assert digest(resumed) == digest(whole) != digest(model("resnet20"))
+
+
+def test_no_image_that_can_be_decoded_is_an_error(tmp_path):
+    (tmp_path / "a.JPEG").touch()
+    task = make_run(tmp_path).task
+    bad = replace(task.val, images=ImageFiles([(str(tmp_path / "a.JPEG"), 0)] * 3))
+    task = Classification(replace(task.job, skip_bad_images=True), (task.train, bad))
+    with pytest.raises(UserError, match=r"not one image could be decoded: .*a.JPEG"):
+        task.evaluate(Built(model()), ALONE, 0)

@@ -6,13 +6,14 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 from dataclasses import replace
 
 import pytest
 import torch
 from detection_engines import ENGINES, needs_detectron2
-from small_runs import Killed, kill_at
+from small_runs import ALONE, Killed, kill_at
 
 import awbench
 from awbench.data.detection_datasets import open_detection_split
@@ -87,6 +88,15 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits_and_ap(engine, digits,
     assert [evaluated.values[name] for name in whole.values if "ap" in name] == [
         quantity for name, quantity in whole.values.items() if "ap" in name
     ]
+
+
+def test_no_image_that_can_be_decoded_is_no_ap_of_0(digits, tmp_path):
+    directory = shutil.copytree(digits, tmp_path / "set")
+    task = open_task(job("torchvision", directory, skip_bad_images=True))
+    for image in task.val.images:
+        image.path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"not one image could be decoded: .*val2017"):
+        task.evaluate(task.build(), ALONE, 0)
 
 
 def test_another_seed_gives_another_network(digits, tmp_path):

@@ -59,7 +59,7 @@ def training_figures(records: Records) -> list[Figure]:
 def _metrics_files(results: Path) -> dict[str, list[Path]]:
     """The first characters of a record's key -> what its run wrote; a finished run's folder may be gone."""
     found: dict[str, list[Path]] = {}
-    for path in sorted((results / "runs").glob("*/metrics.jsonl")):
+    for path in sorted((results / "runs").glob("[!.]*/metrics.jsonl")):
         found.setdefault(path.parent.name.rpartition("-")[2], []).append(path)
     return found
 
