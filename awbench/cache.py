@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from awbench.errors import UserError
+
+_LOG = logging.getLogger(__name__)
 
 
 def cache_directory() -> Path:
@@ -20,3 +27,23 @@ def cache_directory() -> Path:
         return folder.expanduser().resolve()
     except RuntimeError:
         raise UserError("there is no home folder for awbench's cache; set AWBENCH_CACHE=DIR") from None
+
+
+@contextlib.contextmanager
+def one_downloads(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made, while something is downloaded into it; another process waits, and says so.
+
+    Raises:
+        OSError: it cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".download.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _LOG.info("awbench: waiting for another process that downloads into %s", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

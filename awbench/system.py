@@ -88,13 +88,30 @@ def _quota(group: Path) -> float | None:
         return None
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+# Of `git rev-parse --local-env-vars`, those that name a repository: in a hook, the one that the hook is of.
+_GIT_REPOSITORY = {
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_CONFIG", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE",
+    "GIT_IMPLICIT_WORK_TREE", "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS", "GIT_INTERNAL_SUPER_PREFIX",
+}  # fmt: skip
+
+
+def git_environment() -> dict[str, str]:
+    """The environment of a git command on the repository around its folder; git's messages are in English."""
+    kept = {name: value for name, value in os.environ.items() if name not in _GIT_REPOSITORY}
+    return {**kept, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}  # git status would write the index anew
+
+
+def open_regular(path: str | Path, folder: int | None = None) -> BinaryIO:
     """Open a file to be read; a FIFO or a device, which may give no end or nothing at all, is an error.
+
+    Args:
+        folder: a descriptor of the folder that the path begins at; None for the current one.
 
     Raises:
         OSError: it cannot be opened, or is no regular file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))

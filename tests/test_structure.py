@@ -23,6 +23,7 @@ GROUND = {
     "yaml_files",
     "cache",
     "system",
+    "text",
     "architectures",
     "module_files",
     "modules",

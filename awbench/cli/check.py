@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import log, print_json
+from awbench.cli.common import log, print_json, show
 from awbench.cli.grid import count_detectors, count_grid
 from awbench.cli.latency import timing_progress
 from awbench.cli.options import add_options, references_of
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(to_object(found, args.require, code))
     else:
-        print(to_text(found, args.require))
+        show(to_text(found, args.require))
     return code
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from awbench.errors import UserError
+from awbench.text import visible
 
 if TYPE_CHECKING:
     from awbench.report.table import Table
@@ -28,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see '{self.prog} --help'\n")
+        self.exit(2, f"{self.prog}: {visible(' '.join(message.split()))}; see '{self.prog} --help'\n")
 
 
 def key_values(option: str, given: Sequence[str], example: str) -> list[tuple[str, str]]:
@@ -102,7 +103,12 @@ def progress(items: Sequence[T], description: str, unit: str) -> Iterator[T]:
 
 def log(line: str) -> None:
     """A line for the person, on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    print(visible(line), file=sys.stderr, flush=True)
+
+
+def show(text: str, end: str = "\n") -> None:
+    """The answer of a command, on stdout."""
+    print(visible(text), end=end)
 
 
 def print_json(value: Any) -> None:
@@ -113,4 +119,4 @@ def print_table(table: Table, as_json: bool) -> None:
     """The table on stdout."""
     from awbench.report.formats import render
 
-    print(render(table, "json" if as_json else "github"), end="")
+    show(render(table, "json" if as_json else "github"), end="")

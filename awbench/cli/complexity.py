@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from awbench.cli.common import log, print_json, progress
+from awbench.cli.common import log, print_json, progress, show
 from awbench.cli.options import MODEL, add_options, aw_options_help, model_options
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json([complexity_object(record) for record in records])
     else:
-        print(_table(records))
+        show(_table(records))
     return 0
 
 

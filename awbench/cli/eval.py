@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import log, print_json
+from awbench.cli.common import log, print_json, show
 from awbench.cli.options import MODEL, add_options, is_main_process, job_of
 from awbench.cli.train import describe, result_object
 from awbench.records import RecordStore
@@ -27,6 +27,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--weights", required=True, metavar="FILE", help="a checkpoint, or a torchvision name such as IMAGENET1K_V1"
     )
+    add_options(parser, "--ema")
     parser.add_argument("--force", action="store_true", help="evaluate again even if it is recorded")
     add_options(parser, "--recipe", "--set", "--dataset", "--data", "--skip-bad-images")
     add_options(parser, "--device", "--workers", "--engine", *MODEL, "--results", "--json")
@@ -44,5 +45,5 @@ def run(args: argparse.Namespace) -> int:
     record, new = evaluate(job, RecordStore(args.results), execution, args.force)
     if is_main_process():
         log("evaluated and recorded" if new else f"found in {args.results}, not evaluated again")
-        print_json(result_object(record)) if args.json else print(describe(record))
+        print_json(result_object(record)) if args.json else show(describe(record))
     return 0

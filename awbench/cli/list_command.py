@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 import awbench
-from awbench.cli.common import print_json
+from awbench.cli.common import print_json, show
 from awbench.cli.options import add_options
 from awbench.modules import INPUT, modules
 from awbench.variants import Variant, list_variants, parse_variants
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json([_describe(variant) for variant in variants])
     else:
-        print("\n".join(variant.name for variant in variants))
+        show("\n".join(variant.name for variant in variants))
     return 0
 
 
@@ -54,7 +54,7 @@ def _list_modules(as_json: bool) -> int:
         }
         for module in known
     ]
-    print_json(rows) if as_json else print(tabulate(rows, headers="keys", tablefmt="github"))
+    print_json(rows) if as_json else show(tabulate(rows, headers="keys", tablefmt="github"))
     return 0
 
 

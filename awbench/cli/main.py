@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -118,14 +119,24 @@ def _stopped_by_signals() -> Iterator[None]:
 
 def entry_point() -> None:
     """The `awbench` script. What the library logs goes to stderr, routine notices too."""
-    log = logging.getLogger("awbench")
-    log.setLevel(logging.INFO)
-    log.addHandler(logging.StreamHandler())
+    for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows codes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    library = logging.getLogger("awbench")
+    library.setLevel(logging.INFO)
+    library.addHandler(_Lines())
     try:
         code = main()
     except Exception:  # printed by `main`
         code = 70
     sys.exit(code)
+
+
+class _Lines(logging.Handler):
+    """Lines for the person, on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log(self.format(record))
 
 
 def _parser() -> Parser:

@@ -66,6 +66,7 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--set": {
         **_KEY_VALUE, "dest": "changes", "help": "change a value of the recipe, e.g. epochs=4 or optimizer.lr=0.05",
     },
+    "--ema": {"action": "store_true", "help": "the averaged (EMA) weights of a checkpoint that has plain ones too"},
     # the machine
     "--device": {"default": "auto", "metavar": "{auto,cpu,cuda}", "help": "default: cuda where there is one"},
     "--workers": {
@@ -165,6 +166,18 @@ def is_main_process() -> bool:
     return rank_and_size()[0] == 0
 
 
+def results_to_read(args: argparse.Namespace) -> Path:
+    """The folder of --results, for a command that adds nothing to it. Before a first run the default has no records.
+
+    Raises:
+        UserError: another one was asked for, which does not exist.
+    """
+    folder: Path = args.results
+    if folder != _SHARED["--results"]["default"] and not folder.exists():
+        raise UserError(f"--results {folder} does not exist; give a folder that a command such as train has written to")
+    return folder
+
+
 def recipe_of(task: Task, name: str | None, dataset: str, changes: Sequence[str]) -> Recipe | DetectionRecipe:
     """The recipe of a name, or the dataset's own, with its changes."""
     load: Any = load_detection_recipe if task == "detection" else load_recipe
@@ -194,6 +207,7 @@ def job_of(args: argparse.Namespace, recipe: Recipe | DetectionRecipe | None = N
         recipe or recipe_of(variant.task, args.recipe, dataset, args.changes),
         engine=args.engine,
         skip_bad_images=args.skip_bad_images,
+        averaged=args.ema,
         study=find_study(args.study) if getattr(args, "study", None) else None,
         **fields,
     )

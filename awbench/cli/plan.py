@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from awbench.cli.common import key_values, number, print_json
-from awbench.cli.options import add_options, references_of
+from awbench.cli.common import key_values, number, print_json, show
+from awbench.cli.options import add_options, references_of, results_to_read
 from awbench.errors import UserError, suggestion
 from awbench.records import Records
 
@@ -67,12 +67,12 @@ def run(args: argparse.Namespace) -> int:
     names = _networks(studies)
     images_per_s = _values("--images-per-second", args.images_per_second, names, "network", "resnet101=1100")
     gpu_hours = _values("--gpu-hours", args.gpu_hours, names, "network", "resnet101=48")
-    records, references = Records.read(args.results), references_of(args)
+    records, references = Records.read(results_to_read(args)), references_of(args)
     hours = Hours(throughputs(records, references), records, args.device, images_per_s, gpu_hours)
     hours.require_device()
     made = plan(records, references, studies, asked, deviations, hours)
     budget = None if budget_hours is None else buy(made, budget_hours)
-    print_json(to_object(made, budget, args.results)) if args.json else print(to_text(made, budget, args.results))
+    print_json(to_object(made, budget, args.results)) if args.json else show(to_text(made, budget, args.results))
     return 0
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import OF_THE_TIME, log, print_json, show_progress
+from awbench.cli.common import OF_THE_TIME, log, print_json, show, show_progress
 from awbench.cli.options import add_options
 from awbench.errors import UserError
 
@@ -45,7 +45,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--suite", type=Path, metavar="FILE", help="Python file with WORKLOADS (default: networks)")
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="networks of the default suite")
     parser.add_argument(
-        "--width", type=float, default=4.0, metavar="PERCENT", help="widest interval, end to end (default: 4, about ±2)"
+        "--width",
+        type=float,
+        default=4.0,
+        metavar="PERCENT",
+        help="widest interval, end to end (default: 4, about 2 either way)",
     )
     parser.add_argument(
         "--ignore", type=float, default=1.0, metavar="PERCENT", help="differences nobody would act on (default: 1)"
@@ -71,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(comparison_object(comparison))
     else:
-        print(_text(comparison))
+        show(_text(comparison))
     if args.markdown:
         from awbench.records.atomic import write_text
 

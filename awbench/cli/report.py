@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import print_json
-from awbench.cli.options import add_options, references_of
+from awbench.cli.common import print_json, show
+from awbench.cli.options import add_options, references_of, results_to_read
 from awbench.errors import UserError
 from awbench.records import Records
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from awbench.report.claims import status_of, verdict_text
     from awbench.verdicts.claims import judge_claims
 
-    records, references = Records.read(args.results), references_of(args)
+    records, references = Records.read(results_to_read(args)), references_of(args)
     output = args.output or args.results / "report.html"
     if output.is_dir():
         raise UserError(f"--output {output} is a folder; give a file, e.g. {output / 'report.html'}")
@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
         print_json({"report": str(page), "figures": [str(path) for path in figures], "claims": outcomes})
     else:
         for judged in claims:
-            print(f"{judged.claim.id}: {verdict_text(judged)}")
-        print(f"report: {page}   figures: {figures[0].parent} ({len(figures)} files)")
+            show(f"{judged.claim.id}: {verdict_text(judged)}")
+        show(f"report: {page}   figures: {figures[0].parent} ({len(figures)} files)")
     return 0
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import log, print_json
+from awbench.cli.common import log, print_json, show
 from awbench.cli.grid import count_detectors, count_grid, time_grid
 from awbench.cli.options import add_options, references_of
 from awbench.errors import UserError
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({**summary, "off_from_locked": off, "files": [str(path) for path in written]})
     else:
-        print(_describe(summary, args.results))
+        show(_describe(summary, args.results))
     return 1 if off else 2 if failed else 0
 
 

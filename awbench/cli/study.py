@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import Parser, print_json
+from awbench.cli.common import Parser, print_json, show
 from awbench.cli.grid import count_study
-from awbench.cli.options import add_options, cluster_parameters, references_of
+from awbench.cli.options import add_options, cluster_parameters, references_of, results_to_read
 from awbench.cli.study_runs import HowToRun, judge, next_runs, plan, run_study
 from awbench.errors import UserError
 from awbench.records import RecordStore
@@ -65,7 +65,7 @@ def run_list(args: argparse.Namespace) -> int:
         print_json([{"name": study.name, "title": study.title, "purpose": study.purpose} for study in studies])
     else:
         for study in studies:
-            print(f"{study.name:22} {study.purpose:13} {study.title}")
+            show(f"{study.name:22} {study.purpose:13} {study.title}")
     return 0
 
 
@@ -75,27 +75,27 @@ def run_show(args: argparse.Namespace) -> int:
         design = study.model_dump(mode="json", exclude_defaults=True)
         print_json({**design, "sha256": study.digest, "resolved_recipe": study.resolved_recipe.identity()})
         return 0
-    print(f"{study.name}: {study.title} ({study.purpose})\n{study.question}\ndesign {study.digest}")
-    print(f"dataset {study.dataset}, {study.metric}, recipe {' '.join([study.recipe, *study.changes])}")
-    print(f"answers hold together at {study.level:.0%}")
+    show(f"{study.name}: {study.title} ({study.purpose})\n{study.question}\ndesign {study.digest}")
+    show(f"dataset {study.dataset}, {study.metric}, recipe {' '.join([study.recipe, *study.changes])}")
+    show(f"answers hold together at {study.level:.0%}")
     if study.shares:
-        print(f"runs of study {study.shares} count too, of networks that are the same")
+        show(f"runs of study {study.shares} count too, of networks that are the same")
     for label in study.labels:
         network, seeds = study.networks.get(label), f"seeds 0 to {study.runs_of(label) - 1}"
         described = f" ({network.variant}, {study.changed_options(label)}; {network.note})" if network else ""
-        print(f"  {label}{described}: {seeds}")
+        show(f"  {label}{described}: {seeds}")
     for comparison in study.comparisons:
         claim = f", claim {comparison.claim}" if comparison.claim else ""
         looks = ", ".join(map(str, study.looks_of(comparison)))
-        print(f"  {comparison.variant} over {comparison.over} ({comparison.role}{claim}): looks at {looks} runs each")
+        show(f"  {comparison.variant} over {comparison.over} ({comparison.role}{claim}): looks at {looks} runs each")
     return 0
 
 
 def run_status(args: argparse.Namespace) -> int:
     from awbench.report.answers import study_object, study_text
 
-    judged = judge(load_study(args.study), RecordStore(args.results), references_of(args))
-    print_json(study_object(judged)) if args.json else print(study_text(judged))
+    judged = judge(load_study(args.study), RecordStore(results_to_read(args)), references_of(args))
+    print_json(study_object(judged)) if args.json else show(study_text(judged))
     return 0
 
 
@@ -106,7 +106,11 @@ def run_run(args: argparse.Namespace) -> int:
             raise UserError(f"--{name} {value} must be at least 1")
     from awbench.report.answers import study_object, study_text
 
-    study, store, references = load_study(args.study), RecordStore(args.results), references_of(args)
+    study, store, references = (
+        load_study(args.study),
+        RecordStore(results_to_read(args) if args.dry_run else args.results),
+        references_of(args),
+    )
     how = HowToRun(
         args.data, args.backbones, args.parallel, args.processes, args.workers, args.runs,
         cluster=args.cluster, parameters=cluster_parameters(args.cluster_set),
@@ -114,7 +118,7 @@ def run_run(args: argparse.Namespace) -> int:
     if args.dry_run:
         runs, _, _ = plan(study, next_runs(judge(study, store, references)), store, how)
         for run in runs:
-            print(shlex.join(["awbench", *run.argv]))
+            show(shlex.join(["awbench", *run.argv]))
         return 0
     done = run_study(study, store, references, how)
     if study.task == "classification" and study.purpose != "smoke test":
@@ -122,7 +126,7 @@ def run_run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({**study_object(done.judged), "made": done.made, "failed": done.failed})
     else:
-        print(study_text(done.judged))
+        show(study_text(done.judged))
         for name, why in done.failed.items():
-            print(f"failed: {name}: {why}")
+            show(f"failed: {name}: {why}")
     return 2 if done.failed else 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import log, print_json
+from awbench.cli.common import log, print_json, show
 from awbench.cli.options import add_options, cluster_parameters, recipe_of
 from awbench.errors import UserError
 from awbench.recipes import default_dataset
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({"trained": result.trained, "found": result.found, "failed": result.failed})
     else:
         for name, why in result.failed.items():
-            print(f"failed: {name}: {why}")
+            show(f"failed: {name}: {why}")
     return 2 if result.failed else 0
 
 

@@ -6,7 +6,8 @@ import argparse
 import functools
 from typing import Any
 
-from awbench.cli.options import add_options, references_of
+from awbench.cli.common import show
+from awbench.cli.options import add_options, references_of, results_to_read
 from awbench.errors import UserError
 from awbench.records import Records
 
@@ -64,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     if args.study and args.kind != "claims":
         raise UserError(f"--study {args.study[0]} is for the table of claims, not for {args.kind}")
     make = functools.partial(claims_table, studies=load_studies(tuple(args.study))) if args.study else TABLES[args.kind]
-    table = make(Records.read(args.results), references_of(args))
-    print(render(select(table, _names(args.columns), _names(args.sort)), args.format), end="")
+    table = make(Records.read(results_to_read(args)), references_of(args))
+    show(render(select(table, _names(args.columns), _names(args.sort)), args.format), end="")
     return 0
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import log, print_json, show_progress
+from awbench.cli.common import log, print_json, show, show_progress
 from awbench.cli.options import MODEL, add_options, aw_options_help, is_main_process, job_of
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
@@ -36,6 +36,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--init-weights", type=Path, metavar="FILE", help="start from these weights; a detector's backbone from them"
     )
+    add_options(parser, "--ema")
     parser.add_argument("--study", metavar="NAME", help="the study that this run is part of; its record says so")
     parser.add_argument("--output", type=Path, metavar="DIR", help="checkpoints and metrics (default: below results)")
     parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint, if there is one")
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if is_main_process():
         write_ending(Ending(0, new=new))
         log("trained and recorded" if new else f"found in {args.results}, not trained again")
-        print_json(result_object(record)) if args.json else print(describe(record))
+        print_json(result_object(record)) if args.json else show(describe(record))
     return 0
 
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
+from awbench.cache import one_downloads
 from awbench.errors import UserError, suggestion
 from awbench.recipes.datasets import DATASET_FACTS
 from awbench.system import open_regular
@@ -231,8 +232,13 @@ def _open_cifar(class_name: str, title: str, classes: int) -> Callable[[Path | N
         from torchvision import datasets
 
         assert directory is not None
-        try:  # which downloads nothing where it is there
-            cifar: Any = getattr(datasets, class_name)(str(directory), train=split == "train", download=True)
+        make: Any = getattr(datasets, class_name)
+        try:
+            try:
+                cifar = make(str(directory), train=split == "train")
+            except RuntimeError:  # it is not there, or not whole
+                with one_downloads(directory):  # which downloads nothing where another process has
+                    cifar = make(str(directory), train=split == "train", download=True)
         except Exception as error:  # whatever the network layer raises: there is one remedy
             raise UserError(
                 f"{title} is not in {directory} and could not be downloaded ({error}); "

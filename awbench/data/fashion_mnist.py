@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import gzip
 import math
+import tempfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from awbench.cache import cache_directory
+from awbench.cache import cache_directory, one_downloads
 from awbench.errors import UserError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -82,7 +83,11 @@ def _find(directory: Path | None) -> Path:
 
     root = cache_directory()
     try:
-        FashionMNIST(str(root), download=True)  # nothing, where it was downloaded before
+        if not (root / "FashionMNIST").exists():
+            with one_downloads(root), tempfile.TemporaryDirectory(dir=root, prefix=".FashionMNIST-") as partial:
+                if not (root / "FashionMNIST").exists():  # another process was faster
+                    FashionMNIST(partial, download=True)
+                    Path(partial, "FashionMNIST").rename(root / "FashionMNIST")
     except Exception as error:  # whatever the network layer raises: there is one remedy
         raise UserError(f"Fashion-MNIST could not be downloaded ({error}); {_REMEDY}") from None
     return root / "FashionMNIST" / "raw"

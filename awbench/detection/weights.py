@@ -22,17 +22,18 @@ _WITHOUT_EPS = "258fb6c6"
 _ENGINE_BY_PREFIX = {"proposal_generator.": "detectron2", "rpn.": "torchvision"}
 
 
-def load_detector_weights(model: nn.Module, body: ResNet, path: Path) -> LoadedWeights:
+def load_detector_weights(model: nn.Module, body: ResNet, path: Path, averaged: bool = False) -> LoadedWeights:
     """Read a detector's checkpoint into a detector: all of it, or on any error nothing of pyramid and heads.
 
     Args:
         model, body: as an engine's `build` made them.
         path: a file of ours, Detectron2's or torchvision's, made with the same engine.
+        averaged: read its averaged (EMA) weights.
 
     Raises:
         UserError: as `awbench.models.weights.load_weights`, or it was made with another engine.
     """
-    file = read_checkpoint(path)
+    file = read_checkpoint(path, averaged)
     backbone = backbone_entries(file.state)
     rest: dict[str, Tensor] = {
         _present_name(name): tensor
@@ -59,7 +60,7 @@ def load_detector_weights(model: nn.Module, body: ResNet, path: Path) -> LoadedW
     if listed:
         categories = "; is it for as many categories?" if problems["of another shape"] else ""
         raise UserError("; ".join([f"{path} does not fit this detector", *listed]) + categories)
-    loaded = load_backbone_weights(body, path, allow_missing_aw=False)
+    loaded = load_backbone_weights(body, path, allow_missing_aw=False, averaged=averaged)
     model.load_state_dict(rest, strict=False)  # all of it fits; the backbone is in
     if not loaded.sha256.startswith(_WITHOUT_EPS):
         return loaded

@@ -30,8 +30,10 @@ from awbench.kernels.strategies import (
 )
 from awbench.kernels.tuning import measure
 from awbench.records import atomic
+from awbench.system import open_regular
 
 OVERRIDE = "AWBENCH_AW_STRATEGY"
+_LARGEST_FILE = 2**20  # of what was kept: some hundred bytes
 FEWEST_MACS = 2**24  # below, an execution takes less than choosing could ever save
 
 log = logging.getLogger("awbench.kernels")
@@ -134,16 +136,17 @@ def _path(text: str) -> Path | None:
 def _read(path: Path | None, key: dict[str, Any]) -> str | None:
     """The strategy kept in a file; None where there is none, or where it is not what was written, which is logged."""
     try:
-        content = path.read_bytes() if path else None
+        if path is None:
+            return None
+        with open_regular(path) as file:
+            content = file.read(_LARGEST_FILE)
     except OSError:
-        return None
-    if content is None:
         return None
     try:
         body = json.loads(content)
         chosen = body["chosen"]
         intact = body["sha256"] == _sha256(body) and body["key"] == json.loads(json.dumps(key)) and chosen in STRATEGIES
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         intact = False
     if not intact:
         log.warning("awbench: the tuning cache %s is corrupt; its strategies are measured again", path)

@@ -25,6 +25,7 @@ from awbench.cache import cache_directory
 from awbench.errors import UserError
 from awbench.records import atomic
 from awbench.records.environment import c_compiler, c_compiler_command, cpu_features
+from awbench.system import open_regular
 
 _OPTIONS = ("-std=gnu11", "-O3", "-shared", "-fPIC")
 # Without these the code is right but slow. A compiler may lack OpenMP, as Apple's does, or not know the processor;
@@ -135,12 +136,17 @@ def _path(source: Path, command: list[str]) -> Path | None:
 def _kept(path: Path | None) -> bytes | None:
     """What was kept there, after its digest; None where there is nothing, or, logged, nothing that can be trusted."""
     try:
-        if path is None or not path.is_file():
+        if path is None:
             return None
-        if not _is_ours_alone(path.parent) or not _is_ours(path.stat()):
-            log.warning("awbench: the compiled %s is not used, for others could have written it", path)
-            return None
-        digest, _, content = path.read_bytes().partition(b"\n")
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:  # each is opened once: what is checked is what is read, and what is read is loaded
+            with open_regular(path.name, folder) as file:
+                if not _is_ours_alone(os.fstat(folder)) or not _is_ours(os.fstat(file.fileno())):
+                    log.warning("awbench: the compiled %s is not used, for others could have written it", path)
+                    return None
+                digest, _, content = file.read().partition(b"\n")
+        finally:
+            os.close(folder)
     except OSError:
         return None
     if digest != _sha256(content):
@@ -155,7 +161,7 @@ def _keep(path: Path | None, content: bytes) -> str:
         return "not kept: there is no cache"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_ours_alone(path.parent):
+        if not _is_ours_alone(path.parent.stat()):
             return f"not kept: others can write {path.parent}, and what lies there is executed"
         atomic.remove_stale_temporaries(path.parent)
         atomic.write_bytes(path, _sha256(content) + b"\n" + content)
@@ -164,8 +170,7 @@ def _keep(path: Path | None, content: bytes) -> str:
     return f"kept in {path}"
 
 
-def _is_ours_alone(folder: Path) -> bool:
-    status = folder.stat()
+def _is_ours_alone(status: os.stat_result) -> bool:
     return _is_ours(status) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from awbench.kernels.geometry import Geometry
 from awbench.kernels.strategies import backward, forward, size_rule, strategies_for
-from awbench.records.environment import cpu_name, package_version, source_digest
+from awbench.records.environment import cpu_identity, package_version, source_digest
 
 
 class Request(NamedTuple):
@@ -56,7 +56,7 @@ class Request(NamedTuple):
             **{name: [list(tensor.shape), _describe_layout(tensor)] for name, tensor in tensors.items()},
             **self.geometry._asdict(),
             "dtype": str(self.input.dtype).removeprefix("torch."),
-            "device": torch.cuda.get_device_name(self.device) if cuda else cpu_name(),
+            "device": torch.cuda.get_device_name(self.device) if cuda else cpu_identity(),
             "torch": torch.__version__,
             "kernels_sha256": source_digest("kernels"),
             "available": strategies_for(self.device, self.input.dtype),  # a compiler comes and goes

@@ -60,22 +60,28 @@ class CheckpointFile:
     notes: tuple[str, ...] = ()
 
 
-def read_checkpoint(path: Path) -> CheckpointFile:
+def read_checkpoint(path: Path, averaged: bool = False) -> CheckpointFile:
     """Read a file of tensors: safetensors, torch.save's, or a pickle of numpy arrays.
 
     Pickles hold a state dict, or a checkpoint with one under "model", "state_dict" or, Detectron's, "blobs".
 
+    Args:
+        averaged: read the averaged (EMA) weights that a training keeps beside the plain ones.
+
     Raises:
-        UserError: the file cannot be read, is damaged, contains more than weights, or does not match
-            the hash in its name.
+        UserError: the file cannot be read, is damaged, contains more than weights, does not match
+            the hash in its name, or has no averaged weights.
     """
     sha256, published = _checked_sha256(path)
     with path.open("rb") as file:
         head = file.read(32)
-    if head[8:9] == b"{":  # first: the header's length, before it, may begin as a pickle does
+    is_torch = head.startswith(b"PK\x03\x04") or (head.startswith(b"\x80") and _TORCH_LEGACY in head)
+    if averaged and not is_torch:
+        raise UserError(f"{path} has no averaged (EMA) weights beside others: torch.save writes such files")
+    if head[8:9] == b"{" and not is_torch:  # first: the header's length, before it, may begin as a pickle does
         return CheckpointFile(path, sha256, published, *_read_safetensors(path))
-    if head.startswith(b"PK\x03\x04") or (head.startswith(b"\x80") and _TORCH_LEGACY in head):
-        state, notes = _read_torch(path)
+    if is_torch:
+        state, notes = _read_torch(path, averaged)
         return CheckpointFile(path, sha256, published, state, {}, notes=notes)
     if head.startswith(b"\x80"):
         state, author = _read_arrays(path)
@@ -160,7 +166,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from None
 
 
-def _read_torch(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _read_torch(path: Path, averaged: bool) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """(state dict as the file names it, notes)."""
     try:
         with path.open("rb") as file, warnings.catch_warnings():
@@ -175,8 +181,16 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         if "TorchScript" in str(error):
             raise _more_than_weights(path, "a TorchScript program") from None
         raise _damaged(path, error) from None
-    averaged = [key for key in _AVERAGED if isinstance(content, dict) and isinstance(content.get(key), dict)]
-    notes = tuple(f"it also holds averaged (EMA) weights, under {key!r}; the plain ones were read" for key in averaged)
+    found = [key for key in _AVERAGED if isinstance(content, dict) and isinstance(content.get(key), dict)]
+    if averaged:
+        if not found:
+            raise UserError(f"{path} has no averaged (EMA) weights; such are under {', '.join(_AVERAGED)}")
+        note = f"its averaged (EMA) weights, under {found[0]!r}, were read"
+        return _state_dict(path, {k: v for k, v in content[found[0]].items() if k != "n_averaged"}, _is_tensor), (note,)
+    notes = tuple(
+        f"it also holds averaged (EMA) weights, under {key!r}; the plain ones were read, --ema reads these"
+        for key in found
+    )
     return _state_dict(path, content, _is_tensor), notes
 
 

@@ -73,7 +73,9 @@ class LoadedWeights:
     notes: tuple[str, ...]
 
 
-def load_weights(model: nn.Module, path: str | Path, *, allow_missing_aw: bool = False) -> LoadedWeights:
+def load_weights(
+    model: nn.Module, path: str | Path, *, allow_missing_aw: bool = False, averaged: bool = False
+) -> LoadedWeights:
     """Read a checkpoint file into a network: all of it, or on any error nothing.
 
     The file is safetensors, torch.save's, or a pickle of numpy arrays as Detectron2 publishes them; a state
@@ -85,18 +87,21 @@ def load_weights(model: nn.Module, path: str | Path, *, allow_missing_aw: bool =
         path: the file.
         allow_missing_aw: initialise an AW network from the weights of its plain twin; the
             convolutions' whole attention branch may then be missing, and keeps its values.
+        averaged: read the averaged (EMA) weights of a checkpoint that holds them beside the plain ones.
 
     Raises:
         UserError: the file cannot be read, is damaged, contains more than weights, does not match the
             hash in its name, or does not fit the network; the message lists what does not fit.
     """
-    file = read_checkpoint(Path(path))
+    file = read_checkpoint(Path(path), averaged)
     if detector_prefix(file.state):
         raise UserError(f"{path} holds a detector, this network is a classifier; load_backbone_weights reads backbones")
     return _load(model, file, file.state, recognise(file, file.state), allow_missing_aw=allow_missing_aw)
 
 
-def load_backbone_weights(body: nn.Module, path: str | Path, *, allow_missing_aw: bool = True) -> LoadedWeights:
+def load_backbone_weights(
+    body: nn.Module, path: str | Path, *, allow_missing_aw: bool = True, averaged: bool = False
+) -> LoadedWeights:
     """Read the backbone in a checkpoint file into a network without classifier: all of it, or on any error nothing.
 
     The file holds a classifier of any layout that `load_weights` reads, or a detector of ours, torchvision's or
@@ -105,12 +110,12 @@ def load_backbone_weights(body: nn.Module, path: str | Path, *, allow_missing_aw
     Args:
         body: a network that `awbench.build` made, without its `fc`; its norms may be FrozenBatchNorm2d.
         path: the file.
-        allow_missing_aw: as in `load_weights`.
+        allow_missing_aw, averaged: as in `load_weights`.
 
     Raises:
         UserError: as `load_weights`.
     """
-    file = read_checkpoint(Path(path))
+    file = read_checkpoint(Path(path), averaged)
     state = backbone_entries(file.state)
     return _load(body, file, state, recognise(file, state), allow_missing_aw=allow_missing_aw, backbone=True)
 

@@ -42,8 +42,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """`write_bytes` in UTF-8."""
-    write_bytes(path, content.encode())
+    """`write_bytes` in UTF-8; what is no character, as in the name of a file that is no UTF-8, as its code."""
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 def _create_locked(path: Path) -> BinaryIO:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import logging
 import os
 import platform
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from awbench.module_files import code_of
+from awbench.system import available_cores, git_environment
 
+_LOG = logging.getLogger(__name__)
+_CPUINFO = Path("/proc/cpuinfo")
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SOURCE = (".py", ".c")
 
@@ -39,6 +44,7 @@ def environment() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "cpu": cpu_name(),
         "cpu_count": os.cpu_count(),
+        "usable_cores": available_cores(),
         "threads": torch.get_num_threads(),
         "c_compiler": c_compiler(c_compiler_command()),
     }
@@ -54,23 +60,54 @@ def package_version(package: str) -> str:
 
 @functools.cache
 def cpu_name() -> str:
-    """The processor's model name, or "unknown"."""
-    return _of_cpu("model name") or platform.processor() or "unknown"
+    """The processor's model name, or "unknown"; of ARM's with what tells its cores apart where that has no name."""
+    if cores := _arm_cores():
+        return f"{_model_by_tool() or 'ARM'} ({cores})"
+    return next(iter(_of_cpu("model name")), "") or _model_by_tool() or "unknown"
+
+
+@functools.cache
+def cpu_identity() -> str:
+    """The same for processors of one model; what has no name is only itself."""
+    name = cpu_name()
+    return f"unknown, of {platform.node()}" if name == "unknown" else name
 
 
 @functools.cache
 def cpu_features() -> str:
-    """The processor's name and instruction sets, as far as the system tells: other ones may need other code."""
-    return " ".join((platform.machine(), cpu_name(), _of_cpu("flags") or _of_cpu("Features")))
+    """The processor's identity and instruction sets, as far as the system tells: other ones may need other code."""
+    return " ".join((platform.machine(), cpu_identity(), *[*_of_cpu("flags"), *_of_cpu("Features")][:1]))
 
 
-def _of_cpu(name: str) -> str:
-    """The first value under this name in /proc/cpuinfo, or ""."""
+def _of_cpu(name: str) -> list[str]:
+    """The values under this name in /proc/cpuinfo, each once."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = _CPUINFO.read_text(errors="replace").splitlines()
     except OSError:
+        return []
+    pairs = (line.partition(":") for line in lines)
+    return list(dict.fromkeys(value.strip() for key, _, value in pairs if key.strip() == name))
+
+
+def _arm_cores() -> str:
+    """E.g. "0x41 0xd0c r3p1", or several of a processor with unlike cores; "" for another processor's."""
+    names = ("implementer", "part", "variant", "revision")
+    implementer, part, variant, revision = ("/".join(_of_cpu(f"CPU {name}")) for name in names)
+    return f"{implementer} {part} r{variant.removeprefix('0x')}p{revision}" if implementer else ""
+
+
+def _model_by_tool() -> str:
+    """What lscpu, or on macOS sysctl, calls it, or ""."""
+    command = ["sysctl", "-n", "machdep.cpu.brand_string"] if sys.platform == "darwin" else ["lscpu"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=30, env={**os.environ, "LC_ALL": "C"})
+    except (OSError, ValueError, subprocess.SubprocessError):
         return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+    if sys.platform == "darwin":
+        return run.stdout.strip()
+    pairs = (line.partition(":") for line in run.stdout.splitlines())
+    found = dict.fromkeys(value.strip() for key, _, value in pairs if key.strip() == "Model name")
+    return " + ".join(name for name in found if name not in ("", "-"))
 
 
 def c_compiler_command() -> str:
@@ -96,12 +133,20 @@ def git_state() -> tuple[str, bool | str]:
         # A package installed inside somebody else's checkout must not report that checkout's commit.
         _git("ls-files", "--error-unmatch", "__init__.py")
         return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError) as error:
+        if "dubious ownership" in str(getattr(error, "stderr", "")):
+            _LOG.warning(
+                "awbench: %s belongs to somebody else, so git does not tell its commit, and records will not "
+                "have it; git config --global --add safe.directory DIR of the checkout allows it",
+                _PACKAGE,
+            )
         return "unknown", "unknown"
 
 
 def _git(*arguments: str) -> str:
-    run = subprocess.run(["git", *arguments], cwd=_PACKAGE, capture_output=True, text=True, check=True, timeout=30)
+    run = subprocess.run(
+        ["git", *arguments], cwd=_PACKAGE, capture_output=True, text=True, check=True, timeout=30, env=git_environment()
+    )
     return run.stdout.strip()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from awbench.errors import UserError
 from awbench.records import atomic
 from awbench.records.record import BrokenRecordError, Record
+from awbench.system import open_regular
 
 _KEY_CHARACTERS = 12
 # Behind the time in a file's name, before six random characters. Files of awbench 0.1.0 have none.
@@ -159,15 +160,18 @@ def _read(paths: Iterable[Path], parsed: dict[tuple[Path, int, int], Record]) ->
     """The records of files, oldest first: by the number in the name, then by time."""
     found, broken = [], []
     for path in paths:
-        stat = path.stat()
-        file = (path, stat.st_mtime_ns, stat.st_size)
         try:
+            stat = path.stat()
+            file = (path, stat.st_mtime_ns, stat.st_size)
             if file not in parsed:
-                parsed[file] = Record.from_json(path.read_bytes().decode(errors="replace"), str(path))
+                with open_regular(path) as opened:
+                    parsed[file] = Record.from_json(opened.read().decode(errors="replace"), str(path))
             record = parsed[file]
             found.append(((_sequence(path.name), record.finished, path.name), record))
         except BrokenRecordError as error:
             broken.append((path, error))
+        except OSError as error:
+            broken.append((path, BrokenRecordError(f"{path} cannot be read as a record: {error.strerror}")))
     if broken:
         others = "".join(f"; also broken: {path}" for path, _ in broken[1:])
         raise BrokenRecordError(f"{broken[0][1]}{others}")

@@ -139,7 +139,7 @@ def _started(tree: Tree, suite_run: SuiteRun) -> Iterator[Process]:
     argv = [sys.executable, "-P", str(_WORKER), str(tree.path), str(suite_run.suite), str(theirs.fileno())]
     with (
         ours,
-        tempfile.TemporaryDirectory(prefix="awbench-regress-") as folder,
+        tempfile.TemporaryDirectory(dir=tree.path.parent, prefix="process-") as folder,
         tempfile.TemporaryFile() as errors,
     ):
         with theirs:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from awbench.errors import UserError, suggestion
-from awbench.system import is_held
+from awbench.system import git_environment, is_held
 
 WORKING_TREE = "working tree"
 _PREFIX, _HELD = "awbench-regress-", "held"
@@ -94,6 +94,11 @@ def _top(folder: Path) -> Path:
     try:
         return Path(_git(folder, "rev-parse", "--show-toplevel"))
     except subprocess.CalledProcessError as error:
+        if b"dubious ownership" in error.stderr:
+            raise UserError(
+                f"the repository around {folder} belongs to somebody else, so git does not read it; "
+                "git config --global --add safe.directory DIR of the checkout allows it"
+            ) from None
         raise UserError(
             f"{folder} is not inside the working tree of a git repository ({_last_line(error.stderr)}); "
             "run awbench regress in a checkout"
@@ -144,9 +149,8 @@ def _git(folder: Path, *arguments: str) -> str:
         UserError: git is not installed.
         subprocess.CalledProcessError: it fails.
     """
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # git status would write the index anew
     try:
-        run = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=True, env=environment)
+        run = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=True, env=git_environment())
     except FileNotFoundError:
         raise UserError("git was not found on this machine; awbench regress needs it to read the versions") from None
     return os.fsdecode(run.stdout).rstrip("\n")

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from awbench.gate.checks import FAIL, KINDS, NOT_MEASURED, PASS, Check
 from awbench.report.formats import render
 from awbench.report.table import Column, Table
+from awbench.text import visible
 
 _STATUSES = (PASS, FAIL, NOT_MEASURED)
 _IN_JSON = {PASS: "holds", FAIL: "off"}  # programs rely on these
@@ -107,11 +108,12 @@ def to_junit(checks: Sequence[Check], required: Sequence[str]) -> str:
             root, "testsuite", name=kind, tests=str(len(cases)), failures=str(len(failing)), skipped=str(len(skipped))
         )
         for check in cases:
-            case = ElementTree.SubElement(suite, "testcase", classname=f"awbench.check.{kind}", name=check.name)
+            name, message = visible(check.name), visible(check.message)
+            case = ElementTree.SubElement(suite, "testcase", classname=f"awbench.check.{kind}", name=name)
             if check in failing:
-                ElementTree.SubElement(case, "failure", message=check.message, type=check.status)
+                ElementTree.SubElement(case, "failure", message=message, type=check.status)
             elif check.status == NOT_MEASURED:
-                ElementTree.SubElement(case, "skipped", message=check.message)
+                ElementTree.SubElement(case, "skipped", message=message)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

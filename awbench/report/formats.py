@@ -8,21 +8,29 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tabulate import tabulate
 
 from awbench.report.table import Table
+from awbench.text import visible
 
 
 def render(table: Table, format: str) -> str:
     """The table as text ending in a newline; `format` is a key of `FORMATS`."""
-    return FORMATS[format](table).rstrip("\n") + "\n"
+    notes = tuple(visible(note) for note in table.notes)
+    return FORMATS[format](replace(table, title=visible(table.title), notes=notes)).rstrip("\n") + "\n"
 
 
 def _github(table: Table) -> str:
-    rows = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in table.rows]
+    rows = [[_markdown(cell).replace("|", "\\|") for cell in row] for row in table.rows]
     body = _tabulate(table, table.columns, rows, "pipe")  # GitHub's own form, with alignment
-    return "\n\n".join([body, "\n".join(f"- {note}" for note in table.notes)])
+    return "\n\n".join([body, "\n".join(f"- {_markdown(note)}" for note in table.notes)])
+
+
+def _markdown(text: str) -> str:
+    """On one line, and without HTML and links of its own."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split())).replace("](", "]&#40;")
 
 
 def _latex(table: Table) -> str:
@@ -80,8 +88,18 @@ def _csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table.columns)
-    writer.writerows(table.rows)
+    writer.writerows([[_no_formula(cell) for cell in row] for row in table.rows])
     return out.getvalue()
+
+
+# A sign, a number, and words of a unit at most.
+_HARMLESS = re.compile(r"[-+]?([\d.,]+%?( [A-Za-z%]+)*)?")
+
+
+def _no_formula(cell: str) -> str:
+    """A cell that no spreadsheet computes: a quotation mark before what would begin a formula, numbers as they are."""
+    begins = cell.lstrip().startswith(("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"))
+    return f"'{cell}" if begins and not _HARMLESS.fullmatch(cell) else cell
 
 
 def _json(table: Table) -> str:

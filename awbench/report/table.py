@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
 from awbench.errors import UserError, suggestion
+from awbench.text import visible
 
 RowT = TypeVar("RowT")
 ABSENT: Final = object()  # as a value: the row's object does not have the key
@@ -107,7 +108,7 @@ class Table:
     @functools.cached_property
     def rows(self) -> list[tuple[str, ...]]:
         """Cells as a person reads them, one for each heading; "" is an empty cell."""
-        return [self._cells(row) for row in self.values]
+        return [tuple(map(visible, self._cells(row))) for row in self.values]
 
     def _cells(self, row: Any) -> tuple[str, ...]:
         if isinstance(row, Unmeasured):

@@ -71,6 +71,7 @@ class Classification:
                 **described,
                 "seed": job.seed,
                 "skip_bad_images": job.skip_bad_images,
+                **job.averaged_setting,
                 "protocol": PROTOCOLS["accuracy"],
             }
             inputs = {
@@ -88,6 +89,7 @@ class Classification:
                 **described,
                 "precision": recipe.precision,
                 "skip_bad_images": job.skip_bad_images,
+                **job.averaged_setting,
             }
             inputs = {"weights_sha256": built.loaded.sha256, "val_sha256": self.val.digest}
         return {
@@ -103,12 +105,12 @@ class Classification:
         model = build_variant(job.variant.name, self.options)
         if job.weights is None:
             if job.initial_weights:
-                load_weights(model, job.initial_weights, allow_missing_aw=True)
+                load_weights(model, job.initial_weights, allow_missing_aw=True, averaged=job.averaged)
             return Built(model)
         if isinstance(job.weights, str):
             loaded = load_torchvision_weights(model, job.weights)
         else:
-            loaded = load_weights(model, job.weights)
+            loaded = load_weights(model, job.weights, averaged=job.averaged)
         if loaded.pixels != IMAGENET_RGB:
             raise UserError(
                 f"{loaded.path} was trained on {loaded.pixels.order} pixels of mean {loaded.pixels.mean}; a classifier "

@@ -100,6 +100,7 @@ class DetectionTask:
                 "recipe": recipe.identity(),
                 "seed": job.seed,
                 "skip_bad_images": job.skip_bad_images,
+                **job.averaged_setting,
                 "protocol": PROTOCOLS["detection"],
             }
             inputs |= {
@@ -120,6 +121,7 @@ class DetectionTask:
                 "norm": recipe.norm,
                 "precision": recipe.precision,
                 "skip_bad_images": job.skip_bad_images,
+                **job.averaged_setting,
                 "protocol": PROTOCOLS["detection"],
             }
             inputs |= {"weights_sha256": file_sha256(job.weights), "val_sha256": self.val.digest}
@@ -136,10 +138,10 @@ class DetectionTask:
         weights, backbone = job.weights, job.initial_weights
         if weights is not None:
             assert not isinstance(weights, str), "a detector's weights are a file"
-            return self._build(lambda model, body: load_detector_weights(model, body, weights))
+            return self._build(lambda model, body: load_detector_weights(model, body, weights, job.averaged))
         if backbone is None:
             return self._build(lambda model, body: None)
-        built = self._build(lambda model, body: load_backbone_weights(body, backbone))
+        built = self._build(lambda model, body: load_backbone_weights(body, backbone, averaged=job.averaged))
         assert built.loaded is not None, "the backbone's weights were read"
         note = f"backbone from {backbone.name}, layout {built.loaded.layout}"
         return dataclasses.replace(built, notes=(note, *built.notes))

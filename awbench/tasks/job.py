@@ -23,6 +23,7 @@ class Job:
         recipe: how it is trained; for given weights, how they are evaluated.
         initial_weights: a checkpoint to start from instead of random weights; of a detector, for its backbone.
         weights: to evaluate instead of training: a checkpoint, or the name of torchvision's weights.
+        averaged: the averaged (EMA) weights in that checkpoint, not the plain ones.
         engine: of a detector; None for Detectron2 where it is installed, else torchvision.
         study: that it belongs to; the record says so, the result does not depend on it.
     """
@@ -35,6 +36,7 @@ class Job:
     seed: int = 0
     initial_weights: Path | None = None
     weights: Path | str | None = None
+    averaged: bool = False
     engine: str | None = None
     skip_bad_images: bool = False
     study: Study | None = None
@@ -63,6 +65,17 @@ class Job:
             raise UserError(f"num_classes is {self.options.num_classes}; {self.dataset} has {num_classes} classes")
         return dataclasses.replace(self.options, num_classes=num_classes)
 
+    @property
+    def averaged_setting(self) -> dict[str, bool]:
+        """For the record's settings, where the averaged weights are asked for.
+
+        Raises:
+            UserError: there is no checkpoint that could hold them.
+        """
+        if self.averaged and not isinstance(self.weights or self.initial_weights, Path):
+            raise UserError("--ema reads the averaged weights of a checkpoint; give its file")
+        return {"averaged": True} if self.averaged else {}
+
     def train_argv(self) -> list[str]:
         """The command that trains it, after `awbench`."""
         argv = ["train", self.variant.name, *self.variant.module_argv, "--dataset", self.dataset]
@@ -71,6 +84,7 @@ class Job:
         argv += ["--engine", self.engine] if self.engine else []
         argv += ["--data", str(self.data)] if self.data else []
         argv += ["--init-weights", str(self.initial_weights)] if self.initial_weights else []
+        argv += ["--ema"] if self.averaged else []
         argv += [word for change in self.recipe.changes for word in ("--set", change)]
         argv += _options_argv(self.options)
         argv += ["--study", self.study.reference] if self.study else []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from awbench.records import atomic
+from awbench.system import open_regular
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ class MetricsLog:
     def _rows(self) -> Iterator[dict[str, Any]]:
         """The rows of earlier sessions."""
         try:
-            lines = self.path.read_bytes().splitlines()
+            with open_regular(self.path) as file:
+                lines = file.read().splitlines()
         except FileNotFoundError:
             return
         for number, line in enumerate(lines, 1):
@@ -73,9 +75,13 @@ class MetricsLog:
 
 
 def _tensorboard(directory: Path, step: int) -> Any:
-    """A TensorBoard writer, or None where TensorBoard is not installed."""
+    """A TensorBoard writer, or None where TensorBoard is not installed, or, logged, cannot be imported."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
+        return None
+    except Exception as error:  # of protobuf, numpy, TensorFlow, ... in versions that do not go together
+        reason = " ".join(str(error).split())[:200]
+        _LOG.warning("awbench: no TensorBoard events: it cannot be imported (%s: %s)", type(error).__name__, reason)
         return None
     return SummaryWriter(str(directory), purge_step=step)

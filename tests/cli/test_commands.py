@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
+from awbench.cli.main import COMMANDS
 from awbench.variants import list_variants
 
 
@@ -169,3 +171,40 @@ def test_help_teaches_and_does_not_wait_for_torch(root):
 def test_python_m_awbench(root):
     run = subprocess.run([sys.executable, "-m", "awbench", "--version"], capture_output=True, text=True, cwd=root)
     assert run.stdout.startswith("awbench 0.")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("table", "claims"),
+        ("report",),
+        ("plan",),
+        ("study", "status", "digits"),
+        ("study", "run", "digits", "--dry-run"),
+    ],
+    ids=" ".join,
+)
+def test_a_results_folder_that_does_not_exist_is_named_and_not_made(awbench, words, tmp_path):
+    code, out, err = awbench(*words, "--results", "resluts")
+    assert (code, out) == (2, "")
+    assert err.startswith("awbench: --results resluts does not exist; give a folder") and err.count("\n") == 1
+    assert not (tmp_path / "resluts").exists()
+
+
+def test_before_a_first_run_the_default_folder_has_no_records(awbench, tmp_path):
+    assert awbench("table", "claims")[0] == 0
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("name", [c.__name__.rpartition(".")[2].removesuffix("_command") for c in COMMANDS])
+def test_help_is_ascii(awbench, name):
+    for words in ([], *([[action] for action in ("list", "show", "status", "run")] if name == "study" else [])):
+        code, out, _ = awbench(name.replace("_", "-"), *words, "--help")
+        assert code == 0 and out.isascii()
+
+
+def test_an_ascii_terminal_gets_codes_and_no_traceback(root, tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(root)}
+    words = [sys.executable, "-m", "awbench", "study", "run", "digits", "--dry-run", "--data", "r\u00e9"]
+    run = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True)
+    assert (run.returncode, run.stderr) == (0, b"") and b"/r\\xe9'" in run.stdout

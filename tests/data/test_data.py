@@ -3,6 +3,9 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -260,3 +263,24 @@ def test_unknown_dataset():
 
 def test_what_is_no_benchmark_says_so():
     assert {name for name, dataset in DATASETS.items() if dataset.proxy} == {"digits", "fake", "fashion-mnist-dev"}
+
+
+def test_of_two_that_download_into_one_folder_one_does(tmp_path, monkeypatch):
+    inside, most = [], []
+
+    class Cifar:
+        def __init__(self, root, train, download=False):
+            if not (Path(root) / "done").exists():
+                if not download:
+                    raise RuntimeError("Dataset not found or corrupted.")
+                inside.append(root)
+                most.append(len(inside))
+                time.sleep(0.2)
+                (Path(root) / "done").touch()
+                inside.remove(root)
+            self.data, self.targets = np.zeros((3, 32, 32, 3), np.uint8), [1, 2, 3]
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Cifar)
+    with ThreadPoolExecutor(4) as pool:
+        splits = list(pool.map(lambda _: open_split("cifar10", tmp_path, "train"), range(4)))
+    assert most == [1] and len({split.digest for split in splits}) == 1

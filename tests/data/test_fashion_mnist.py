@@ -6,6 +6,9 @@ import gzip
 import shutil
 import struct
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def write(folder, images=None, labels=None, suffix="") -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     images = np.zeros((10_000, 28, 28)) if images is None else images
     labels = np.arange(10_000) % 10 if labels is None else labels
     for name, array in (("t10k-images-idx3-ubyte", images), ("t10k-labels-idx1-ubyte", labels)):
@@ -171,3 +174,25 @@ def test_make_data_installs_the_package_or_says_what_to_do(root, tmp_path):
     ):
         code, said = make_data(root, tmp_path / name, tools, target)
         assert code == 2 and f"make data: {message}" in said and "--data DIR" in said and not target.exists()
+
+
+def test_of_two_that_download_at_once_one_does_and_what_a_killed_one_left_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path / "nowhere")
+    monkeypatch.setenv("AWBENCH_CACHE", str(tmp_path / "cache"))
+    half = tmp_path / "cache/.FashionMNIST-killed/FashionMNIST/raw"
+    half.mkdir(parents=True)
+    (half / "t10k-images-idx3-ubyte").write_bytes(b"cut")
+    downloads = []
+
+    def download(root, download):
+        downloads.append(root)
+        assert not (Path(root) / "FashionMNIST").exists()
+        (Path(root) / "FashionMNIST").mkdir()
+        time.sleep(0.3)
+        write(Path(root) / "FashionMNIST/raw")
+
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST", download)
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(lambda _: fashion_mnist.read_fashion_mnist(None, "val"), range(4)))
+    assert len(downloads) == 1 and len({images.tobytes() for images, _ in read}) == 1
+    assert not [path.name for path in (tmp_path / "cache").glob(".FashionMNIST-*") if "killed" not in path.name]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -81,7 +82,7 @@ def test_all_that_can_change_the_answer_is_in_the_key(measured, cache, monkeypat
     torch.set_num_threads(threads + 1)
     choose()
     torch.set_num_threads(threads)
-    for name, other in (("cpu_name", lambda: "other"), ("source_digest", lambda part: "other")):
+    for name, other in (("cpu_identity", lambda: "other"), ("source_digest", lambda part: "other")):
         monkeypatch.setattr(request, name, other)
         choose()
     monkeypatch.setattr(request, "strategies_for", lambda device, dtype: ("oracle", "grouped"))
@@ -114,13 +115,17 @@ def not_an_object(path):
     path.write_text("[1]")
 
 
+def nested(path):
+    path.write_text("[" * 100_000)
+
+
 def binary(path):
     path.write_bytes(bytes(range(256)))
 
 
 @pytest.mark.parametrize(
     "damage",
-    [truncated, edited, of_something_else, of_a_strategy_no_longer_offered, not_an_object, binary],
+    [truncated, edited, of_something_else, of_a_strategy_no_longer_offered, not_an_object, nested, binary],
 )
 def test_a_corrupt_cache_is_logged_in_a_line_and_rebuilt(damage, measured, cache, caplog):
     choose()
@@ -310,3 +315,12 @@ def test_what_cannot_win_is_not_timed():
     known = set(strategies.strategies_for(torch.device("cpu"), torch.float32))
     assert set(timed(1)) == known - {"oracle", "fused"}
     assert set(timed(2)) == known - {"oracle", "fused", "direct"}  # 8 channels a value
+
+
+def test_a_fifo_in_the_cache_is_not_waited_for(measured, cache):
+    choose()
+    [path] = cache.glob("*.json")
+    path.unlink()
+    os.mkfifo(path)
+    as_a_new_process()
+    assert choose() == "oracle"

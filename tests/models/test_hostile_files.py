@@ -17,7 +17,7 @@ import awbench
 from awbench.errors import UserError
 from awbench.models.checkpoint_files import read_checkpoint
 from awbench.models.pickle_depth import DeepPickle, check_depth
-from awbench.models.weights import load_weights
+from awbench.models.weights import load_weights, save_weights
 
 DEPTH = 100_000
 NESTED = b")" + b"\x85" * DEPTH  # a tuple in a tuple in a tuple
@@ -120,5 +120,28 @@ def test_averaged_weights_beside_the_plain_ones_are_said(tmp_path, key):
     torch.save({"state_dict": plain, key: averaged}, tmp_path / "both.pth")
     loaded = load_weights(awbench.build("resnet20"), tmp_path / "both.pth")
     assert any(f"it also holds averaged (EMA) weights, under {key!r}; the plain" in note for note in loaded.notes)
+    network = awbench.build("resnet20")
+    notes = load_weights(network, tmp_path / "both.pth", averaged=True).notes
+    assert notes == (f"its averaged (EMA) weights, under {key!r}, were read",)
+    assert not any(tensor.any() for tensor in network.state_dict().values())
     torch.save({"state_dict": plain}, tmp_path / "one.pth")
     assert not any("EMA" in note for note in load_weights(network, tmp_path / "one.pth").notes)
+
+
+def test_torchvisions_averaged_weights_are_read_without_their_counter(tmp_path):
+    """torch.optim.swa_utils.AveragedModel's names, as torchvision's references save them."""
+    network = awbench.build("resnet20")
+    averaged = {f"module.{name}": tensor + 1 for name, tensor in network.state_dict().items()}
+    content = {"model": network.state_dict(), "model_ema": {"n_averaged": torch.tensor(3), **averaged}}
+    torch.save(content, tmp_path / "both.pth")
+    load_weights(loaded := awbench.build("resnet20"), tmp_path / "both.pth", averaged=True)
+    assert torch.equal(loaded.conv1.weight, network.conv1.weight + 1)
+
+
+def test_averaged_weights_that_a_file_lacks_are_an_error(tmp_path):
+    network = awbench.build("resnet20")
+    save_weights(network, tmp_path / "ours.safetensors")
+    torch.save(network.state_dict(), tmp_path / "plain.pth")
+    for name in ("ours.safetensors", "plain.pth"):
+        with pytest.raises(UserError, match=rf"{name} has no averaged \(EMA\) weights"):
+            load_weights(network, tmp_path / name, averaged=True)

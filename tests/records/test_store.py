@@ -334,3 +334,17 @@ def test_writers_killed_at_random_moments_leave_only_complete_records(tmp_path, 
             writer.wait()
             writer.stdout.close()
     assert len(RecordStore(tmp_path).read().of_kind("complexity")) > 5
+
+
+def test_a_fifo_is_no_record(tmp_path, record):
+    RecordStore(tmp_path).add(record)
+    os.mkfifo(tmp_path / "records/complexity/fifo.json")
+    with pytest.raises(BrokenRecordError, match=r"fifo.json cannot be read as a record: it is not a regular file"):
+        Records.read(tmp_path)
+
+
+def test_hidden_folders_and_files_are_no_records(tmp_path, record):
+    path = RecordStore(tmp_path).add(record)
+    (path.parent / f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
+    (path.parents[1] / ".thumbnails").mkdir()
+    assert len(Records.read(tmp_path)) == 1

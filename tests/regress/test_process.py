@@ -15,6 +15,7 @@ import pytest
 from awbench.errors import UserError
 from awbench.regress import process
 from awbench.regress.process import SuiteRun, pair
+from awbench.regress.trees import side_by_side
 
 
 def timed(repository, suite_run=None) -> list[float]:
@@ -159,3 +160,10 @@ def test_the_default_suite_builds_the_networks_of_the_tree(root, tmp_path):
     unknown = SuiteRun(environment={"AWBENCH_REGRESS_VARIANTS": "resnet21"})
     with pytest.raises(UserError, match=re.escape("workload resnet21 fails")), pair(tree, tree, unknown):
         pass
+
+
+def test_a_process_keeps_its_files_where_a_killed_commands_are_removed(repository, temporary_files):
+    """Beside the tree, in the folder that the command holds: no folder of its own is left in the temporary files."""
+    with side_by_side("main", None) as (base, head), pair(base, head, repository.suite_run):
+        assert [path.name[:16] for path in temporary_files.iterdir()] == ["awbench-regress-"]
+        assert len(list(base.path.parent.glob("process-*"))) == 2

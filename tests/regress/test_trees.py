@@ -137,3 +137,18 @@ def test_copies_that_a_killed_process_left_are_removed_and_those_in_use_are_not(
             assert base.path.is_dir()
             assert [folder.exists() for folder in (killed, running, other)] == [False, True, True]
         assert not base.path.exists()
+
+
+def test_a_hook_of_another_repository_changes_nothing(repository, temporary_files, monkeypatch, tmp_path):
+    commit = repository.commit()
+    subprocess.run(["git", "init", "-q", str(tmp_path / "other")], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    with side_by_side("main", None) as (base, _):
+        assert base.commit == commit
+
+
+def test_an_owner_that_git_does_not_trust_is_said_with_the_remedy(repository, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UserError, match="belongs to somebody else.*safe.directory"), side_by_side("main", None):
+        pass

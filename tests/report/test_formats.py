@@ -4,6 +4,7 @@ import csv
 import html.parser
 import io
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -150,3 +151,31 @@ def test_a_table_as_a_dataframe(table):
     frame = table.to_pandas()
     assert list(frame.columns) == ["name", "number"] and frame["name"][0] == HOSTILE
     assert frame["number"][0] == 7.57 and pandas.isna(frame["number"][1])
+
+
+FORMULAS = ["=1+2", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", " =1", "\uff1d1", "-HYPERLINK(1)", "+1.0=2"]
+NUMBERS = ["-0.5", "+1.00", "+0.63 AP points", "-1,234.5", "-12.5%", "-", "plain", "1=2"]
+
+
+def test_a_cell_of_csv_is_no_formula_and_a_number_stays_one():
+    written = render(pairs([(text, "") for text in FORMULAS + NUMBERS]), "csv")
+    found = [row[0] for row in csv.reader(io.StringIO(written))][1:]
+    assert found == [f"'{text}" for text in FORMULAS] + NUMBERS
+
+
+ACTING = "\x1b[31mred\x07 \x9b1m \u202eabc \u200b \ud800"
+
+
+@pytest.mark.parametrize("format", ["github", "latex", "csv", "html"])
+def test_nothing_acts_on_a_terminal(format):
+    table = replace(pairs([(ACTING, ACTING)], notes=(ACTING,)), title=ACTING)
+    text = render(table, format)
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert "[31mred" in text.replace("\\textbackslash{}", "")
+
+
+def test_markdown_has_no_html_and_no_links_of_its_own():
+    hostile = "<script>x</script> <img src=y> </td> <!-- a --> <?php [z](javascript:alert(1)) a < b <5"
+    text = render(pairs([(hostile, "")], notes=(hostile,)), "github")
+    assert not re.search(r"<[A-Za-z/!?]|\]\(", text)
+    assert text.count("&lt;script>x&lt;/script>") == 2 and text.count("a < b <5") == 2

@@ -14,7 +14,10 @@ from small_runs import ALONE, STEPS, Killed, digest, kill_at, make_run, model, t
 
 from awbench.data.datasets import ImageFiles
 from awbench.errors import Preempted, UserError
+from awbench.experiments.runs import evaluate
+from awbench.models.weights import load_weights
 from awbench.recipes.classification import load_recipe
+from awbench.records import RecordStore
 from awbench.tasks.classification import Classification, TrainableClassifier, learning_rate
 from awbench.tasks.task import Built
 from awbench.training.checkpoint import KEPT, Checkpoints
@@ -200,6 +203,26 @@ def test_adamw_trains_and_resumes_with_the_same_bits(tmp_path):
         train(make_run(tmp_path / "killed", *changes), model("resnet20"), ALONE, on_progress=kill_at(7))
     train(make_run(tmp_path / "killed", *changes), resumed, ALONE, resume=True)
     assert digest(resumed) == digest(whole) != digest(model("resnet20"))
+
+
+def test_plain_and_averaged_weights_of_one_file_are_two_results(tmp_path):
+    network = model()
+    averaged = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
+    torch.save({"model": network.state_dict(), "model_ema": averaged}, tmp_path / "both.pth")
+    run = make_run(tmp_path)
+    records = [
+        evaluate(replace(run.task.job, weights=tmp_path / "both.pth", averaged=ema), RecordStore(tmp_path))[0]
+        for ema in (False, True)
+    ]
+    assert records[0].key != records[1].key
+    assert any("the plain ones were read, --ema reads these" in note for note in records[0].notes)
+    assert any("its averaged (EMA) weights, under 'model_ema', were read" in note for note in records[1].notes)
+    assert records[1].value("loss") == pytest.approx(math.log(10))  # of a network of zeros
+    for weights in (None, "IMAGENET1K_V1"):
+        with pytest.raises(UserError, match="--ema reads the averaged weights of a checkpoint; give its file"):
+            Classification(replace(run.task.job, weights=weights, averaged=True), run.task.splits).identity(
+                Built(network, load_weights(network, tmp_path / "both.pth"))
+            )
 
 
 def test_no_image_that_can_be_decoded_is_an_error(tmp_path):

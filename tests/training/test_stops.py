@@ -290,3 +290,19 @@ def test_a_checkpoint_of_senseless_content_is_a_line(tmp_path):
         with pytest.raises(UserError, match=pattern) as error:
             train(run, model(), ALONE, resume=True)
         assert "\n" not in str(error.value), number
+
+
+@pytest.mark.parametrize("error", [ImportError, TypeError, AttributeError, RuntimeError, SystemError])
+def test_a_tensorboard_that_cannot_be_imported_stops_no_training(error, tmp_path, monkeypatch, caplog):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "torch.utils.tensorboard":
+                raise error("Descriptors cannot be created directly")
+
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    log = MetricsLog(tmp_path, 0, 0)
+    log.write(1, {"loss": 0.5})
+    log.close()
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n'
+    assert ("no TensorBoard events" in caplog.text) is (error is not ImportError)

@@ -16,6 +16,7 @@ from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
 from awbench.report.figures.figure import Figure, colour_of, new_figure
 from awbench.report.figures.runs import runs_alike
+from awbench.system import open_regular
 from awbench.variants import list_variants, parse_variant
 
 _EVALUATED = {"accuracy": ("top1_percent", "top-1 (%)"), "detection": ("ap50", "AP50")}
@@ -70,7 +71,11 @@ def _rows(record: Record, metrics: Mapping[str, Sequence[Path]]) -> list[dict[st
     for path in metrics[record.key[:8]]:
         if not path.parent.name.startswith(f"{record.variant}-"):
             continue
-        text = path.read_text(errors="replace")
+        try:
+            with open_regular(path) as file:
+                text = file.read().decode(errors="replace")
+        except OSError:
+            continue
         for line in text[: text.rfind("\n") + 1].splitlines():
             try:
                 row = json.loads(line)

@@ -29,7 +29,19 @@ if TYPE_CHECKING:
 _FOLDER = Path(__file__).resolve().parent
 _KINDS = ("accuracy", "detection", "complexity", "latency", "aw_speed")
 # What a reader wants of an environment, first; the rest follows by name.
-_MACHINE = ("device", "cpu", "cpu_count", "threads", "torch", "cuda", "cudnn", "torchvision", "python", "platform")
+_MACHINE = (
+    "device",
+    "cpu",
+    "cpu_count",
+    "usable_cores",
+    "threads",
+    "torch",
+    "cuda",
+    "cudnn",
+    "torchvision",
+    "python",
+    "platform",
+)
 _OF_ONE_RECORD = ("git_commit", "git_dirty", "run", "awbench")
 
 

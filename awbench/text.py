@@ -1,0 +1,14 @@
+"""Text that came from elsewhere (a record, a file's name), made fit to be shown."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_ACTING = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # categories of Unicode: control, direction, no character, lines
+
+
+def visible(text: str) -> str:
+    """The text with what acts on a terminal, hides or turns letters around as its code; line ends and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _ACTING else ascii(c)[1:-1] for c in text)
