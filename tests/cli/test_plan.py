@@ -83,6 +83,7 @@ def test_coco_says_what_its_backbones_cost(awbench, tmp_path):
 
 
 def test_every_command_is_one_that_the_command_line_takes(awbench):
+    Path("my results").mkdir()
     found = as_json(awbench, "--results", "my results")
     commands = [study["command"] for study in found["studies"]] + timings(found)
     assert len(commands) > 8
