@@ -103,7 +103,7 @@ class Loop(Generic[BatchT, ResultT]):
         found = self.checkpoints.load_newest() if self.execution.resume else None
         if not self.execution.resume and self.checkpoints.paths():
             raise UserError(
-                f"{self.output} already holds a run; add --resume to go on with it, or give another --output"
+                f"{self.output} already holds a run; add --resume to continue it, or give another --output"
             )
         if found is None:
             return
