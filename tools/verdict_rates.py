@@ -48,7 +48,7 @@ def table(headers: list[str], rows: list[list[str]]) -> str:
 
 
 def one_look() -> str:
-    """How often an interval of one look misses the true gain, by runs and by who scatters how much."""
+    """How often an interval of one look misses the true gain, by runs and by whose runs deviate how much."""
     cells: list[tuple[str, list[float], Callable[..., object]]] = [
         ("all alike", [0.3] * 6, normal),
         ("the network twice as much", [0.6, *[0.3] * 5], normal),
@@ -62,7 +62,7 @@ def one_look() -> str:
             design = [Design((runs,), 1, others) for runs in (2, 3, 5, 10)]
             found = [simulate(one, [0.5], deviations, STUDIES, draw=draw).missed for one in design]
             rows.append([name, f"{2 + others}", *map(percent, found)])
-    return table(["which networks scatter", "networks", "2 runs", "3 runs", "5 runs", "10 runs"], rows)
+    return table(["run-to-run deviation", "networks", "2 runs", "3 runs", "5 runs", "10 runs"], rows)
 
 
 def all_looks() -> str:
@@ -70,11 +70,11 @@ def all_looks() -> str:
     rows = []
     for name, design, gains, deviations in (
         ("+1.00 claimed, the gain at the margin's end", Design(LOOKS, 1, 4), [0.5], [0.1] * 6),
-        ("the same, the network scatters three times as much", Design(LOOKS, 1, 4), [0.5], [0.3, *[0.1] * 5]),
+        ("the same, the network deviates three times as much", Design(LOOKS, 1, 4), [0.5], [0.3, *[0.1] * 5]),
         ("+1.00 claimed, no gain", Design(LOOKS, 1, 4), [0.0], [0.1] * 6),
         ("up to +0.57, both pairs just beyond its margin", UP_TO, [0.856] * 2, [0.1] * 6),
         ("the same, one pair just beyond, one without gain", UP_TO, [0.856, 0.0], [0.1] * 6),
-        ("the same, one network scatters three times as much", UP_TO, [0.856, 0.0], [0.3, *[0.1] * 5]),
+        ("the same, one network deviates three times as much", UP_TO, [0.856, 0.0], [0.3, *[0.1] * 5]),
     ):  # fmt: skip
         found = simulate(design, gains, deviations, STUDIES)
         rows.append([name, percent(found.wrong), percent(found.missed)])

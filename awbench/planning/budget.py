@@ -52,39 +52,43 @@ def buy(plan: Plan, hours: float) -> Budget:
     trained: dict[tuple[str, str], int] = {}  # (study, variant) -> runs that are there after what was bought
     devices: dict[str, None] = {}
     for study in plan.studies:
-        one = _buy_study(study, left, trained)
-        bought.append(one)
-        left -= one.hours
+        purchase = _buy_study(study, left, trained)
+        bought.append(purchase)
+        left -= purchase.hours
         for network in study.networks:
             variant = study.study.variant_of(network.network).name
-            trained[study.study.name, variant] = network.have + network.until(one.runs)
-        devices |= {part.one.device: None for part in (*study.networks, *study.backbones) if one.runs}
+            trained[study.study.name, variant] = network.have + network.until(purchase.runs)
+        devices |= {network.run_hours.device: None for network in (*study.networks, *study.backbones) if purchase.runs}
     return Budget(hours, tuple(bought), left, tuple(devices))
 
 
 def _buy_study(plan: StudyPlan, hours: float, trained: Mapping[tuple[str, str], int]) -> Bought:
-    parts: tuple[Missing, ...] = (*plan.networks, *plan.backbones)
-    unknown = tuple(part.network for part in parts if part.largest and part.one.hours is None)
+    missing: tuple[Missing, ...] = (*plan.networks, *plan.backbones)
+    unknown = tuple(network.network for network in missing if network.largest and network.run_hours.hours is None)
     reached, spent, after = 0, 0.0, None
-    for runs in () if unknown else sorted({runs for one in plan.judged.open for runs in one.looks[one.look :]}):
+    for runs in () if unknown else sorted({runs for pair in plan.judged.open for runs in pair.looks[pair.look :]}):
         cost = _cost(plan, runs, trained)
         if cost > hours:
             after = cost - hours
             break
         reached, spent = runs, cost
-    ends: dict[str, Outcome] = {one.name: one.outcomes["true", "middle"] for one in plan.questions if one.outcomes}
+    ends: dict[str, Outcome] = {
+        question.name: question.outcomes["true", "middle"] for question in plan.questions if question.outcomes
+    }
     answered = {name: end.answered_by(reached) for name, end in ends.items()}
-    at_least = any(part.one.known == "at least" for part in parts)
+    at_least = any(network.run_hours.known == "at least" for network in missing)
     return Bought(plan, reached, spent, at_least, answered, after, unknown)
 
 
 def _cost(plan: StudyPlan, runs: int, trained: Mapping[tuple[str, str], int]) -> float:
     """Of so many runs of each network, with the backbones that neither are there nor were bought before."""
-    costs = [network.until(runs) * (network.one.hours or 0.0) for network in plan.networks]
+    costs = [network.until(runs) * (network.run_hours.hours or 0.0) for network in plan.networks]
     for backbone in plan.backbones:
         variant = backbone.network
-        started = [one for one in plan.networks if plan.study.variant_of(one.network).backbone == variant]
+        started = [
+            detector for detector in plan.networks if plan.study.variant_of(detector.network).backbone == variant
+        ]
         have = max(backbone.have, trained.get((plan.study.backbones, variant), 0))
-        lacking = missing_backbones(have, [(one.have, one.until(runs)) for one in started])
-        costs.append(lacking * (backbone.one.hours or 0.0))
+        lacking = missing_backbones(have, [(detector.have, detector.until(runs)) for detector in started])
+        costs.append(lacking * (backbone.run_hours.hours or 0.0))
     return math.fsum(costs)

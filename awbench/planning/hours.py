@@ -100,11 +100,13 @@ class Hours:
         if network == base:
             return replace(found, known="about", origin=f"with default options: {found.origin}")
         kind = "cpu" if found.device.startswith("cpu: ") else "cuda"
-        latencies = [one for one in self._latencies if one.settings.json_object["device"] == kind]
-        of_base = {repr(one.settings): one.value(_RATIO) for one in latencies if one.variant == base}
+        latencies = [latency for latency in self._latencies if latency.settings.json_object["device"] == kind]
+        of_base = {repr(latency.settings): latency.value(_RATIO) for latency in latencies if latency.variant == base}
         if parse_variant(base).plain == base:
-            of_base = {repr(one.settings): 1 for one in latencies}
-        fitting = [one for one in latencies if one.variant == network and of_base.get(repr(one.settings))]
+            of_base = {repr(latency.settings): 1 for latency in latencies}
+        fitting = [
+            latency for latency in latencies if latency.variant == network and of_base.get(repr(latency.settings))
+        ]
         if not fitting or found.hours is None:
             return replace(found, known="at least", origin=f"{base}'s: {found.origin}")
         best = max(fitting, key=lambda one: _batch_on(one, found.device))
@@ -142,7 +144,7 @@ def _candidates(study: Study, label: str) -> list[tuple[str, dict[str, Any]]]:
     names = [variant.name, variant.name.replace(variant.backbone, without_aw), variant.plain]
     own = (variant.name, without_classes(describe_options(variant, study.options_of(label))))
     below = [(name, without_classes(describe_options(parse_variant(name), defaults))) for name in names]
-    return [own, *(one for one in below if one != own)]
+    return [own, *(candidate for candidate in below if candidate != own)]
 
 
 def images_of_run(study: Study) -> int:

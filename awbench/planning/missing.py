@@ -21,7 +21,7 @@ class Missing:
         have: runs that are there and count.
         next, largest: that are missing until the next look, and until the last one.
         expected: mean number until every question that it is in ends; empty where nothing is known of deviations.
-        one: what a run costs.
+        run_hours: what a run costs.
         fixed: runs of a fixed design, have and missing, by the level of the deviation; inf for too many.
     """
 
@@ -30,7 +30,7 @@ class Missing:
     next: int
     largest: int
     expected: Mapping[Scenario, float]
-    one: RunHours
+    run_hours: RunHours
     fixed: Mapping[str, float] = field(default_factory=dict)
 
     def expect(self, scenario: Scenario = MAIN) -> float:
@@ -46,21 +46,21 @@ class Missing:
         return max(0, self.fixed.get(level, 0) - self.have)
 
 
-def total(parts: Sequence[Missing], count: Callable[[Missing], float]) -> tuple[float, RunHours]:
+def total(networks: Sequence[Missing], count: Callable[[Missing], float]) -> tuple[float, RunHours]:
     """(runs, their hours) of parts; the hours are known as well as the worst of them."""
-    used = [(runs, part.one) for part in parts if (runs := count(part))]
+    used = [(runs, network.run_hours) for network in networks if (runs := count(network))]
     runs = math.fsum(runs for runs, _ in used)
-    if any(one.hours is None for _, one in used):
+    if any(cost.hours is None for _, cost in used):
         return runs, RunHours()
-    known = next((word for word in ("at least", "about") if any(one.known == word for _, one in used)), "")
-    device = " and ".join(dict.fromkeys(one.device for _, one in used))
-    return runs, RunHours(math.fsum(runs * (one.hours or 0) for runs, one in used), known, device, "")
+    known = next((word for word in ("at least", "about") if any(cost.known == word for _, cost in used)), "")
+    device = " and ".join(dict.fromkeys(cost.device for _, cost in used))
+    return runs, RunHours(math.fsum(runs * (cost.hours or 0) for runs, cost in used), known, device, "")
 
 
 def missing_of_network(
     judged: JudgedStudy,
     label: str,
-    one: RunHours,
+    run_hours: RunHours,
     deviations: Mapping[Scenario, float],
     fixed: Mapping[str, float],
 ) -> Missing:
@@ -69,7 +69,7 @@ def missing_of_network(
     Args:
         deviations: of every scenario.
     """
-    going = [one for one in judged.open if label in (one.comparison.variant, one.comparison.over)]
+    going = [pair for pair in judged.open if label in (pair.comparison.variant, pair.comparison.over)]
     asked = [(question_of_comparison(comparison), comparison.look) for comparison in going]
     have, expected = len(judged.evidence.runs[label]), {}
     for (truth, level), value in deviations.items() if all(question for question, _ in asked) else ():
@@ -77,10 +77,10 @@ def missing_of_network(
         expected[truth, level] = max(0.0, mean_of_largest(ends) - have)
     following = max((comparison.next_look or 0 for comparison in going), default=0)
     last = max((comparison.looks[-1] for comparison in going), default=0)
-    return Missing(label, have, max(0, following - have), max(0, last - have), expected, one, fixed)
+    return Missing(label, have, max(0, following - have), max(0, last - have), expected, run_hours, fixed)
 
 
-def missing_of_backbone(variant: str, have: int, detectors: Sequence[Missing], one: RunHours) -> Missing:
+def missing_of_backbone(variant: str, have: int, detectors: Sequence[Missing], run_hours: RunHours) -> Missing:
     """Of a backbone: a run for each detector that is missing, with its seed."""
 
     def lacking(count: Callable[[Missing], float]) -> float:
@@ -93,7 +93,7 @@ def missing_of_backbone(variant: str, have: int, detectors: Sequence[Missing], o
         int(lacking(lambda detector: detector.next)),
         int(lacking(lambda detector: detector.largest)),
         {key: lacking(lambda detector, key=key: detector.expected[key]) for key in scenarios},  # type: ignore[misc]
-        one,
+        run_hours,
     )
 
 

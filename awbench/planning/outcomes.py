@@ -83,8 +83,8 @@ def mean_of_largest(outcomes: Iterable[Outcome]) -> float:
     """Mean number of runs of a network that stays until the last of several questions ends, taken as independent."""
     outcomes = list(outcomes)
     mean, before = 0.0, 0.0
-    for count in sorted({count for one in outcomes for count in one.looks[one.look :]}):
-        ended = math.prod(one.ended_by(count) for one in outcomes)
+    for count in sorted({count for each in outcomes for count in each.looks[each.look :]}):
+        ended = math.prod(each.ended_by(count) for each in outcomes)
         mean += count * (ended - before)
         before = ended
     return mean
@@ -152,7 +152,7 @@ def question_of_claim(judged: JudgedClaim) -> Question:
     assert judged.study is not None
     study, pairs, claimed = judged.study.study, len(judged.comparisons), claimed_gain(judged.claim)
     upwards = Claimed(abs(claimed.value), claimed.margin)
-    looks = max((one.looks for one in judged.comparisons), key=len)
+    looks = max((pair.looks for pair in judged.comparisons), key=len)
     others = max(0, len(study.labels) - 2 * pairs)
     design = Design(looks, pairs, others, study.level, upwards, judged.claim.relation == "up_to")
     return Question(design, upwards.value)

@@ -16,15 +16,15 @@ def outlook(judged: JudgedClaim, references: References) -> str:
     if judged.study is None:
         return ""
     if judged.size != "undecided":
-        return "decided"
-    coming = [one.next_look for one in judged.comparisons if one.next_look is not None]
+        return "answered"
+    coming = [pair.next_look for pair in judged.comparisons if pair.next_look is not None]
     if not coming:
         return "no look is left: a new study, with more runs"
     found = deviations_of(judged.study.evidence, references, {})
     if found is None:
         return f"{min(coming)} runs of each"
     # The claim as a whole was looked at as often as its least pair.
-    expected = outcome(question_of_claim(judged), "true", found.middle, min(one.look for one in judged.comparisons))
+    expected = outcome(question_of_claim(judged), "true", found.middle, min(pair.look for pair in judged.comparisons))
     if expected.surprising:
         return f"{min(coming)} runs of each; a true claim would be answered by now (deviation {found.middle:.2f})"
     return (

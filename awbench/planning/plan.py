@@ -50,10 +50,10 @@ class QuestionPlan:
 
     @property
     def headline(self) -> bool:
-        return any(one.comparison.role == "primary" for one in self.comparisons)
+        return any(pair.comparison.role == "primary" for pair in self.comparisons)
 
     def concerns(self, label: str) -> bool:
-        return any(label in (one.comparison.variant, one.comparison.over) for one in self.comparisons)
+        return any(label in (pair.comparison.variant, pair.comparison.over) for pair in self.comparisons)
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,18 @@ def plan(
         deviations: given ones, by metric.
     """
     claims = judge_claims(records, references, studies)
-    answers = [answer for one in claims for answer in (one, *one.others)]
-    judged = {one.study.study.reference: one.study for one in answers if one.study}
+    answers = [answer for claim in claims for answer in (claim, *claim.others)]
+    judged = {answer.study.study.reference: answer.study for answer in answers if answer.study}
     # Backbones come before the detectors that start from them.
-    open_ = sorted((one.study for one in judged.values() if one.open), key=lambda study: bool(study.backbones))
+    open_ = sorted((study.study for study in judged.values() if study.open), key=lambda study: bool(study.backbones))
     plans = []
     for study in asked or open_:
         of_study = judged.get(study.reference) or judge_study(study, records, [claim for _, claim in references.claims])
         found = deviations_of(of_study.evidence, references, deviations)
-        answering = [one for one in answers if one.study is of_study]
+        answering = [answer for answer in answers if answer.study is of_study]
         backbones = _backbones(study, judged, records)
         plans.append(_plan_study(of_study, answering, found, backbones, hours))
-    return Plan(tuple(plans), tuple(one for one in claims if one.study is None))
+    return Plan(tuple(plans), tuple(claim for claim in claims if claim.study is None))
 
 
 def _plan_study(
@@ -134,23 +134,23 @@ def _plan_study(
             for c in claims
         ),
         *(
-            _plan_question(_name(one), question_of_comparison(one), (one,), not one.decided, values)
-            for one in judged.comparisons
-            if one.claimed is None
+            _plan_question(_name(pair), question_of_comparison(pair), (pair,), not pair.decided, values)
+            for pair in judged.comparisons
+            if pair.claimed is None
         ),
     ]
     scenarios = {(truth, level): value for truth in TRUTHS for level, value in values.items()}
     networks = []
-    for label, one in hours.of_study(study).items():
+    for label, run_hours in hours.of_study(study).items():
         concerned = [question.fixed for question in questions if question.concerns(label)]
-        fixed = {level: max((one.get(level, 0) for one in concerned), default=0) for level in values}
-        networks.append(missing_of_network(judged, label, one, scenarios, fixed))
+        fixed = {level: max((runs.get(level, 0) for runs in concerned), default=0) for level in values}
+        networks.append(missing_of_network(judged, label, run_hours, scenarios, fixed))
     started_from = _plan_backbones(backbones, study, networks, hours) if backbones else ()
     return StudyPlan(judged, deviations, tuple(questions), tuple(networks), tuple(started_from))
 
 
-def _name(one: JudgedComparison) -> str:
-    return f"{one.comparison.variant} over {one.comparison.over}"
+def _name(pair: JudgedComparison) -> str:
+    return f"{pair.comparison.variant} over {pair.comparison.over}"
 
 
 def _plan_question(
@@ -160,7 +160,7 @@ def _plan_question(
     undecided: bool,
     values: Mapping[str, float],
 ) -> QuestionPlan:
-    look, open_ = min(one.look for one in comparisons), undecided and any(one.next_look for one in comparisons)
+    look, open_ = min(pair.look for pair in comparisons), undecided and any(pair.next_look for pair in comparisons)
     if question is None or not open_:
         return QuestionPlan(name, comparisons, open_, {}, {}, {})
     outcomes = {(t, level): outcome(question, t, value, look) for t in TRUTHS for level, value in values.items()}
@@ -172,17 +172,17 @@ def _plan_question(
 
 def _backbones(study: Study, judged: Mapping[str, JudgedStudy], records: Records) -> Evidence | None:
     """The runs that detectors start from; None where they start from others, or there are no detectors."""
-    of = study.backbone_study
-    if of is None:
+    backbone_study = study.backbone_study
+    if backbone_study is None:
         return None
-    known = judged.get(of.reference)
-    return known.evidence if known else gather_evidence(of, records)
+    known = judged.get(backbone_study.reference)
+    return known.evidence if known else gather_evidence(backbone_study, records)
 
 
 def _plan_backbones(backbones: Evidence, study: Study, networks: Sequence[Missing], hours: Hours) -> Iterable[Missing]:
     costs = hours.of_study(backbones.study)
     for label, runs in backbones.runs.items():
         variant = backbones.study.variant_of(label).name
-        detectors = [one for one in networks if study.backbone_of(one.network) == label]
+        detectors = [network for network in networks if study.backbone_of(network.network) == label]
         if detectors:
             yield missing_of_backbone(variant, len(runs), detectors, costs[label])

@@ -67,15 +67,15 @@ def study_text(judged: JudgedStudy) -> str:
         f"{study.name}: {study.title} ({study.purpose}; design {study.digest[:12]})",
         f"  {study.question}",
     ]
-    for one in judged.comparisons:
-        claim = f" [claim {one.comparison.claim}]" if one.comparison.claim else ""
-        lines.append(f"  {one.comparison.variant} over {one.comparison.over}{claim}: {shown_look(one)}")
-        if one.interval:
-            answers = [shown_answer(one), *([f"publication {shown_compatible(one)}"] if one.claimed else [])]
-            lines.append(f"    {shown_interval(one.interval)} {unit}: {'; '.join(answers)}")
-            deviation = f"{one.interval.deviation:.3f} ({one.interval.freedom:g} degrees of freedom)"
-            lines.append(f"    standard deviation between runs {deviation}, level {one.interval.level:.4f}")
-        lines += [f"    {caveat}" for caveat in one.caveats]
+    for pair in judged.comparisons:
+        claim = f" [claim {pair.comparison.claim}]" if pair.comparison.claim else ""
+        lines.append(f"  {pair.comparison.variant} over {pair.comparison.over}{claim}: {shown_look(pair)}")
+        if pair.interval:
+            answers = [shown_answer(pair), *([f"publication {shown_compatible(pair)}"] if pair.claimed else [])]
+            lines.append(f"    {shown_interval(pair.interval)} {unit}: {'; '.join(answers)}")
+            deviation = f"{pair.interval.deviation:.3f} ({pair.interval.freedom:g} degrees of freedom)"
+            lines.append(f"    standard deviation between runs {deviation}, level {pair.interval.level:.4f}")
+        lines += [f"    {caveat}" for caveat in pair.caveats]
     lines += [f"  left aside, {count}: {reason}" for reason, count in reasons(judged.evidence)]
     return "\n".join(lines)
 
@@ -91,7 +91,7 @@ def study_object(judged: JudgedStudy) -> dict[str, Any]:
         "design_sha256": study.digest,
         "platform": judged.evidence.platform,
         "runs": {label: len(runs) for label, runs in judged.evidence.runs.items()},
-        "comparisons": [comparison_object(one) for one in judged.comparisons],
+        "comparisons": [comparison_object(pair) for pair in judged.comparisons],
         "left_aside": [{"record": left.record.key, "reason": left.reason} for left in judged.evidence.left_aside],
     }
 

@@ -42,15 +42,17 @@ def status_of(judged: JudgedClaim | JudgedComparison) -> str:
     if judged.size != "undecided":
         return judged.size if judged.size == "as claimed" else f"{judged.size} than claimed"
     comparisons = judged.comparisons if isinstance(judged, JudgedClaim) else (judged,)
-    if any(one.look for one in comparisons):
+    if any(pair.look for pair in comparisons):
         return "undecided"
-    return "too early" if any(one.treated or one.baseline for one in comparisons) else "not measured"
+    return "too early" if any(pair.treated or pair.baseline for pair in comparisons) else "not measured"
 
 
 def requirement(judged: JudgedClaim) -> str:
-    """What a claim that is not answered needs."""
+    """What a claim that is not answered needs; "" where its study has no look left."""
     if judged.study is None:
         return "no study is about it: write one (docs/verdicts.md)"
+    if not any(pair.next_look for pair in judged.comparisons):
+        return ""
     study = judged.study.study
     data = "" if study.facts.proxy else " --data DIR"
     left = sum(count for _, count in left_aside(judged))
@@ -63,10 +65,10 @@ def left_aside(judged: JudgedClaim) -> list[tuple[str, int]]:
     if judged.study is None:
         return []
     study = judged.study.study
-    pairs = (one.comparison for one in judged.comparisons)
+    pairs = (pair.comparison for pair in judged.comparisons)
     networks = {study.variant_of(label).name for pair in pairs for label in (pair.variant, pair.over)}
     left = judged.study.evidence.left_aside
-    return Counter(one.reason for one in left if one.record.variant in networks).most_common()
+    return Counter(left_run.reason for left_run in left if left_run.record.variant in networks).most_common()
 
 
 def headline(judged: JudgedClaim) -> str:
@@ -148,7 +150,7 @@ def claim_rows(judged: JudgedClaim, would_decide: str = "", other: bool = False)
     """The claim's row, and where it speaks of several pairs one for each that has runs."""
     if len(judged.comparisons) == 1:
         return [ClaimRow(judged, judged.comparisons[0], would_decide, other)]
-    pairs = [ClaimRow(judged, one, "", other) for one in judged.comparisons if one.treated or one.baseline]
+    pairs = [ClaimRow(judged, pair, "", other) for pair in judged.comparisons if pair.treated or pair.baseline]
     return [ClaimRow(judged, None, would_decide, other), *pairs]
 
 
@@ -186,7 +188,7 @@ def _other_study(judged: JudgedClaim) -> dict[str, Any]:
         "gain": judged.gain,
         "size": judged.size,
         "interval": [judged.interval.low, judged.interval.high] if judged.interval else None,
-        "pairs": [comparison_object(one) for one in judged.comparisons],
+        "pairs": [comparison_object(pair) for pair in judged.comparisons],
     }
 
 
@@ -207,13 +209,13 @@ _COLUMNS: tuple[Column[ClaimRow], ...] = (
     Column.exact("study", lambda row: row.judged.study.study.name if row.judged.study else None),
     Column.shown("publication", _of_pair(shown_compatible)),
     Column.shown("look", _of_pair(shown_look)),
-    Column.shown("with", _of_pair(lambda one: shown_side(one.treated, one.study.metric)), right=True),
-    Column.shown("without", _of_pair(lambda one: shown_side(one.baseline, one.study.metric)), right=True),
+    Column.shown("with", _of_pair(lambda pair: shown_side(pair.treated, pair.study.metric)), right=True),
+    Column.shown("without", _of_pair(lambda pair: shown_side(pair.baseline, pair.study.metric)), right=True),
     Column.shown("AW setting", _of_pair(shown_setting)),
     Column.shown("trained", _of_pair(training_text)),
     Column.shown("what would decide", lambda row: row.would_decide),
     Column.shown("left aside", _left_aside),
-    Column.shown("beside it", _of_pair(lambda one: " ".join(one.caveats))),
+    Column.shown("beside it", _of_pair(lambda pair: " ".join(pair.caveats))),
     Column("metric", lambda row: row.claim.metric),
     Column("source", lambda row: row.judged.source.id),
     Column(
@@ -227,10 +229,10 @@ _COLUMNS: tuple[Column[ClaimRow], ...] = (
     Column.exact(
         "interval", lambda row: [row.judged.interval.low, row.judged.interval.high] if row.judged.interval else None
     ),
-    Column.exact("pairs", lambda row: [comparison_object(one) for one in row.judged.comparisons]),
+    Column.exact("pairs", lambda row: [comparison_object(pair) for pair in row.judged.comparisons]),
     Column.exact("left_aside", lambda row: dict(left_aside(row.judged))),
     Column.exact("would_decide", lambda row: row.would_decide),
-    Column.exact("other_studies", lambda row: [_other_study(one) for one in row.judged.others]),
+    Column.exact("other_studies", lambda row: [_other_study(answer) for answer in row.judged.others]),
 )  # fmt: skip
 
 
@@ -249,7 +251,7 @@ def claims_table(records: Records, references: References, studies: Sequence[Stu
     rows = []
     for judged in judge_claims(records, references, studies):
         rows += claim_rows(judged, outlook(judged, references))
-        rows += [row for one in judged.others for row in claim_rows(one, outlook(one, references), other=True)]
+        rows += [row for answer in judged.others for row in claim_rows(answer, outlook(answer, references), other=True)]
     return Table(
         title="Claims and their verdicts",
         fields=_COLUMNS,
@@ -259,7 +261,7 @@ def claims_table(records: Records, references: References, studies: Sequence[Stu
             "within the claimed gain and its margin (half of it, unless the claim's file gives another), or beyond.",
             "Only runs of the claim's study count (awbench study show NAME): its networks, recipe, data, seeds and "
             "looks were decided before. What exists and does not count is left aside, with the reason.",
-            "Intervals pool the run-to-run deviation of the study's networks where the pair scatters less; all "
+            "Intervals pool the run-to-run deviation of the study's networks where the pair's is less; all "
             "looks and pairs of a claim hold together at the study's level (docs/verdicts.md). Up to: an interval of "
             "the largest gain over the pairs that the publication names.",
             "What would decide: the runs of the next look, and how probably a true claim is answered by then and by "

@@ -48,7 +48,7 @@ NOTES = (
 def study_line(plan: StudyPlan) -> str:
     """The answer, e.g. "imagenet: 6 networks, about 22 runs (at most 60), about 1,100 GPU-hours on RTX 3090; ..."."""
     if not plan.open:
-        done = "answered" if all(one.decided for one in plan.judged.comparisons) else "no look is left: a new study"
+        done = "answered" if all(pair.decided for pair in plan.judged.comparisons) else "no look is left: a new study"
         return f"{plan.study.name}: nothing to run ({done})"
     networks = [network for network in plan.networks if network.largest]
     parts = [f"{plan.study.name}: {_count(len(networks), 'network')}, {_runs_and_hours(networks)}"]
@@ -73,30 +73,30 @@ def _decided(question: QuestionPlan) -> str:
     return f"{name}, if true, is decided with {probability} after about {outcome.runs:.1f} runs of each network"
 
 
-def _runs_and_hours(parts: Sequence[Missing]) -> str:
+def _runs_and_hours(networks: Sequence[Missing]) -> str:
     """E.g. "about 22 runs (18 to 25; at most 60), about 1,100 GPU-hours on RTX 3090 (3,000 for all)"."""
-    largest, most = total(parts, lambda part: part.largest)
-    runs, hours = total(parts, Missing.expect)
-    if not all(part.expected for part in parts):
+    largest, most = total(networks, lambda network: network.largest)
+    runs, hours = total(networks, Missing.expect)
+    if not all(network.expected for network in networks):
         return f"at most {largest:.0f} runs, {shown_hours(most)}"
     if round(runs) == largest:
         return f"{largest:.0f} runs, {shown_hours(most)}"
     between = ""
-    if all(("true", "low") in part.expected for part in parts):
-        low, high = (sum(part.expected["true", level] for part in parts) for level in ("low", "high"))
+    if all(("true", "low") in network.expected for network in networks):
+        low, high = (sum(network.expected["true", level] for network in networks) for level in ("low", "high"))
         between = f"{low:.0f} to {high:.0f}; "
     at_most = "" if most.hours is None else f" ({most.hours:,.0f} for all)"
     return f"about {runs:.0f} runs ({between}at most {largest:.0f}), {shown_hours(hours, about=True)}{at_most}"
 
 
-def shown_hours(one: RunHours, about: bool = False) -> str:
+def shown_hours(cost: RunHours, about: bool = False) -> str:
     """E.g. "at least 48 GPU-hours on RTX 3090"."""
-    if one.hours is None:
+    if cost.hours is None:
         return "hours unknown: nothing was measured or published"
-    known = one.known or ("about" if about else "")
-    unit = "process-hours" if one.device.startswith("cpu: ") else "GPU-hours"
-    digits = ",.0f" if one.hours >= 100 else ".3g"
-    return f"{f'{known} ' if known else ''}{one.hours:{digits}} {unit} on {one.device}"
+    known = cost.known or ("about" if about else "")
+    unit = "process-hours" if cost.device.startswith("cpu: ") else "GPU-hours"
+    digits = ",.0f" if cost.hours >= 100 else ".3g"
+    return f"{f'{known} ' if known else ''}{cost.hours:{digits}} {unit} on {cost.device}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -106,12 +106,12 @@ def _count(number: int, noun: str) -> str:
 def _details(plan: StudyPlan, results: Path) -> Iterable[str]:
     study, networks = plan.study, [network for network in plan.networks if network.next]
     yield f"{study.name}: {study.title}"
-    runs, hours = total(networks, lambda part: part.next)
+    runs, hours = total(networks, lambda network: network.next)
     each = ", ".join(f"{network.network} {network.next}" for network in networks)
     yield f"  next look: {_count(int(runs), 'run')}, {shown_hours(hours)}: {each}"
     backbones = [backbone for backbone in plan.backbones if backbone.next]
     if backbones:
-        runs, hours = total(backbones, lambda part: part.next)
+        runs, hours = total(backbones, lambda network: network.next)
         yield f"    first {_count(int(runs), 'run')} of its backbones, {shown_hours(hours)}:"
         yield f"    {shlex.join(run_argv(plan.study.backbones, results))}"
     yield f"    {run_command(plan, results)}"
@@ -125,12 +125,13 @@ def _details(plan: StudyPlan, results: Path) -> Iterable[str]:
         yield from (f"  {line}" for line in render(table, "github").splitlines())
     yield "  one run:"
     for network in plan.networks:
-        origin = f", {network.one.origin}" if network.one.origin else ""
-        yield f"    {network.network}: {shown_hours(network.one)}{origin}"
+        origin = f", {network.run_hours.origin}" if network.run_hours.origin else ""
+        yield f"    {network.network}: {shown_hours(network.run_hours)}{origin}"
         if timing := timing_command(plan, network, results):
             yield f"      timed by: {timing}"
     for backbone in plan.backbones:
-        yield f"    backbone {backbone.network}: {_count(backbone.have, 'run')} there; {shown_hours(backbone.one)} each"
+        there = _count(backbone.have, "run")
+        yield f"    backbone {backbone.network}: {there} there; {shown_hours(backbone.run_hours)} each"
 
 
 def run_argv(name: str, results: Path) -> list[str]:
@@ -149,9 +150,9 @@ def run_command(plan: StudyPlan, results: Path) -> str:
 
 def timing_command(plan: StudyPlan, network: Missing, results: Path) -> str:
     """What times a network whose own hours are not known; "" where they are."""
-    if network.one.hours is not None and not network.one.known:
+    if network.run_hours.hours is not None and not network.run_hours.known:
         return ""
-    device = "cpu" if network.one.device.startswith("cpu: ") else ""
+    device = "cpu" if network.run_hours.device.startswith("cpu: ") else ""
     return shlex.join([*timing_argv(plan.study, network.network, device), *_results_argv(results)])
 
 
@@ -198,32 +199,36 @@ def _study_object(plan: StudyPlan, results: Path) -> dict[str, Any]:
         "study": plan.study.name,
         "answer": study_line(plan),
         "deviation": {**found.values, "metric": plan.study.metric, "origin": found.origin} if found else None,
-        "next": _sum(plan.networks, lambda part: part.next),
+        "next": _sum(plan.networks, lambda network: network.next),
         "expected": _sum(plan.networks, Missing.expect),
-        "largest": _sum(plan.networks, lambda part: part.largest),
+        "largest": _sum(plan.networks, lambda network: network.largest),
         "by_deviation": plan_table(plan).objects,
         "networks": [
-            {**_part_object(one), "network": one.network, "timing_command": timing_command(plan, one, results) or None}
-            for one in plan.networks
+            {
+                **_part_object(network),
+                "network": network.network,
+                "timing_command": timing_command(plan, network, results) or None,
+            }
+            for network in plan.networks
         ],
-        "backbones": [{**_part_object(one), "network": one.network} for one in plan.backbones],
+        "backbones": [{**_part_object(network), "network": network.network} for network in plan.backbones],
         "command": run_command(plan, results) if plan.open else None,
     }
 
 
-def _sum(parts: Sequence[Missing], count: Callable[[Missing], float]) -> dict[str, Any]:
-    runs, hours = total(parts, count)
+def _sum(networks: Sequence[Missing], count: Callable[[Missing], float]) -> dict[str, Any]:
+    runs, hours = total(networks, count)
     return {"runs": runs, **_hours_object(hours)}
 
 
-def _hours_object(one: RunHours) -> dict[str, Any]:
-    return {"hours": one.hours, "known": one.known or None, "device": one.device or None}
+def _hours_object(cost: RunHours) -> dict[str, Any]:
+    return {"hours": cost.hours, "known": cost.known or None, "device": cost.device or None}
 
 
-def _part_object(one: Missing) -> dict[str, Any]:
+def _part_object(network: Missing) -> dict[str, Any]:
     return {
-        "have": one.have, "next": one.next, "expected": one.expect(), "largest": one.largest,
-        "hours_of_a_run": {**_hours_object(one.one), "origin": one.one.origin},
+        "have": network.have, "next": network.next, "expected": network.expect(), "largest": network.largest,
+        "hours_of_a_run": {**_hours_object(network.run_hours), "origin": network.run_hours.origin},
     }  # fmt: skip
 
 
@@ -234,9 +239,10 @@ def _budget_object(budget: Budget) -> dict[str, Any]:
         "devices": list(budget.devices),
         "studies": [
             {
-                "study": one.plan.study.name, "runs_of_each": one.runs, "hours": one.hours, "at_least": one.at_least,
-                "answered": dict(one.answered), "hours_to_the_next_look": one.next_hours, "unknown": list(one.unknown),
+                "study": bought.plan.study.name, "runs_of_each": bought.runs, "hours": bought.hours,
+                "at_least": bought.at_least, "answered": dict(bought.answered),
+                "hours_to_the_next_look": bought.next_hours, "unknown": list(bought.unknown),
             }
-            for one in budget.bought
+            for bought in budget.bought
         ],
     }  # fmt: skip

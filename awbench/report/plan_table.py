@@ -49,8 +49,8 @@ def _rows(plan: StudyPlan) -> Iterator[PlanRow]:
             enough = question.enough.get(level)
             yield PlanRow(f"{question.name}: runs of each", level, value, runs_of_each, power, fixed, answered, enough)
     for level, value in levels if all(network.expected for network in plan.networks) and plan.open else ():
-        sums = {truth: total(plan.networks, lambda one: one.expect((truth, level))) for truth in TRUTHS}  # noqa: B023
-        fixed_runs, fixed_hours = total(plan.networks, lambda one: one.until_fixed(level))  # noqa: B023
+        sums = {truth: total(plan.networks, lambda network: network.expect((truth, level))) for truth in TRUTHS}  # noqa: B023
+        fixed_runs, fixed_hours = total(plan.networks, lambda network: network.until_fixed(level))  # noqa: B023
         runs = {truth: runs for truth, (runs, _) in sums.items()}
         yield PlanRow("runs to make", level, value, runs, None, fixed_runs)
         hours = {truth: hours.hours for truth, (_, hours) in sums.items()}

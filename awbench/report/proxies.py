@@ -30,9 +30,9 @@ _SMOKE_TEST = (
     "is about {data} and this machine's arithmetic, and no evidence on ImageNet or COCO."
 )
 _INTERVAL_NOTE = (
-    "AW adds: the intervals of all comparisons hold together at {level:.0%}, and runs are not taken to scatter less "
-    "than the metric's smallest step. Not of the study: shown, compared with nothing; 'awbench study run {name}' makes "
-    "its runs."
+    "AW adds: the intervals of all comparisons hold together at {level:.0%}, and the run-to-run deviation is not taken "
+    "to be less than the metric's smallest step. Not of the study: shown, compared with nothing; 'awbench study run "
+    "{name}' makes its runs."
 )
 
 
@@ -88,7 +88,7 @@ def smoke_tested(study: Study, records: Records, proxies: Iterable[Record], engi
         proxies: trainings by the study's recipe as it stands.
     """
     judged = judge_study(study, records)
-    comparisons = {one.comparison.variant: one for one in judged.comparisons}
+    comparisons = {pair.comparison.variant: pair for pair in judged.comparisons}
     others: dict[str, list[Record]] = {}
     for record in proxies:
         others.setdefault(record.variant, []).append(record)

@@ -131,7 +131,7 @@ def published_table(kind: str) -> Callable[[Records, References], Table]:
         return Table(
             title=_TITLES[kind],
             fields=_COLUMNS,
-            values=[_row(one) for one in judged if one.number.kind == kind],
+            values=[_row(judged_number) for judged_number in judged if judged_number.number.kind == kind],
             notes=(*_NOTES[kind], PROVENANCE_NOTE, *unknown_notes(references)),
             records_of=lambda row: row.measured.records if row.measured else (),
             source_of=lambda row: row.number.source,

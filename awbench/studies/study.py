@@ -110,7 +110,7 @@ class Study(Strict):
             if list(looks) != sorted(set(looks)):
                 raise ValueError(f"looks {list(looks)} do not rise; give each number of runs once, in order")
             if looks[0] < 2 and self.purpose != "smoke test":
-                raise ValueError(f"looks begin at {looks[0]}; nothing is known of how runs scatter below 2")
+                raise ValueError(f"looks begin at {looks[0]}; below 2 nothing is known of the run-to-run deviation")
         labels = [label for comparison in self.comparisons for label in (comparison.variant, comparison.over)]
         unused = [label for label in self.networks if label not in labels]
         if unused:

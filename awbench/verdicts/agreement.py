@@ -6,7 +6,7 @@ evaluations of the same weights are known to differ by.
 Of trainings the published value is taken for one more draw from their distribution. It agrees if it lies in their
 prediction interval mean +- t * s * sqrt(1 + 1/n), widened by half a unit of the last digit. s is the deviation between
 published trainings of the same metric and data, with that of the runs themselves from three runs on; where these
-scatter more, theirs alone. All numbers that trainings are held to are corrected together (Bonferroni): with every
+deviate more, theirs alone. All numbers that trainings are held to are corrected together (Bonferroni): with every
 network truly as published, the probability that any differs is at most 1 - LEVEL.
 """
 
@@ -70,9 +70,11 @@ def judge_published(records: Records, references: References) -> list[JudgedNumb
 
 def judge_all(found: Sequence[tuple[ReferenceNumber, Measured]], run_to_run: Sequence[RunToRun]) -> list[JudgedNumber]:
     """Numbers with what was measured of each; of those that trainings are held to, the level is of all together."""
-    trained = sum(of.evidence is not None and of.evidence.origin == "trained" for _, of in found)
+    trained = sum(result.evidence is not None and result.evidence.origin == "trained" for _, result in found)
     level = simultaneous(LEVEL, trained)
-    return [JudgedNumber(number, of.evidence, _judge(number, of, run_to_run, level)) for number, of in found]
+    return [
+        JudgedNumber(number, result.evidence, _judge(number, result, run_to_run, level)) for number, result in found
+    ]
 
 
 def _judge(number: ReferenceNumber, found: Measured, run_to_run: Sequence[RunToRun], level: float) -> Agreement:
@@ -94,9 +96,9 @@ def judge(
     difference = statistics.fmean(evidence.values) - float(number.value)
     last_digit = half_unit(number)
     if evidence.origin == "weights":
-        scatter, provenance = _evaluations(number, run_to_run)
-        basis = f"the same weights: {last_digit:g} for the last printed digit, {scatter:g} between evaluations"
-        return _agreement(number, difference, last_digit + scatter, f"{basis} ({provenance})")
+        between, provenance = _evaluations(number, run_to_run)
+        basis = f"the same weights: {last_digit:g} for the last printed digit, {between:g} between evaluations"
+        return _agreement(number, difference, last_digit + between, f"{basis} ({provenance})")
     runs, deviation = len(evidence.values), _deviation(number, evidence.values, run_to_run)
     if deviation is None:
         missing = f"the run-to-run deviation is unknown: needs {FEWEST_TO_POOL - runs} more run(s)"
@@ -155,9 +157,9 @@ def _deviation(number: ReferenceNumber, values: Sequence[float], run_to_run: Seq
 def _published_deviation(number: ReferenceNumber, rows: Sequence[RunToRun]) -> _Deviation | None:
     """Pooled over published trainings on the same data that were repeated three times or more."""
     repeated = [
-        _Deviation(one.deviation, one.runs - 1, one.source)
-        for one in run_to_run_deviations(rows, number.dataset, number.metric)
-        if one.runs is not None and one.runs >= FEWEST_TO_POOL
+        _Deviation(row.deviation, row.runs - 1, row.source)
+        for row in run_to_run_deviations(rows, number.dataset, number.metric)
+        if row.runs is not None and row.runs >= FEWEST_TO_POOL
     ]
     if not repeated:
         return None
@@ -165,6 +167,6 @@ def _published_deviation(number: ReferenceNumber, rows: Sequence[RunToRun]) -> _
 
 
 def _pooled(deviations: Sequence[_Deviation], origin: str) -> _Deviation:
-    freedom = sum(one.freedom for one in deviations)
-    variance = sum(one.freedom * one.deviation**2 for one in deviations) / freedom
+    freedom = sum(each.freedom for each in deviations)
+    variance = sum(each.freedom * each.deviation**2 for each in deviations) / freedom
     return _Deviation(math.sqrt(variance), freedom, origin)

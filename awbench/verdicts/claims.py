@@ -46,7 +46,7 @@ class JudgedClaim:
     @property
     def looked_at(self) -> bool:
         """Whether any comparison had its first look."""
-        return any(one.look for one in self.comparisons)
+        return any(pair.look for pair in self.comparisons)
 
 
 def judge_claims(records: Records, references: References, studies: Sequence[Study] | None = None) -> list[JudgedClaim]:
@@ -67,13 +67,13 @@ def judge_claims(records: Records, references: References, studies: Sequence[Stu
 def _judge_claim(source: Source, claim: Claim, studies: Iterable[JudgedStudy]) -> JudgedClaim:
     found = []
     for study in studies:
-        comparisons = tuple(one for one in study.comparisons if one.comparison.claim == claim.id)
+        comparisons = tuple(pair for pair in study.comparisons if pair.comparison.claim == claim.id)
         if comparisons:
             interval, gain, size = _whole(claim, comparisons, study.study.matters)
             found.append(JudgedClaim(source, claim, study, comparisons, interval, gain, size))
     if not found:
         return JudgedClaim(source, claim, None, (), None, "undecided", "undecided")
-    first, *others = sorted(found, key=lambda one: not one.looked_at)
+    first, *others = sorted(found, key=lambda answer: not answer.looked_at)
     return replace(first, others=tuple(others))
 
 
@@ -81,7 +81,7 @@ def _whole(
     claim: Claim, comparisons: Sequence[JudgedComparison], matters: float | None
 ) -> tuple[Interval | None, Gain, Size]:
     """Of a claim that speaks of several pairs: "equal" of each, "up to" of the largest gain."""
-    intervals = [one.interval for one in comparisons if one.interval]
+    intervals = [pair.interval for pair in comparisons if pair.interval]
     if not intervals:
         return None, "undecided", "undecided"
     if len(comparisons) == 1:
@@ -89,9 +89,9 @@ def _whole(
     if len(intervals) < len(comparisons):
         return None, "undecided", "undecided"
     if claim.relation == "up_to":
-        largest = interval_of_maximum(intervals, [one.alone for one in comparisons if one.alone])
+        largest = interval_of_maximum(intervals, [pair.alone for pair in comparisons if pair.alone])
         return largest, answer_gain(largest, matters), answer_size(largest, claimed_gain(claim))
-    gains, sizes = {one.gain for one in comparisons}, {one.size for one in comparisons}
+    gains, sizes = {pair.gain for pair in comparisons}, {pair.size for pair in comparisons}
     return (
         None,
         gains.pop() if len(gains) == 1 else "undecided",

@@ -142,14 +142,14 @@ def _reasons(study: Study, label: str, record: Record, backbones: Mapping[tuple[
 def _data_reasons(study: Study, record: Record) -> Iterator[str]:
     facts, images = study.facts, record.values.get("images")
     if images is None or images.value != facts.val_images:
-        count = _number(images.value if images else None)
+        count = shown_count(images.value if images else None)
         yield f"evaluated on {count} of {facts.val_images:,} images"
     train_images = record.environment.get("train_images")
     if facts.train_sha256:
         if record.inputs.get("train_sha256") != facts.train_sha256:
             yield "trained on other images"
     elif train_images != facts.train_images:
-        count = _number(train_images)
+        count = shown_count(train_images)
         yield f"trained on {count} of {facts.train_images:,} images"
     if facts.val_sha256 and record.inputs.get("val_sha256") != facts.val_sha256:
         yield "evaluated on other images"
@@ -161,7 +161,7 @@ def _data_reasons(study: Study, record: Record) -> Iterator[str]:
         yield "not the complete dataset"
 
 
-def _number(count: Any) -> str:
+def shown_count(count: Any) -> str:
     """E.g. "1,000", for a sentence about images; what a record says of them may be anything."""
     return f"{count:,}" if type(count) in (int, float) else "an unknown number"
 
@@ -226,9 +226,7 @@ def _backbones(study: Study, records: Records) -> dict[tuple[str, int], str]:
 def _platform(record: Record) -> dict[str, str]:
     stated = {**record.environment, **record.inputs, "num_classes": record.options["num_classes"]}
     trained_on = stated.get("training_device")
-    if (
-        trained_on != "cuda"
-    ):  # a processor of whatever model, for its rounding is part of how runs scatter; or nobody knows
+    if trained_on != "cuda":  # "cpu" is any model: how it rounds is part of the run-to-run deviation
         stated["device"] = trained_on if trained_on == "cpu" else _UNKNOWN
     values = {name: str(stated.get(name) or _UNKNOWN) for name in PLATFORM if name != "engine"}
     if isinstance(record.settings, DetectorTraining):

@@ -1,4 +1,4 @@
-"""The interval of a gain between two networks whose runs scatter.
+"""The interval of a gain between two networks that were trained several times each.
 
 With x_i the runs of the network and y_j those of its baseline, the gain is mean(x) - mean(y), and its interval at level
 1 - a is
@@ -7,14 +7,14 @@ With x_i the runs of the network and y_j those of its baseline, the gain is mean
 
 by one of two rules.
 
-*Pooled*, where a study has other networks and this pair does not scatter more than they do: SE^2 = s^2 (1/n + 1/m),
+*Pooled*, where a study has other networks and the runs of this pair deviate less than theirs: SE^2 = s^2 (1/n + 1/m),
 with s^2 the pooled variance within all networks of the study and f its degrees of freedom, the sum of (runs - 1). Six
 networks with three runs each have 12 degrees of freedom in place of 2.
 
 *Own*, otherwise: SE^2 = s_x^2/n + s_y^2/m (Welch, Biometrika 34, 1947) with f = min(n, m) - 1, which is at most what
 any ratio of the two variances gives (Hsu 1938, Satterthwaite 1946), so the error is never above a.
 
-Whether the pair scatters more is an F test of its variance against the others', at a level so high (POOL_ABOVE) that
+Whether the pair deviates more is an F test of its variance against the others', at a level so high (POOL_ABOVE) that
 the pooled rule is left at a slight sign of it. `docs/verdicts.md` has the error rates of the whole rule, simulated.
 """
 
@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-# Chosen by simulation: with it wrong answers over all looks stay at the stated level where one network of six scatters
-# three times as much as the others.
+# Chosen by simulation: with it wrong answers over all looks stay at the stated level where one network of six
+# deviates three times as much as the others.
 POOL_ABOVE = 0.6
 FEWEST_TO_POOL = 3  # runs of each network
 
@@ -42,7 +42,7 @@ class Interval:
         deviation: standard deviation between runs of one network that it rests on.
         freedom: degrees of freedom of the deviation.
         pooled: whether other networks of the study are in it.
-        floored: whether the runs scatter less than the metric's resolution, which is taken instead.
+        floored: whether the deviation is below the metric's resolution, which is taken instead.
     """
 
     value: float
@@ -68,7 +68,7 @@ def gain_interval(
         treated, baseline: one value a run.
         others: the runs of the study's other networks; those with fewer than three runs say nothing.
         level: of the interval.
-        resolution: smallest step of the metric: runs are not taken to scatter less.
+        resolution: smallest step of the metric: the deviation is never taken to be less.
     """
     n, m = len(treated), len(baseline)
     if min(n, m) < 2:

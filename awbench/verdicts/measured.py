@@ -25,7 +25,7 @@ from awbench.records.settings import (
 from awbench.reference.load import ReferenceNumber
 from awbench.reference.metrics import CLAIM_DATASETS
 from awbench.variants import ModelOptions, Task, list_variants, parse_variant
-from awbench.verdicts.evidence import difference
+from awbench.verdicts.evidence import difference, images_left_out, shown_count
 from awbench.verdicts.protocol import has_default_options, is_training, recipe_identity
 
 IMAGENET_VAL_IMAGES = DATASET_FACTS["imagenet"].val_images
@@ -165,11 +165,11 @@ def _reasons(number: ReferenceNumber, record: Record) -> Iterator[str]:
 def _data_reasons(number: ReferenceNumber, record: Record) -> Iterator[str]:
     facts, images = DATASET_FACTS[dataset_of(number)], record.values.get("images")
     if images is None or images.value != facts.val_images:
-        count = "an unknown number" if images is None else f"{images.value:,}"
+        count = shown_count(images.value if images else None)
         yield f"evaluated on {count} of {facts.val_images:,} images"
     if isinstance(record.settings, DetectorWeights | DetectorTraining) and not record.settings.complete:
         yield "not the complete dataset"
-    if left_out := sum(note.startswith("left out: ") for note in record.notes):
+    if left_out := images_left_out(record):
         yield f"{left_out} images could not be decoded and were left out"
 
 
@@ -213,7 +213,7 @@ def _training_reasons(number: ReferenceNumber, record: Record) -> Iterator[str]:
         yield f"recipe: {other}"
     facts, train_images = DATASET_FACTS[dataset_of(number)], record.environment.get("train_images")
     if train_images != facts.train_images:
-        count = "an unknown number" if train_images is None else f"{train_images:,}"
+        count = shown_count(train_images)
         yield f"trained on {count} of {facts.train_images:,} images"
     if isinstance(settings, ClassifierTraining):
         if record.inputs.get("initial_weights_sha256") != "random":

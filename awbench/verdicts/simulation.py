@@ -39,7 +39,7 @@ class Design:
     Attributes:
         looks: at so many runs of each network it is judged.
         pairs: of networks, that its question speaks of.
-        others: further networks, which only say how runs scatter.
+        others: further networks, which only say how far runs deviate.
         level: at which all intervals hold together.
         claimed: the gain that is claimed, and how far from it still counts as it.
         up_to: whether the claim is about the largest gain of the pairs; else about each.

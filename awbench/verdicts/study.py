@@ -74,8 +74,8 @@ class JudgedComparison:
         found = []
         if self.study.backbones == GIVEN:
             found.append(
-                "All runs start from given backbones: how pre-training scatters is not in the interval, so this is "
-                "about these backbones alone."
+                "All runs start from given backbones: the run-to-run deviation of pre-training is not in the interval, "
+                "so this is about these backbones alone."
             )
         if self.study.level < USUAL_LEVEL:
             found.append(f"The study's level is {self.study.level:.0%}, below the usual {USUAL_LEVEL:.0%}.")
@@ -87,7 +87,7 @@ class JudgedComparison:
                 f"{of_baseline}, not seed by seed on the same: how processors round is then part of the gain."
             )
         if self.interval and self.interval.floored:
-            found.append("The runs scatter less than the metric's resolution, which is taken for their deviation.")
+            found.append("The run-to-run deviation is below the metric's resolution, which is taken instead.")
         return found
 
 
@@ -109,7 +109,7 @@ class JudgedStudy:
     def open(self) -> list[JudgedComparison]:
         """Comparisons that are undecided and have a look to come; of a smoke test all that have one."""
         smoke = self.study.purpose == "smoke test"
-        return [one for one in self.comparisons if one.next_look is not None and (smoke or not one.decided)]
+        return [pair for pair in self.comparisons if pair.next_look is not None and (smoke or not pair.decided)]
 
 
 def judge_study(study: Study, records: Records, claims: Iterable[Claim] = ()) -> JudgedStudy:
@@ -138,9 +138,9 @@ def claimed_gain(claim: Claim) -> Claimed:
 def _require_whole_claims(study: Study, claims: Iterable[Claim]) -> None:
     """A claim is about all its pairs, and about the largest gain among them or each, of one depth."""
     for claim in claims:
-        own = [one for one in study.comparisons if one.claim == claim.id]
-        pairs = [claim.pair_of(study.variant_of(one.variant), study.variant_of(one.over)) for one in own]
-        for pair in claim.pairs if own and None not in pairs else ():
+        compared = [pair for pair in study.comparisons if pair.claim == claim.id]
+        pairs = [claim.pair_of(study.variant_of(pair.variant), study.variant_of(pair.over)) for pair in compared]
+        for pair in claim.pairs if compared and None not in pairs else ():
             if pairs.count(pair) != 1:
                 raise UserError(
                     f"study {study.name}: {pairs.count(pair) or 'no'} comparisons are {' over '.join(pair)} of claim "
@@ -208,6 +208,6 @@ def pairs_of_question(study: Study, comparison: Comparison) -> int:
     exploration all.
     """
     if comparison.claim:
-        return sum(one.claim == comparison.claim for one in study.comparisons)
-    own = [one for one in study.comparisons if not one.claim]
-    return len(own) if study.purpose != "confirmatory" else sum(one.role == comparison.role for one in own)
+        return sum(pair.claim == comparison.claim for pair in study.comparisons)
+    own = [pair for pair in study.comparisons if not pair.claim]
+    return len(own) if study.purpose != "confirmatory" else sum(pair.role == comparison.role for pair in own)

@@ -46,7 +46,7 @@ def test_expected_runs_are_those_of_each_comparison():
     assert found["se_resnet101"] == found["aw_se_resnet101"] == pytest.approx(se)
     runs, hours = total(imagenet.networks, lambda part: part.expect())
     assert runs == pytest.approx(2 * (headline + se + cbam))
-    each = {name: part.one.hours for name, part in by_name(imagenet.networks).items()}
+    each = {name: part.run_hours.hours for name, part in by_name(imagenet.networks).items()}
     assert hours.hours == pytest.approx(sum(found[name] * each[name] for name in found)) and hours.known == "at least"
 
 
@@ -92,7 +92,7 @@ def test_detectors_need_the_backbones_of_their_seeds():
         detector = by_name(coco.networks)[f"faster_rcnn_{prefix}resnet101_fpn"]
         assert (backbone.have, backbone.next, backbone.largest) == (0, 3, 10)
         assert backbone.expect() == pytest.approx(detector.expect())
-        assert backbone.one.device == "RTX 3090" and detector.one.device == "V100"
+        assert backbone.run_hours.device == "RTX 3090" and detector.run_hours.device == "V100"
     some = planned(as_records(imagenet_pair(1.0, runs=6))).studies[1]
     backbones = by_name(some.backbones)
     assert (backbones["resnet101"].have, backbones["resnet101"].next, backbones["resnet101"].largest) == (6, 0, 4)

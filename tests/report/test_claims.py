@@ -12,6 +12,7 @@ from awbench.planning.outcomes import outcome, question_of_claim
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.claims import claims_table
+from awbench.report.page import render_page
 from awbench.report.tables import TABLES
 from awbench.studies import load_studies, load_study
 from awbench.verdicts.claims import judge_claims
@@ -102,6 +103,8 @@ def test_a_claim_of_several_pairs_waits_for_the_one_with_the_fewest_runs(store):
 def test_without_a_look_to_come_only_a_new_study_decides(store):
     fill(store, imagenet_pair(0.5, 10))
     assert claims(store)["imagenet-r101"]["would_decide"] == "no look is left: a new study, with more runs"
+    card = render_page(store.read(), load_references(), []).split("<h3>imagenet-r101 ")[1].split("</article>")[0]
+    assert "no look is left: a new study" in card and "awbench study run" not in card
 
 
 @pytest.mark.parametrize(

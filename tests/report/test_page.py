@@ -103,7 +103,7 @@ def test_a_card_says_what_its_verdict_rests_on(state, tmp_path):
     assert f">{HEADLINES[state]}</span>" in card
     assert "AW as built here: 5 choices ours, 3 recalled" in card
     decided = state not in ("nothing", "left-aside", "too-early", "undecided", "left-aside-beside-evidence")
-    assert ('<p class="needs">what would decide: decided</p>' in card) == decided
+    assert ("what would decide: " in card) != decided
     if not decided:
         assert re.search(r"what would decide: [35] runs of each; a true claim (is|would be) answered by ", card)
     facts = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", card))

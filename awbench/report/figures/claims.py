@@ -68,10 +68,10 @@ def _draw_gain(figure: Figure, axes: Axes, place: int, row: ClaimRow) -> None:
     (point,) = axes.plot(interval.value, place, "o", color=colour, markersize=5)
     text = shown_interval(interval)
     if row.comparison:
-        one = row.comparison
+        pair = row.comparison
         runs = "; ".join(
-            f"{name}: {', '.join(f'{value:.2f}' for value in values_of(side, one.study.metric))}"
-            for name, side in ((one.comparison.variant, one.treated), (one.comparison.over, one.baseline))
+            f"{name}: {', '.join(f'{value:.2f}' for value in values_of(side, pair.study.metric))}"
+            for name, side in ((pair.comparison.variant, pair.treated), (pair.comparison.over, pair.baseline))
         )
-        text = f"{text}; {shown_answer(one)}; {shown_look(one)}; runs {runs}"
+        text = f"{text}; {shown_answer(pair)}; {shown_look(pair)}; runs {runs}"
     figure.describe(point, text)

@@ -135,7 +135,7 @@ def _card(row: ClaimRow) -> dict[str, Any]:
         "pairs": [],
         "left_aside": left_aside(judged),
         "setting": aw_setting(),
-        "would_decide": row.would_decide,
+        "would_decide": "" if judged.size != "undecided" else row.would_decide,
         "needs": "" if judged.size != "undecided" else requirement(judged),
     }
 
