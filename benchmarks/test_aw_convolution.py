@@ -14,7 +14,6 @@ import torch
 import awbench
 from awbench.attention.aw_convolution import set_strategy
 from awbench.kernels.strategies import AUTO
-from awbench.kernels.timers import timer_for
 from awbench.measure.aw_speed import (
     DIRECTIONS,
     PLAIN,
@@ -26,7 +25,7 @@ from awbench.measure.aw_speed import (
     with_gradients,
 )
 from awbench.measure.latency import peak_of_call
-from awbench.measure.timing import Case, TimingGoal, interleave
+from awbench.measure.timing import Case, TimingGoal, interleave, timer_for
 
 ROUNDS, WARM_UP_ROUNDS = 5, 1
 RATIO_SECONDS = 0.5

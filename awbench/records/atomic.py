@@ -34,9 +34,11 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
             os.replace(temporary, path)  # while it is held
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):  # that of a full disk names no file
+            error.filename = str(path)
         raise
     _sync_directory(path.parent)
 

@@ -8,10 +8,10 @@ import math
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import ConfigDict, SerializeAsAny, ValidationError, model_validator
+from pydantic import ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
 from awbench.errors import UserError
-from awbench.records.settings import Settings, settings_model
+from awbench.records.settings import Recorded, Settings, settings_model
 from awbench.validation import Strict, first_error
 from awbench.variants import STRIDE_PLACEMENTS
 
@@ -49,12 +49,22 @@ class BrokenRecordError(UserError):
     """A record is truncated, edited, or not a record; the message names the file."""
 
 
+class RecordedEnvironment(Recorded):
+    """What readers rely on. Attributes: run, of records made side by side; executed_as, strategies by direction."""
+
+    run: str | None = None
+    executed_as: dict[str, str] = {}
+
+
+_LARGEST = 10**18  # of a recorded number: what is measured here is far below
+
+
 class Quantity(Strict):
     """A number with its unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    value: int | float
+    value: int | float = Field(ge=-_LARGEST, le=_LARGEST)
     unit: str
 
 
@@ -90,7 +100,11 @@ class Record(Strict):
     @classmethod
     def _type_settings(cls, data: Any) -> Any:
         """Settings as the model of the record's kind."""
-        if not isinstance(data, dict) or not isinstance(data.get("settings"), dict) or "kind" not in data:
+        if (
+            not isinstance(data, dict)
+            or not isinstance(data.get("settings"), dict)
+            or type(data.get("kind")) is not str
+        ):
             return data
         model = settings_model(data["kind"], data["settings"])
         try:
@@ -104,6 +118,15 @@ class Record(Strict):
             for name in names:
                 if name not in getattr(self, where):
                     raise ValueError(f"a record of kind {self.kind} lacks {name} in its {where}")
+        for name in self.values:  # of an estimate, both ends of its interval or none
+            start, end = name.removesuffix("_low"), name.removesuffix("_high")
+            for other in (f"{start}_high",) * (start != name) + (f"{end}_low",) * (end != name):
+                if other not in self.values:
+                    raise ValueError(f"a record with {name} lacks {other} in its values")
+        try:
+            RecordedEnvironment.model_validate(self.environment)
+        except ValidationError as error:
+            raise ValueError(f"environment.{first_error(error)}") from None
         if self.kind in ("complexity", "accuracy", "detection", "latency"):
             self._check_options()
         return self
@@ -113,8 +136,8 @@ class Record(Strict):
         placement, classes = self.options.get("stride_placement"), self.options.get("num_classes")
         if placement not in STRIDE_PLACEMENTS:
             raise ValueError(f"options.stride_placement is {placement!r}; it must be v1 or v1.5")
-        if type(classes) is not int or classes < 1:
-            raise ValueError(f"options.num_classes is {classes!r}; it must be a whole number of 1 or more")
+        if type(classes) is not int or not 1 <= classes <= 10**7:
+            raise ValueError(f"options.num_classes is {classes!r:.50}; it must be a whole number of 1 to 10^7")
         for name in ("aw", "attention", "convolution"):
             if not isinstance(self.options.get(name, {}), dict):
                 raise ValueError(f"options.{name} is {self.options[name]!r}; it must be an object")

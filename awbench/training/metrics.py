@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,15 +65,25 @@ class MetricsLog:
 
     def _show(self, row: dict[str, Any]) -> None:
         """In TensorBoard."""
-        if self.tensorboard:
+        with self._whatever_tensorboard_raises():
             for name, value in row.items():
-                if name != "step":
+                if self.tensorboard and name != "step":
                     self.tensorboard.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
         self.file.close()
-        if self.tensorboard:
-            self.tensorboard.close()
+        with self._whatever_tensorboard_raises():
+            if self.tensorboard:
+                self.tensorboard.close()
+
+    @contextlib.contextmanager
+    def _whatever_tensorboard_raises(self) -> Iterator[None]:
+        """No training ends for want of its events: what counts is in the other files."""
+        try:
+            yield
+        except Exception as error:  # of its thread, a moment later
+            _LOG.warning("awbench: no more TensorBoard events of this session: %s", error)
+            self.tensorboard = None
 
 
 def _tensorboard(directory: Path, step: int) -> Any:
@@ -84,4 +96,22 @@ def _tensorboard(directory: Path, step: int) -> Any:
         reason = " ".join(str(error).split())[:200]
         _LOG.warning("awbench: no TensorBoard events: it cannot be imported (%s: %s)", type(error).__name__, reason)
         return None
-    return SummaryWriter(str(directory), purge_step=step)
+    _quieten_threads()
+    try:
+        return SummaryWriter(str(directory), purge_step=step)
+    except OSError as error:
+        _LOG.warning("awbench: no TensorBoard events: %s", error)
+        return None
+
+
+def _quieten_threads() -> None:
+    """What fails in the thread that writes events is raised again where the next one is added: no traceback twice."""
+    before = threading.excepthook
+    if not hasattr(before, "of_tensorboard"):
+
+        def hook(args: threading.ExceptHookArgs) -> None:
+            if type(args.thread).__module__ != "tensorboard.summary.writer.event_file_writer":
+                before(args)
+
+        hook.of_tensorboard = True  # type: ignore[attr-defined]
+        threading.excepthook = hook

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from awbench.errors import UserError
 from awbench.modules import INPUT
 from awbench.recipes import PROTOCOLS, load_detection_recipe, load_recipe
 from awbench.records import Record
@@ -40,8 +41,11 @@ def is_training(record: Record, dataset: str, recipe: dict[str, Any] | None = No
 
 def has_default_options(record: Record, options: ModelOptions | None = None) -> bool:
     """Whether the network has default options but for these, and but for its number of classes."""
-    options = replace(options or ModelOptions(), num_classes=record.options["num_classes"])
-    return record.options == default_options(record.variant, options)
+    try:
+        options = replace(options or ModelOptions(), num_classes=record.options["num_classes"])
+        return record.options == default_options(record.variant, options)
+    except UserError:  # of another version: a network, or options, that this one does not know
+        return False
 
 
 @functools.cache

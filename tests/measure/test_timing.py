@@ -19,9 +19,6 @@ class FakeMachine:
     def mark(self):
         return self.now
 
-    def begin(self):
-        pass
-
     def wait(self):
         pass
 

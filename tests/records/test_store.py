@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -348,3 +349,13 @@ def test_hidden_folders_and_files_are_no_records(tmp_path, record):
     (path.parent / f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
     (path.parents[1] / ".thumbnails").mkdir()
     assert len(Records.read(tmp_path)) == 1
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, record, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/records/complexity/resnet50-.*\.json'"):
+        RecordStore(tmp_path).add(record)
+    assert not list(tmp_path.rglob("*.json*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_runs import ALONE, Killed, digest, kill_at, make_run, model, train
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from awbench.data.loader import Loader, LoaderError
 from awbench.errors import Preempted, UserError
@@ -306,3 +308,25 @@ def test_a_tensorboard_that_cannot_be_imported_stops_no_training(error, tmp_path
     log.close()
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n'
     assert ("no TensorBoard events" in caplog.text) is (error is not ImportError)
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_events_that_cannot_be_written_stop_no_training(first, tmp_path, monkeypatch, caplog, capsys):
+    """TensorBoard writes in a thread, which prints its own traceback and lets the next event raise."""
+    write, written = RecordWriter.write, []
+
+    def full(*args):
+        written.append(args)
+        if len(written) > first:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(*args)
+
+    monkeypatch.setattr(RecordWriter, "write", full)
+    log = MetricsLog(tmp_path, 0, 0)
+    for step in range(1, 50):
+        log.write(step, {"loss": 0.5})
+        time.sleep(0.002)
+    log.close()
+    assert len(rows(tmp_path)) == 49
+    assert caplog.text.count("TensorBoard events") == 1 and "No space left" in caplog.text
+    assert "Traceback" not in capsys.readouterr().err

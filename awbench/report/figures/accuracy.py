@@ -146,7 +146,7 @@ def _origin(record: Record) -> str:
     if not isinstance(settings, Training):
         return settings.weights if isinstance(settings, GivenWeights) else ""
     facts, images = DATASET_FACTS.get(settings.dataset), record.environment.get("train_images")
-    partly = facts is not None and images is not None and images != facts.train_images
+    partly = facts is not None and type(images) is int and images != facts.train_images
     trained_on = f", on {images:,} of {facts.train_images:,} training images" if facts and partly else ""
     return f"recipe {settings.recipe.name}, {shown_length(settings.recipe.json_object)}{trained_on}"
 

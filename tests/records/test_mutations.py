@@ -1,0 +1,65 @@
+"""Records that were changed at random, with a checksum that is right: refused in a line, or shown everywhere."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from record_mutations import answers, originals, show_everywhere
+
+from awbench.records import BrokenRecordError, Record, Records
+from awbench.records.record import _sha256
+
+
+def hold(count: int, seed: int) -> None:
+    counts, failures = answers(count, seed)
+    assert not failures, failures
+    assert counts.total() == count
+    assert set(counts) <= {"refused in one line", "read and shown", "read, and an error of one line where it is shown"}
+    assert min(counts["refused in one line"], counts["read and shown"]) > count // 10
+
+
+def test_a_few():
+    hold(60, 1)
+
+
+@pytest.mark.slow
+def test_twenty_thousand():
+    hold(20_000, 0)
+
+
+def test_a_network_of_another_version_stops_nothing():
+    """Two versions of awbench write to one folder: the older one does not know what the newer one has."""
+    base, unknown = originals(), []
+    for kind in ("complexity", "accuracy", "detection", "latency"):
+        [*_, record] = [record for record in base if record.kind == kind]
+        unknown.append(Record.from_json(changed(record, variant="future_resnet20"), kind))
+    show_everywhere(Records([*base, *unknown]), whole=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"values": {"params": {"value": 10**400, "unit": "parameters"}}}, "values.params.value: Input should be less"),
+        ({"values": {"time": {"value": 1e300, "unit": "s"}}}, "values.time.value: Input should be less"),
+        ({"values": {"time_low": {"value": 1, "unit": "s"}}}, "a record with time_low lacks time_high"),
+        ({"values": {"time_high": {"value": 1, "unit": "s"}}}, "a record with time_high lacks time_low"),
+        ({"kind": ["complexity"]}, "kind: Input should be a valid string"),
+        ({"environment": {"run": {"a": 1}}}, "environment.run: Input should be a valid string"),
+        ({"environment": {"executed_as": {"forward": 1}}}, "environment.executed_as.forward: Input should be a valid"),
+    ],
+    ids=str,
+)
+def test_what_no_reader_could_use_is_refused_with_its_name(change, message):
+    record = originals()[0]
+    body = record.model_dump(mode="json")
+    merged = {key: {**body[key], **value} if isinstance(value, dict) else value for key, value in change.items()}
+    with pytest.raises(BrokenRecordError, match=message):
+        Record.from_json(changed(record, **merged), "record.json")
+
+
+def changed(record: Record, **changes: Any) -> str:
+    """Its file after a change, with the checksum of what it holds."""
+    body = {**record.model_dump(mode="json"), **changes}
+    return json.dumps({**body, "sha256": _sha256(body)})
