@@ -7,6 +7,7 @@ PIP_ARGS ?=
 RESULTS ?= results
 DETECTRON2 ?=
 CHECK_ARGS ?=
+GPU_STEPS ?=
 FASHION_MNIST := /usr/share/datasets/fashion-mnist
 
 BIN := $(VENV)/bin
@@ -57,16 +58,8 @@ sanitize: $(INSTALLED)  ## the C kernel's tests under gcc's address and undefine
 	  CC="gcc -fsanitize=address,undefined -fno-sanitize-recover=all -g" AWBENCH_CACHE=$(VENV)/sanitized \
 	  $(BIN)/python -m pytest -s tests/kernels -k direct
 
-# Without torch's own caching every tensor is an allocation of its own, whose borders the sanitizer knows.
-gpu: $(INSTALLED)  ## with a CUDA GPU: AW kernels compared with the oracle, under compute-sanitizer where there is one, and timed
-	@$(BIN)/python -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || \
-	  { echo "make gpu: torch sees no CUDA GPU; this is for a machine that has one" >&2; exit 2; }
-	$(BIN)/python -m pytest tests/kernels
-	@command -v compute-sanitizer >/dev/null || echo "make gpu: no compute-sanitizer here (the CUDA toolkit has it): not run" >&2
-	@! command -v compute-sanitizer >/dev/null || for tool in memcheck racecheck; do \
-	  PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $$tool --error-exitcode 1 \
-	    $(BIN)/python -m pytest tests/kernels/test_fused.py -k "oracle or summed" || exit 1; done
-	$(BIN)/awbench aw-speed --device cuda --backward --budget 300 --results $(RESULTS)
+gpu: $(INSTALLED)  ## the first hour on a CUDA GPU, step by step, each with its verdict (GPU_STEPS="machine numerics ...")
+	$(BIN)/python tools/gpu_check.py --output $(RESULTS)/gpu $(GPU_STEPS)
 
 bench: $(INSTALLED)  ## pytest-benchmark suites; saved, and compared with the last saved run
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-autosave --benchmark-sort=name \

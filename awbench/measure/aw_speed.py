@@ -257,8 +257,21 @@ def measure_rates(dtype: torch.dtype) -> Rates:
 
 
 def _floors(made: Tensors, backward: bool, rates: Rates) -> dict[str, float]:
-    """Forward reads I and K and writes O; backward reads dO, I and K and writes dI and dK, with two more products."""
-    I, K, O = ((tensor.numel() * tensor.element_size()) for tensor in (made.I, made.K, made.O))
+    I, K, O = made.I.numel(), made.K.numel(), made.O.numel()
+    return floors_of(I, K, O, made.K[0].numel(), made.I.element_size(), backward, rates)
+
+
+def floors_of(
+    I: int, K: int, O: int, products: int, element_bytes: int, backward: bool, rates: Rates
+) -> dict[str, float]:
+    """Seconds that a plain convolution cannot be faster than.
+
+    Forward reads I and K and writes O; backward reads dO, I and K and writes dI and dK, with two more products.
+
+    Args:
+        I, K, O: numbers of the tensors.
+        products: multiply-accumulates for a number of O.
+    """
     moved = I + K + O + ((O + 2 * I + 2 * K) if backward else 0)
-    operations = 2 * made.O.numel() * made.K[0].numel() * (3 if backward else 1)
-    return {"bytes": moved / rates.bytes_per_s, "operations": operations / rates.operations_per_s}
+    operations = 2 * O * products * (3 if backward else 1)
+    return {"bytes": moved * element_bytes / rates.bytes_per_s, "operations": operations / rates.operations_per_s}
