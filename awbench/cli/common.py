@@ -7,14 +7,16 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from awbench.errors import UserError
 from awbench.text import visible
 
 if TYPE_CHECKING:
+    from awbench.records import Records
     from awbench.report.table import Table
 
 T = TypeVar("T")
@@ -113,6 +115,18 @@ def show(text: str, end: str = "\n") -> None:
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def print_runs(records: Records, keys: Collection[str]) -> None:
+    """On stdout, the runs that are among these, each with the others that differ in their seed alone."""
+    from awbench.report.runs import RunGroup, runs_table
+
+    def is_asked(group: RunGroup) -> bool:
+        return any(run.key in keys for run in group.runs)
+
+    table = runs_table(records, only=is_asked)
+    if table.values:
+        print_table(replace(table, notes=()), as_json=False)
 
 
 def print_table(table: Table, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from awbench.cli.common import log, print_json, progress, show
 from awbench.cli.options import MODEL, add_options, aw_options_help, model_options
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
-from awbench.variants import ModelOptions, Variant, list_variants, parse_variant
+from awbench.variants import ModelOptions, Variant, list_variants, parse_variants
 
 
 def add_parser(commands: Any) -> None:
@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
         "  awbench complexity faster_rcnn_aw_resnet50_fpn --engine torchvision --image-size 800x1088",
         epilog=aw_options_help(),
     )
-    parser.add_argument("variant", nargs="*", help="names from 'awbench list' (default: all classification variants)")
+    parser.add_argument("variant", nargs="*", help="names from 'awbench list', or patterns (default: all classifiers)")
     parser.add_argument(
         "--image-size", metavar="N", help="pixels a side (default: 224, or 32 for CIFAR-style); detectors: 800x1088"
     )
@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    variants = [parse_variant(name) for name in args.variant] or list_variants("classification")
+    variants = parse_variants(args.variant) or list_variants("classification")
     options = model_options(args, variants)
     store = RecordStore(args.results)
     counters = {"classification": _classifier_counter(args), "detection": _detector_counter(args)}

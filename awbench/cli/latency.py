@@ -13,7 +13,7 @@ from awbench.cli.common import OF_THE_TIME, log, print_table, show_progress
 from awbench.cli.options import MODEL, add_options, aw_options_help, model_options, timing_goal
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
-from awbench.variants import Variant, list_variants, parse_variant
+from awbench.variants import Variant, list_variants, parse_variants
 
 if TYPE_CHECKING:
     from awbench.measure.timing import TimingGoal
@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
         "Detectors are timed per image: data, network and post-processing apart; the ratio is the network's.",
         epilog=aw_options_help(),
     )
-    parser.add_argument("variant", nargs="*", help="names from 'awbench list' (default: all of ResNet-50)")
+    parser.add_argument("variant", nargs="*", help="names from 'awbench list', or patterns (default: all of ResNet-50)")
     add_options(parser, "--device")
     parser.add_argument(
         "--batch-size", type=int, nargs="+", default=[1], metavar="N", help="images per call, one run for each (1)"
@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    variants = [parse_variant(name) for name in args.variant] or [
+    variants = parse_variants(args.variant) or [
         variant for variant in list_variants("classification") if variant.architecture_name == DEFAULT_ARCHITECTURE
     ]
     options = model_options(args, variants)

@@ -53,8 +53,8 @@ _SHARED: dict[str, dict[str, Any]] = {
     # the data and the recipe
     "--dataset": {
         "metavar": "NAME",
-        "help": "imagenet, cifar10, cifar100, fashion-mnist, digits (default) or fake; for detectors coco or "
-        "digits-detection (default)",
+        "help": "imagenet, cifar10, cifar100, fashion-mnist, digits (default of CIFAR-style networks) or fake; for "
+        "detectors coco or digits-detection (default)",
     },
     "--data": {"type": Path, "metavar": "DIR", "help": "folder that holds the dataset"},
     "--skip-bad-images": {"action": "store_true", "help": "leave out images that cannot be decoded, and list them"},
@@ -178,6 +178,26 @@ def results_to_read(args: argparse.Namespace) -> Path:
     return folder
 
 
+def dataset_of(given: str | None, variants: Sequence[Variant]) -> str:
+    """The dataset of an option, or what needs no download; which one it is, is said.
+
+    Raises:
+        UserError: none is given for an ImageNet classifier, for which digits of 8x8 pixels are no default.
+    """
+    if given:
+        return given
+    for variant in variants:
+        if variant.task == "classification" and variant.architecture.family == "imagenet":
+            raise UserError(
+                f"{variant.name} is a network for ImageNet, and no dataset is given: use --dataset imagenet "
+                "--data DIR, or --dataset digits to try the code on 8x8 pixels"
+            )
+    dataset = default_dataset(variants[0].task)
+    if is_main_process():
+        log(f"dataset {dataset}, the default; --dataset NAME for another")
+    return dataset
+
+
 def recipe_of(task: Task, name: str | None, dataset: str, changes: Sequence[str]) -> Recipe | DetectionRecipe:
     """The recipe of a name, or the dataset's own, with its changes."""
     load: Any = load_detection_recipe if task == "detection" else load_recipe
@@ -198,7 +218,7 @@ def job_of(args: argparse.Namespace, recipe: Recipe | DetectionRecipe | None = N
     if line := stray_rank():
         log(f"awbench: {line}")
     variant = parse_variant(args.variant)
-    dataset = args.dataset or default_dataset(variant.task)
+    dataset = dataset_of(args.dataset, [variant])
     return Job(
         variant,
         model_options(args, [variant]),

@@ -53,7 +53,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the commands of the next runs, run nothing")
     parser.add_argument("--backbones", type=Path, metavar="DIR", help="weights, for a study of given backbones")
     parser.add_argument("--runs", type=int, metavar="N", help="stop after so many runs (default: when it is answered)")
-    add_options(parser, "--data", "--cluster", "--cluster-set")
+    add_options(parser, "--data", "--device", "--cluster", "--cluster-set")
     add_options(parser, "--parallel", help="runs at a time (default: one per core; with GPUs 1)")
     add_options(parser, "--processes", help="processes of each run (default: one per GPU)")
     add_options(parser, "--workers", default=None, help="data-loading processes of each process of a run")
@@ -113,7 +113,7 @@ def run_run(args: argparse.Namespace) -> int:
     )
     how = HowToRun(
         args.data, args.backbones, args.parallel, args.processes, args.workers, args.runs,
-        cluster=args.cluster, parameters=cluster_parameters(args.cluster_set),
+        device=args.device, cluster=args.cluster, parameters=cluster_parameters(args.cluster_set),
     )  # fmt: skip
     if args.dry_run:
         runs, _, _ = plan(study, next_runs(judge(study, store, references)), store, how)

@@ -34,6 +34,7 @@ class HowToRun:
         parallel: runs at a time. processes: of each run. workers: loading processes of each.
         runs: stop after so many.
         looks: stop at the look of this number.
+        device: that trains.
         cluster, parameters: of submitit.
     """
 
@@ -44,6 +45,7 @@ class HowToRun:
     workers: int | None = None
     runs: int | None = None
     looks: int | None = None
+    device: str = "auto"
     cluster: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -187,7 +189,11 @@ def plan(
             workers = max(1, min(_MOST_AT_ONCE, cores // processes - 1)) if how.workers is None else how.workers
         else:
             parallel = how.parallel or min(cores, _MOST_AT_ONCE)
-    return plan_runs(jobs, store.results.resolve(), ["--workers", str(workers)]), parallel, processes
+    return (
+        plan_runs(jobs, store.results.resolve(), ["--workers", str(workers), "--device", how.device]),
+        parallel,
+        processes,
+    )
 
 
 def _backbones(

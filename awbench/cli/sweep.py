@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import log, print_json, show
-from awbench.cli.options import add_options, cluster_parameters, recipe_of
+from awbench.cli.common import log, print_json, print_runs, show
+from awbench.cli.options import (
+    MODEL,
+    add_options,
+    aw_options_help,
+    cluster_parameters,
+    dataset_of,
+    model_options,
+    recipe_of,
+)
 from awbench.errors import UserError
-from awbench.recipes import default_dataset
 from awbench.records import RecordStore
-from awbench.variants import ModelOptions, parse_variant
+from awbench.variants import ModelOptions, Variant, parse_variants
 
 if TYPE_CHECKING:
     from awbench.tasks import Job
@@ -29,10 +37,14 @@ def add_parser(commands: Any) -> None:
         "recorded is not trained again; what failed is listed, and the others go on. Start it again, or twice\n"
         "at once: no run is repeated.\n\n"
         "  awbench sweep resnet20 aw_resnet20 --seeds 0 1 2 --parallel 2\n"
+        "  awbench sweep 'aw_*resnet20' --aw-option expansion=1 --aw-option expansion=16 --aw-option gate=tanh\n"
         "  awbench sweep resnet101 aw_resnet101 --dataset imagenet --data DIR --recipes cbam --cluster slurm\n"
-        "      --cluster-set nodes=1 --cluster-set gpus_per_node=8 --cluster-set slurm_partition=NAME",
+        "      --cluster-set nodes=1 --cluster-set gpus_per_node=8 --cluster-set slurm_partition=NAME\n\n"
+        "An option given several times has several values, and every combination is trained; an option concerns\n"
+        "the variants that have what it is about.",
+        epilog=aw_options_help(),
     )
-    parser.add_argument("variant", nargs="+", help="names from 'awbench list', of one task")
+    parser.add_argument("variant", nargs="+", help="names from 'awbench list', or patterns, of one task")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="default: 0")
     parser.add_argument(
         "--recipes", nargs="+", metavar="NAME", help="default: digits-quick, digits-detection for detectors"
@@ -40,7 +52,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--backbones", type=Path, metavar="DIR", help="ImageNet weights of detectors' backbones, e.g. resnet101.pth"
     )
-    add_options(parser, "--set", "--dataset", "--data", "--engine", "--workers")
+    parser.add_argument("--init-weights", type=Path, metavar="FILE", help="every run starts from these weights")
+    add_options(parser, "--set", "--dataset", "--data", "--engine", *MODEL, "--device", "--workers")
     add_options(parser, "--parallel", "--processes", default=1)
     parser.add_argument("--keep-checkpoints", action="store_true", help="of finished runs too, beside their weights")
     add_options(parser, "--cluster", "--cluster-set", "--results", "--json")
@@ -55,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     from awbench.experiments.sweep import KEEP, plan_runs, run_sweep, submit_sweep
 
     store = RecordStore(args.results)
-    runs = plan_runs(jobs, args.results.resolve(), ["--workers", str(args.workers), *[KEEP] * args.keep_checkpoints])
+    words = ["--workers", str(args.workers), "--device", args.device, *[KEEP] * args.keep_checkpoints]
+    runs = plan_runs(jobs, args.results.resolve(), words)
     if args.cluster:
         result = submit_sweep(runs, store, args.cluster, cluster_parameters(args.cluster_set), log)
     else:
@@ -66,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         for name, why in result.failed.items():
             show(f"failed: {name}: {why}")
+        print_runs(store.read(), {run.key for run in runs})
     return 2 if result.failed else 0
 
 
@@ -73,25 +88,51 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
     """Seeds outermost: after each round every variant has one run more."""
     from awbench.tasks import Job
 
-    variants = [parse_variant(name) for name in args.variant]
+    variants = parse_variants(args.variant)
     task = variants[0].task
     if any(variant.task != task for variant in variants):
         raise UserError(f"{args.variant[0]} and others are of different tasks; sweep classifiers and detectors apart")
     if task == "classification" and (args.engine or args.backbones):
         raise UserError("--engine and --backbones are for detectors; the variants named are classifiers")
-    dataset, data = args.dataset or default_dataset(task), args.data.resolve() if args.data else None
+    if args.init_weights and args.backbones:
+        raise UserError("give one of --init-weights and --backbones: both say what runs start from")
+    dataset, data = dataset_of(args.dataset, variants), args.data.resolve() if args.data else None
     recipes = [recipe_of(task, name, dataset, args.changes) for name in args.recipes or [_QUICK[task]]]
     names = [variant.backbone for variant in variants]
     weights = backbones_in(args.backbones, names) if args.backbones else {}
     missing = [name for name in names if name not in weights] if args.backbones else []
     if missing:
         raise UserError(f"{args.backbones} has no weights of {', '.join(missing)}; expected e.g. {missing[0]}.pth")
+    given = args.init_weights.resolve() if args.init_weights else None
+    networks = [(variant, options) for variant in variants for options in _combinations(args, variants, variant)]
     return [
-        Job(variant, ModelOptions(), dataset, data, recipe, seed, weights.get(variant.backbone), engine=args.engine)
+        Job(variant, options, dataset, data, recipe, seed, weights.get(variant.backbone, given), engine=args.engine)
         for seed in args.seeds
         for recipe in recipes
-        for variant in variants
+        for variant, options in networks
     ]
+
+
+def _combinations(args: argparse.Namespace, variants: Sequence[Variant], variant: Variant) -> list[ModelOptions]:
+    """The options of a variant's networks: every combination of the values of those that concern it."""
+    concerned = {
+        "aw_option": variant.aw,
+        "attention_option": variant.attention,
+        "convolution_option": variant.convolution and not variant.aw,
+    }
+    model_options(args, variants)  # each is one, and concerns a variant
+    axes: dict[tuple[str, str], list[str]] = {}
+    for name, concerns in concerned.items():
+        for given in getattr(args, name) if concerns else ():
+            axes.setdefault((name, given.partition("=")[0]), []).append(given)
+    combinations = []
+    for values in itertools.product(*axes.values()):
+        chosen = {
+            name: [value for (of, _), value in zip(axes, values, strict=True) if of == name] for name in concerned
+        }
+        one = argparse.Namespace(**{**vars(args), **chosen})
+        combinations.append(model_options(one, [variant]))
+    return list(dict.fromkeys(combinations))
 
 
 def backbones_in(folder: Path, names: Sequence[str]) -> dict[str, Path]:

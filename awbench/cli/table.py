@@ -6,7 +6,7 @@ import argparse
 import functools
 from typing import Any
 
-from awbench.cli.common import show
+from awbench.cli.common import key_values, show
 from awbench.cli.options import add_options, references_of, results_to_read
 from awbench.errors import UserError
 from awbench.records import Records
@@ -24,6 +24,7 @@ _KINDS = {
     "aw-speed": "AW-convolutions, executed by every strategy, beside a plain convolution",
     "claims": "each claim of a gain: claimed, measured, verdict",
     "studies": "each network of a study of our own question: accuracy, gain, cost",
+    "runs": "every training there is: variant, options, recipe, seeds, mean and deviation",
 }
 _FORMATS = ("github", "latex", "csv", "html", "json")
 
@@ -37,7 +38,8 @@ def add_parser(commands: Any) -> None:
         + "\n"
         "  awbench table claims --format latex\n"
         "  awbench table complexity --columns variant,metric,published,measured,verdict --sort variant,metric\n"
-        "  awbench table speed --sort 'ratio to plain:desc'\n\n"
+        "  awbench table speed --sort 'ratio to plain:desc'\n"
+        "  awbench table runs --where 'variant=aw_*' --where dataset=digits\n\n"
         "LaTeX tables need the package booktabs and carry their notes.",
     )
     parser.add_argument("kind", choices=_KINDS, metavar="KIND", help=", ".join(_KINDS))
@@ -48,6 +50,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--sort", default="", metavar="NAME,...", help="by these columns, the most important first; NAME:desc reverses"
     )
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=PATTERN",
+        help="only rows whose cell matches, e.g. 'variant=aw_*' (repeatable: all must match)",
+    )  # fmt: skip
     parser.add_argument(
         "--study", action="append", default=[], metavar="FILE", help="of claims: a study of your own (repeatable)"
     )
@@ -66,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--study {args.study[0]} is for the table of claims, not for {args.kind}")
     make = functools.partial(claims_table, studies=load_studies(tuple(args.study))) if args.study else TABLES[args.kind]
     table = make(Records.read(results_to_read(args)), references_of(args))
-    show(render(select(table, _names(args.columns), _names(args.sort)), args.format), end="")
+    where = key_values("--where", args.where, "'variant=aw_*'")
+    show(render(select(table, _names(args.columns), _names(args.sort), where), args.format), end="")
     return 0
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import log, print_json, show, show_progress
+from awbench.cli.common import log, print_json, print_runs, show, show_progress
 from awbench.cli.options import MODEL, add_options, aw_options_help, is_main_process, job_of
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
@@ -86,7 +86,11 @@ def run(args: argparse.Namespace) -> int:
     if is_main_process():
         write_ending(Ending(0, new=new))
         log("trained and recorded" if new else f"found in {args.results}, not trained again")
-        print_json(result_object(record)) if args.json else show(describe(record))
+        if args.json:
+            print_json(result_object(record))
+        else:
+            show(describe(record))
+            print_runs(RecordStore(args.results).read(), {record.key})
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -157,18 +158,26 @@ def import_pandas() -> Any:
     return pandas
 
 
-def select(table: Table, columns: Sequence[str] = (), sort: Sequence[str] = ()) -> Table:
-    """The table with only these columns, in this order, its rows sorted.
+def select(
+    table: Table,
+    columns: Sequence[str] = (),
+    sort: Sequence[str] = (),
+    where: Sequence[tuple[str, str]] = (),
+) -> Table:
+    """The table with only these columns, in this order, and only these rows, sorted.
 
     Args:
         columns: names; none for all.
         sort: names, the most important first, each with ":desc" behind it for the greatest first. Cells that begin
             with a number are compared as numbers and stand before others; empty cells come last.
+        where: (name, pattern); a row's cells must match all, as file names match "aw_*".
 
     Raises:
         UserError: the table has no such column; its columns are named.
     """
-    order = list(range(len(table.values)))
+    wanted = [(_place(table, name), pattern) for name, pattern in where]
+    matches = [all(fnmatch.fnmatchcase(row[place], pattern) for place, pattern in wanted) for row in table.rows]
+    order = [i for i, is_wanted in enumerate(matches) if is_wanted]
     for key in reversed(sort):
         name, _, direction = key.partition(":")
         if direction not in ("", "asc", "desc"):

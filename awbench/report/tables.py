@@ -12,6 +12,7 @@ from awbench.report.complexity import complexity_table, detectors_table, grid_ta
 from awbench.report.latency import speed_table
 from awbench.report.proxies import digits_detection_table, proxy_table
 from awbench.report.published import published_table
+from awbench.report.runs import runs_table
 from awbench.report.studies import studies_table
 from awbench.report.table import Table
 
@@ -28,4 +29,5 @@ TABLES: dict[str, Callable[[Records, References], Table]] = {
     "aw-speed": aw_speed_table,
     "claims": claims_table,
     "studies": studies_table,
+    "runs": runs_table,
 }
