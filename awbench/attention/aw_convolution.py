@@ -31,6 +31,10 @@ GATES: dict[str, Callable[[Tensor], Tensor]] = {
 POOLINGS: dict[str, Callable[..., Tensor]] = {"average": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
 POOL_SIZES = ("kernel", "global")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "none": nn.Identity()}
+_NO_ONNX = (
+    "AW-convolutions are not exported to ONNX: it has neither the operator awbench::aw_convolution nor pooling to a "
+    "kernel's size where the input is no multiple of it; torch.export and torch.compile take both"
+)
 
 
 def _choose(option: str, value: str, known: Any) -> Any:
@@ -169,6 +173,8 @@ class AWConv2d(nn.Conv2d):
         self.attention = AWAttention(in_channels, kernel_shape, **attention, device=device, dtype=dtype)
 
     def forward(self, input: Tensor) -> Tensor:
+        if torch.onnx.is_in_onnx_export():
+            raise UserError(_NO_ONNX)
         if input.dim() == 3:  # a single image, as nn.Conv2d takes it
             return self.forward(input[None])[0]
         A = self.attention(input)  # (N, C2, C1/groups/e, h, w)

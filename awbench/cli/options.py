@@ -179,7 +179,7 @@ def results_to_read(args: argparse.Namespace) -> Path:
 
 
 def dataset_of(given: str | None, variants: Sequence[Variant]) -> str:
-    """The dataset of an option, or what needs no download; which one it is, is said.
+    """The dataset of an option, or what needs no download.
 
     Raises:
         UserError: none is given for an ImageNet classifier, for which digits of 8x8 pixels are no default.
@@ -192,10 +192,7 @@ def dataset_of(given: str | None, variants: Sequence[Variant]) -> str:
                 f"{variant.name} is a network for ImageNet, and no dataset is given: use --dataset imagenet "
                 "--data DIR, or --dataset digits to try the code on 8x8 pixels"
             )
-    dataset = default_dataset(variants[0].task)
-    if is_main_process():
-        log(f"dataset {dataset}, the default; --dataset NAME for another")
-    return dataset
+    return default_dataset(variants[0].task)
 
 
 def recipe_of(task: Task, name: str | None, dataset: str, changes: Sequence[str]) -> Recipe | DetectionRecipe:

@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     from awbench.experiments.runs import train
     from awbench.training.execution import Execution
 
+    if is_main_process() and not args.dataset:
+        log(f"dataset {job.dataset}, the default; --dataset NAME for another")
     if is_main_process() and job.recipe.lr_scaled_by != 1:
         scale = f"{job.recipe.lr_scaled_by:g} to {job.recipe.lr:g}"
         log(f"batch {job.recipe.batch_size}: learning rate scaled by {scale} (linear-scaling rule)")
