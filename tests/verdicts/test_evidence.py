@@ -13,8 +13,11 @@ from awbench.records import Quantity
 from awbench.reference.load import load_references
 from awbench.verdicts.claims import judge_claims
 from awbench.verdicts.evidence import gather_evidence
+from awbench.verdicts.interval import simultaneous
+from awbench.verdicts.looks import look_levels
 from awbench.verdicts.study import judge_study
 
+CLAIMS = [claim for _, claim in load_references().claims]
 NOISE = [77.3, 77.4, 77.5]
 
 
@@ -68,6 +71,12 @@ def test_a_run_that_is_not_as_the_study_says_is_left_aside(changes, reason):
     assert len(reasons(spoilt)) == 3 and all(reason in found for found in reasons(spoilt))
 
 
+def combined(runs: int) -> list:
+    """SE and CBAM with and without AW."""
+    names = ("se_resnet101", "aw_se_resnet101", "cbam_resnet101", "aw_cbam_resnet101")
+    return [run for name in names for run in runs_of(IMAGENET, name, [78.0 + seed / 10 for seed in range(runs)])]
+
+
 def test_another_aw_option_is_named():
     changed = dict(study_run(IMAGENET, "aw_resnet101", 0, 78.0).options["aw"]) | {"expansion": 16}
     records = as_records(runs_of(IMAGENET, "aw_resnet101", NOISE, options={"aw": changed}))
@@ -109,6 +118,16 @@ def test_a_verdict_is_of_the_latest_look_that_is_complete():
         assert (comparison.look, comparison.next_look, len(comparison.treated)) == (2, 5, 4)
         ends.append(comparison.interval)
     assert ends[0] == ends[1]  # the fifth run of one side waits for the other's
+
+
+def test_an_interval_has_the_level_of_its_look_among_the_pairs_of_its_question():
+    for runs in (3, 4, 10):
+        (r101, se, cbam) = judge_study(
+            IMAGENET, as_records(imagenet_pair(1.0, runs), combined(runs)), CLAIMS
+        ).comparisons
+        levels = [look_levels(simultaneous(0.95, pairs), IMAGENET.looks)[runs - 3] for pairs in (1, 2)]
+        assert [one.interval.level for one in (r101, se, cbam)] == [levels[0], levels[1], levels[1]]
+        assert [one.alone.level for one in (r101, se, cbam)] == [levels[0]] * 3
 
 
 def test_two_runs_are_too_early():

@@ -98,3 +98,17 @@ def test_a_study_of_a_low_level_says_so_beside_its_verdict(level, said, tmp_path
         study, as_records(plain, runs_of(study, "aw_resnet101", [78.3, 78.4, 78.5])), CLAIMS
     ).comparisons
     assert judged.interval and any(f"level is {level:.0%}" in caveat for caveat in judged.caveats) == said
+
+
+@pytest.mark.parametrize("backbones", ["given", "imagenet"])
+def test_detectors_from_given_backbones_answer_a_narrower_question_and_say_so(backbones, tmp_path):
+    pair = {"variant": "faster_rcnn_aw_resnet101_fpn", "over": "faster_rcnn_resnet101_fpn", "claim": "coco-r101-fpn"}
+    design = {"dataset": "coco", "metric": "box_ap", "recipe": "detectron2-3x", "engine": "detectron2", "changes": []}
+    design |= {"purpose": "confirmatory", "looks": [3], "comparisons": [pair], "backbones": backbones}
+    study = load_study(write_study(tmp_path, **design))
+    trained = [run for name in ("resnet101", "aw_resnet101") for run in runs_of(IMAGENET, name, [77.0, 77.1, 77.2])]
+    detectors = [run for label in study.labels for run in runs_of(study, label, [42.0, 42.1, 42.2])]
+    (judged,) = judge_study(study, as_records(trained, detectors), CLAIMS).comparisons
+    assert judged.interval and any("about these backbones alone" in one for one in judged.caveats) == (
+        backbones == "given"
+    )
