@@ -56,8 +56,8 @@ def requirement(judged: JudgedClaim) -> str:
     study = judged.study.study
     data = "" if study.facts.proxy else " --data DIR"
     left = sum(count for _, count in left_aside(judged))
-    aside = f"; {left} runs left aside, see 'awbench study status {study.name}'" if left else ""
-    return f"needs 'awbench study run {study.name}{data}'{aside}"
+    aside = f"; {left} runs left aside, see 'awbench study status {study.argument}'" if left else ""
+    return f"needs 'awbench study run {study.argument}{data}'{aside}"
 
 
 def left_aside(judged: JudgedClaim) -> list[tuple[str, int]]:

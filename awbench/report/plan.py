@@ -143,9 +143,8 @@ def run_argv(name: str, results: Path) -> list[str]:
 
 def run_command(plan: StudyPlan, results: Path) -> str:
     """What makes the runs that come next; folders are in capitals, for the reader to replace."""
-    name = plan.study.reference.partition("@")[0]
     given = ["--backbones", "BACKBONES_DIR"] if plan.study.backbones == "given" else []
-    return shlex.join([*run_argv(name, results), *given])
+    return shlex.join([*run_argv(plan.study.argument, results), *given])
 
 
 def timing_command(plan: StudyPlan, network: Missing, results: Path) -> str:

@@ -143,7 +143,7 @@ def _interval_text(judged: JudgedComparison) -> str | None:
 def _verdict(row: NetworkRow) -> str:
     """The answer of what is compared; of any network without a run what it needs."""
     if not row.runs:
-        return f"not measured: needs 'awbench study run {row.judged.study.name}'"
+        return f"not measured: needs 'awbench study run {row.judged.study.argument}'"
     if row.comparison is None:
         return ""
     return shown_answer(row.comparison) if row.comparison.look else "too early"

@@ -265,9 +265,14 @@ class Study(Strict):
         return self.resolved_recipe.identity()
 
     @property
+    def argument(self) -> str:
+        """How commands take it: its name, or its file where it is not one of the project's."""
+        return self._file or self.name
+
+    @property
     def reference(self) -> str:
         """What `--study` takes: its file, and the digest that a run was planned with."""
-        return f"{self._file or self.name}@{self.digest}"
+        return f"{self.argument}@{self.digest}"
 
     @functools.cached_property
     def digest(self) -> str:
@@ -349,5 +354,8 @@ def find_study(reference: str) -> Study:
 
 
 def load_studies(names: tuple[str, ...] = ()) -> list[Study]:
-    """The project's own studies, and those of further files."""
-    return [load_study(name) for name in (*list_studies(), *names)]
+    """The project's own studies, and those of further files, each once."""
+    found: dict[tuple[str, str], Study] = {}
+    for study in map(load_study, (*list_studies(), *names)):
+        found.setdefault((study.name, study.digest), study)
+    return list(found.values())

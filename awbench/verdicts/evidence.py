@@ -197,7 +197,7 @@ def _design_reasons(study: Study, label: str, record: Record) -> Iterator[str]:
     name, found = _made_by(record)
     wanted = study.designs.get(name)
     if wanted is None:
-        yield f"not made by the study (awbench study run {study.name})"
+        yield f"not made by the study (awbench study run {study.argument})"
     elif found != wanted:
         whose = "the study" if name == study.name else f"study {name}"
         yield f"{whose}'s design was changed since ({found[:12]}, now {wanted[:12]})"

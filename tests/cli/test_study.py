@@ -45,7 +45,7 @@ def test_runs_made_without_the_study_or_by_another_design_are_left_aside_and_mad
     words = [word for change in TINY["changes"] for word in ("--set", change)]
     assert awbench("train", "resnet20", *words)[0] == 0
     status = json.loads(awbench("study", "status", study, "--json")[1])
-    assert [one["reason"] for one in status["left_aside"]] == ["not made by the study (awbench study run tiny)"]
+    assert [one["reason"] for one in status["left_aside"]] == [f"not made by the study (awbench study run {study})"]
     assert json.loads(awbench("study", "run", study, "--json")[1])["made"] == 2
     load_study.cache_clear()
     changed = write_study(tmp_path, comparisons=[{"variant": "se_resnet20", "over": "resnet20"}], looks=[1, 2])

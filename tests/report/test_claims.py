@@ -11,7 +11,7 @@ from study_records import COCO, IMAGENET, imagenet_pair, runs_of
 from awbench.planning.outcomes import outcome, question_of_claim
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
-from awbench.report.claims import claims_table
+from awbench.report.claims import claims_table, requirement
 from awbench.report.page import render_page
 from awbench.report.tables import TABLES
 from awbench.studies import load_studies, load_study
@@ -237,3 +237,11 @@ def test_the_table_has_a_row_for_each_further_study(store, tmp_path):
     assert [row["trained"].partition(",")[0] for row in rows] == ["cbam", "torchvision-v1"]
     (listed,) = next(row for row in found.objects if row["id"] == "imagenet-r101")["other_studies"]
     assert (listed["study"], listed["size"]) == ("mine", "less") and len(found.objects) == 4
+
+
+def test_a_study_that_is_given_again_is_not_another_one_and_is_named_by_its_file(store, tmp_path):
+    path = own_study(tmp_path / "studies")
+    studies = load_studies((path, "imagenet", path))
+    judged = next(one for one in judge_claims(store.read(), load_references(), studies))
+    assert [one.study.study.name for one in (judged, *judged.others)] == ["imagenet", "mine"]
+    assert f"awbench study run {path} --data DIR" in requirement(judged.others[0])

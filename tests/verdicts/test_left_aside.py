@@ -164,7 +164,9 @@ def test_a_run_of_another_study_of_the_same_design_is_not_of_this_one(tmp_path):
     twins = [load_study(write_study(tmp_path, name=name)) for name in ("first", "second")]
     made = study_run(twins[0], "resnet20", 0, 90.0)
     assert reasons(as_records([made]), twins[0]) == []
-    assert reasons(as_records([made]), twins[1]) == ["not made by the study (awbench study run second)"]
+    assert reasons(as_records([made]), twins[1]) == [
+        f"not made by the study (awbench study run {tmp_path}/second.yaml)"
+    ]
 
 
 def test_before_the_first_look_all_runs_are_shown_and_from_then_on_those_of_the_look():
