@@ -13,7 +13,9 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from tabulate import tabulate
 
 from awbench.planning.hours import Hours
@@ -25,6 +27,7 @@ from awbench.reference.load import load_references
 from awbench.report.plan_table import plan_table
 from awbench.studies import Study, load_study
 from awbench.verdicts.answers import Claimed
+from awbench.verdicts.interval import half_width
 from awbench.verdicts.simulation import Design, normal, simulate, skewed
 from awbench.yaml_files import read_yaml
 
@@ -63,6 +66,24 @@ def one_look() -> str:
             found = [simulate(one, [0.5], deviations, STUDIES, draw=draw).missed for one in design]
             rows.append([name, f"{2 + others}", *map(percent, found)])
     return table(["run-to-run deviation", "networks", "2 runs", "3 runs", "5 runs", "10 runs"], rows)
+
+
+def unequal() -> str:
+    """How often an interval of two networks with unequal numbers of runs, which no study has, misses the true gain."""
+    cells: list[tuple[str, float, float, Callable[..., Any]]] = [
+        ("alike", 1, 1, normal), ("the network three times as much", 3, 1, normal),
+        ("its baseline three times as much", 1, 3, normal), ("alike, skewed runs", 1, 1, skewed),
+    ]  # fmt: skip
+    rows = []
+    for name, *deviations, draw in cells:
+        found = []
+        for numbers in ((2, 3), (2, 10), (3, 10), (5, 10)):
+            random = np.random.default_rng(0)
+            x, y = (sd * draw(random, (STUDIES, n)) for sd, n in zip(deviations, numbers, strict=True))
+            reach = half_width(*numbers, x.var(axis=1, ddof=1), y.var(axis=1, ddof=1), 0.0, 0, 0.95)[0]
+            found.append(percent((abs(x.mean(axis=1) - y.mean(axis=1)) > reach).mean()))
+        rows.append([name, *found])
+    return table(["run-to-run deviation", "2 against 3", "2 against 10", "3 against 10", "5 against 10"], rows)
 
 
 def all_looks() -> str:
@@ -148,7 +169,14 @@ def former_cost(study: Study, deviation: float) -> str:
     return f"{runs} ({'unknown' if hours is None else f'{runs * hours:,.0f}'})"
 
 
-TABLES = {"one_look": one_look, "all_looks": all_looks, "backbones": backbones, "power": power, "cost": cost}
+TABLES = {
+    "one_look": one_look,
+    "unequal": unequal,
+    "all_looks": all_looks,
+    "backbones": backbones,
+    "power": power,
+    "cost": cost,
+}
 
 
 def main() -> int:
