@@ -10,6 +10,7 @@ from awbench.cli.common import log, print_json, show
 from awbench.cli.options import MODEL, add_options, is_main_process, job_of
 from awbench.cli.train import describe, result_object
 from awbench.records import RecordStore
+from awbench.variants import parse_variant
 
 
 def add_parser(commands: Any) -> None:
@@ -25,7 +26,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("variant", help="a name from 'awbench list'")
     parser.add_argument(
-        "--weights", required=True, metavar="FILE", help="a checkpoint, or a torchvision name such as IMAGENET1K_V1"
+        "--weights", required=True, metavar="FILE", help="a checkpoint, or a torchvision name: IMAGENET1K_V1, DEFAULT"
     )
     add_options(parser, "--ema")
     parser.add_argument("--force", action="store_true", help="evaluate again even if it is recorded")
@@ -35,8 +36,12 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    by_name = args.weights.startswith("IMAGENET1K_")
-    job = job_of(args, weights=args.weights if by_name else Path(args.weights))
+    weights: str | Path = Path(args.weights)
+    if args.weights == "DEFAULT" or args.weights.startswith("IMAGENET1K_"):
+        from awbench.models.weights import torchvision_weights_name
+
+        weights = torchvision_weights_name(parse_variant(args.variant), args.weights)
+    job = job_of(args, weights=weights)
 
     from awbench.experiments.runs import evaluate
     from awbench.training.execution import Execution

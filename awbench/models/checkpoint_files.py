@@ -37,6 +37,39 @@ _TORCH_LEGACY = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
 _LEGACY_PICKLES = 5  # that number, the protocol, the system's, the content, the keys of its storages
 
 
+class _Ignored:
+    """What stands for an object beside the weights: nothing of it is made, and nothing of its class is imported."""
+
+    def __init__(self, *arguments: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+# What training scripts of others (torchvision, timm, Lightning, MMEngine) keep beside weights, by name.
+_IGNORED: list[Any] = [
+    *(
+        (type(name.rpartition(".")[2], (_Ignored,), {}), name)
+        for name in (
+            "argparse.Namespace", "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.WindowsPath",
+            *(f"numpy.{core}.multiarray.{made}" for core in ("core", "_core") for made in ("scalar", "_reconstruct")),
+            "numpy.dtype", "numpy.ndarray",
+            *(f"numpy.dtypes.{kind}DType" for kind in (
+                "Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float16", "Float32",
+                "Float64", "Str",
+            )),
+            "mmengine.logging.history_buffer.HistoryBuffer",
+        )
+    ),
+    *(
+        (dict, f"{package}.AttributeDict")
+        for package in (
+            "pytorch_lightning.utilities.parsing", "lightning.pytorch.utilities.parsing",
+            "lightning_fabric.utilities.data", "lightning.fabric.utilities.data",
+        )
+    ),
+]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class CheckpointFile:
     """What a checkpoint file holds.
@@ -115,6 +148,11 @@ def shortened(names: Iterable[Any]) -> str:
 
 def _checked_sha256(path: Path) -> tuple[str, bool | None]:
     """(sha256 of the file, True if its name carries a matching hash or None if it carries none)."""
+    if path.is_dir() and (path / ".metadata").exists():
+        raise UserError(
+            f"{path} is a folder of torch.distributed.checkpoint; make one file of it: "
+            f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} FILE"
+        )
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the checkpoint file in it")
     if not path.exists():
@@ -172,7 +210,8 @@ def _read_torch(path: Path, averaged: bool) -> tuple[dict[str, Tensor], tuple[st
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols and TorchScript, which end in an error here
             _check_torch_file(path)
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_IGNORED):
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         what = printable(named.group(1)) if named else "pickle instructions of no state dict"
@@ -250,6 +289,11 @@ def _state_dict(path: Path, content: Any, is_entry: Callable[[Any], bool]) -> di
     keys = ("model", "state_dict", "blobs")
     for candidate in (content, *(content.get(key) for key in keys if isinstance(content, dict))):
         named = isinstance(candidate, dict) and candidate and all(isinstance(name, str) for name in candidate)
+        if named and any("_flat_param" in name for name in candidate):
+            raise UserError(
+                f"{path} holds FSDP's flattened parameters, a part of a network; save it with "
+                "StateDictType.FULL_STATE_DICT"
+            )
         if named and all(map(is_entry, candidate.values())):
             return dict(candidate)
     found = f"a dict with keys {shortened(content)}" if isinstance(content, dict) else type(content).__name__

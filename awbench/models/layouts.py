@@ -20,7 +20,9 @@ from awbench.models.checkpoint_files import CheckpointFile, shortened
 from awbench.modules import modules
 from awbench.variants import ARCHITECTURES, classification_name
 
-_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")  # DistributedDataParallel, torch.compile
+# DistributedDataParallel, torch.compile, FSDP, activation checkpointing, and what Lightning's modules call theirs.
+_INNER = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
+_WRAPPERS = re.compile(rf"^(?:(?:module|model|net|network|{_INNER})\.)+|(?:{_INNER})\.")
 COUNTER = ".num_batches_tracked"  # absent before PyTorch 0.4.1, and unused at our norms' momentum
 
 
@@ -55,6 +57,12 @@ _TIMM_LEGACY = Layout(
     "this network pads by 1, so its outputs differ from theirs",
 )
 _TIMM = Layout("timm", ".se.", ((r"\.se\.", ".attention."),), "v1.5")
+# github.com/moskomule/senet.pytorch, senet/se_module.py: without biases, which are zeros here.
+_SENET_PYTORCH = Layout(
+    "senet.pytorch", ".se.fc.", ((r"\.se\.fc\.0\.", ".attention.fc1."), (r"\.se\.fc\.2\.", ".attention.fc2.")), "v1.5"
+)
+# github.com/BangguWu/ECANet, models/eca_resnet.py.
+_ECA = Layout("eca", ".eca.", ((r"\.eca\.", ".attention."),), "v1.5")
 # github.com/Jongchan/attention-module, MODELS/cbam.py and MODELS/model_resnet.py.
 _CBAM = Layout(
     "cbam",
@@ -140,7 +148,7 @@ def recognise(file: CheckpointFile, state: dict[str, Tensor]) -> Layout:
     Raises:
         UserError: the file's own `pixel_mean` or `pixel_std` make no sense.
     """
-    marked = (_TIMM_LEGACY, _TIMM, _CBAM, _CAFFE2, _DETECTRON2, _OURS)
+    marked = (_TIMM_LEGACY, _SENET_PYTORCH, _ECA, _TIMM, _CBAM, _CAFFE2, _DETECTRON2, _OURS)
     plain = _TORCHVISION if any("layer4." in key for key in state) else _OURS  # CIFAR-style: three stages
     layout = next((layout for layout in marked if any(layout.marker in key for key in state)), plain)
     if file.metadata:
@@ -201,6 +209,13 @@ def rename(file: CheckpointFile, state: dict[str, Tensor], layout: Layout) -> di
             tensor = tensor.flatten(1)
         renamed[name] = tensor
     return renamed
+
+
+def complete_biases(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """(senet.pytorch's tensors under our names, with zeros for the biases that its SE has not; notes)."""
+    missing = [name for name in own if name not in state and re.search(r"\.attention\.fc[12]\.bias$", name)]
+    note = f"{len(missing)} biases of SE, which that code has none of, were set to zero: it computes the same"
+    return {**state, **{name: torch.zeros_like(own[name]) for name in missing}}, [note] if missing else []
 
 
 def complete_caffe2(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

@@ -31,6 +31,7 @@ from awbench.models.layouts import (
     COUNTER,
     Layout,
     backbone_entries,
+    complete_biases,
     complete_caffe2,
     detector_prefix,
     recognise,
@@ -46,6 +47,7 @@ from awbench.variants import (
     list_variants,
 )
 
+_COMPLETED = {"caffe2": complete_caffe2, "senet.pytorch": complete_biases}
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -56,8 +58,8 @@ class LoadedWeights:
     Attributes:
         path: the file.
         sha256: of the whole file, in hexadecimal.
-        layout: whose names the file uses: "awbench", "torchvision", "cbam", "timm", "timm-legacy", "detectron2" or
-            "caffe2".
+        layout: whose names the file uses: "awbench", "torchvision", "cbam", "eca", "senet.pytorch", "timm",
+            "timm-legacy", "detectron2" or "caffe2".
         published_sha256: True where the file's name carries a hash, which matched; None where none is known.
         stride_placement: "v1" or "v1.5", which the weights were made for; None if unknown or without bottlenecks.
         pixels: what the weights were trained on, as far as the layout or the file tells.
@@ -148,18 +150,9 @@ def load_torchvision_weights(model: nn.Module, name: str, *, allow_missing_aw: b
     Raises:
         UserError: no such weights, no network to download them over, or as `load_weights`.
     """
-    import torchvision
-
     variant: Variant = model.variant  # type: ignore[assignment]
-    if variant.attention or variant.architecture.stem != "imagenet":
-        raise UserError(f"torchvision has no weights of {variant.name}; it has plain ImageNet ones, e.g. of resnet50")
-    published = torchvision.models.get_model_weights(variant.architecture_name).__members__
-    if name not in published:
-        raise UserError(
-            f"torchvision has no weights {name!r} of {variant.architecture_name}{suggestion(name, published)} "
-            f"Known: {', '.join(published)}."
-        )
-    url = str(published[name].url)
+    published = _torchvision_weights(variant, name)
+    url = str(published.url)
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not path.exists():
         # Not load_state_dict_from_url: it prints on stdout, unpacks zips and trusts what it finds in its cache.
@@ -172,6 +165,30 @@ def load_torchvision_weights(model: nn.Module, name: str, *, allow_missing_aw: b
                 f"cannot download {url}: {first_line(error)}; fetch it where there is a network, and put it at {path}"
             ) from None
     return load_weights(model, path, allow_missing_aw=allow_missing_aw)
+
+
+def torchvision_weights_name(variant: Variant, name: str) -> str:
+    """The name of torchvision's weights, which "DEFAULT" is another one for.
+
+    Raises:
+        UserError: torchvision has no such weights of the variant.
+    """
+    return str(_torchvision_weights(variant, name).name)
+
+
+def _torchvision_weights(variant: Variant, name: str) -> Any:
+    """The member of torchvision's enumeration."""
+    import torchvision
+
+    if variant.task == "detection" or variant.attention or variant.architecture.stem != "imagenet":
+        raise UserError(f"torchvision has no weights of {variant.name}; it has plain ImageNet ones, e.g. of resnet50")
+    published = torchvision.models.get_model_weights(variant.architecture_name).__members__
+    if name not in published:
+        raise UserError(
+            f"torchvision has no weights {name!r} of {variant.architecture_name}{suggestion(name, published)} "
+            f"Known: {', '.join(published)}."
+        )
+    return published[name]
 
 
 def _load(
@@ -187,8 +204,8 @@ def _load(
     path, metadata, own = file.path, file.metadata, model.state_dict()
     state = rename(file, state, layout)
     notes = [*file.notes, *([layout.note] if layout.note else [])]
-    if layout.name == "caffe2":
-        state, further = complete_caffe2(state, own)
+    if layout.name in _COMPLETED:
+        state, further = _COMPLETED[layout.name](state, own)
         notes += further
     if backbone:
         state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
@@ -196,7 +213,8 @@ def _load(
     if not own.keys() & state.keys():
         raise UserError(
             f"{path} holds no weights of a layout known here: its keys are {shortened(file.state)}; known are "
-            "awbench's, torchvision's and Detectron2's ResNets, the CBAM code's, timm's seresnet and legacy_seresnet"
+            "awbench's, torchvision's and Detectron2's ResNets, the CBAM, ECA and senet.pytorch codes', timm's "
+            "seresnet and legacy_seresnet"
         )
     missing = [name for name in own if name not in state]
     branch = _attention_branch(model)
@@ -266,7 +284,7 @@ def _check_fit(
     fitting = (network, twin) if from_plain else (network,)
 
     def held_by(other: str, how: str = "") -> str:
-        hint = "; allow_missing_aw=True initialises it from them" if other == twin else ""
+        hint = "; --init-weights (allow_missing_aw=True in Python) initialises it from them" if other == twin else ""
         return f"{path} holds weights of {other}{how}; this network is {network}{hint}"
 
     if variant and saved_variant and saved_variant not in fitting:
@@ -280,7 +298,7 @@ def _check_fit(
         theirs, ours = tuple(state["fc.weight"].shape), tuple(own["fc.weight"].shape)
         raise UserError(
             f"{path} is for {theirs[0]} classes, this network for {ours[0]}: fc.weight is {theirs} there and "
-            f"{ours} here; build with num_classes={theirs[0]}"
+            f"{ours} here; build it with --num-classes {theirs[0]} (num_classes={theirs[0]} in Python)"
         )
     problems = {
         "missing": missing,
@@ -318,7 +336,8 @@ def _option_notes(model: nn.Module, metadata: dict[str, Any], layout: Layout, st
         source = "these weights are" if metadata else f"weights of the {layout.name} layout are"
         notes.append(
             f"{source} for stride placement {stride}, this network has {own['stride_placement']}; "
-            f"build with stride_placement={stride!r} to compute what they were trained for"
+            f"build it with --stride-placement {stride} (stride_placement={stride!r} in Python) to compute what they "
+            "were trained for"
         )
     ours, theirs = own.get("aw", {}), metadata["options"]["aw"] if metadata else {}
     notes += [

@@ -198,7 +198,8 @@ def test_our_plain_checkpoint_initialises_the_aw_twin_and_no_other(tmp_path):
     save_weights(se, tmp_path / "se.safetensors")
     message = refused(awbench.build("aw_se_resnet20"), tmp_path / "se.safetensors")
     assert message.endswith(
-        "holds weights of se_resnet20; this network is aw_se_resnet20; allow_missing_aw=True initialises it from them"
+        "holds weights of se_resnet20; this network is aw_se_resnet20; "
+        "--init-weights (allow_missing_aw=True in Python) initialises it from them"
     )
     aw = awbench.build("aw_se_resnet20")
     load_weights(aw, tmp_path / "se.safetensors", allow_missing_aw=True)
@@ -493,7 +494,7 @@ def test_wrong_classes_say_how_to_build(tmp_path):
     message = refused(awbench.build("resnet18"), tmp_path / "x.pth")
     assert message.endswith(
         "is for 37 classes, this network for 1000: fc.weight is (37, 512) there and (1000, 512) here; "
-        "build with num_classes=37"
+        "build it with --num-classes 37 (num_classes=37 in Python)"
     )
     load_weights(awbench.build("resnet18", num_classes=37), tmp_path / "x.pth")
 
