@@ -22,6 +22,7 @@ from awbench.cli import (
     check,
     complexity,
     eval,
+    import_command,
     latency,
     list_command,
     lock,
@@ -41,8 +42,8 @@ from awbench.modules import VARIABLE, registered
 from awbench.system import on_stop_signals
 
 COMMANDS = (
-    list_command, complexity, latency, aw_speed, train, eval, sweep, study, table, plan, report, reproduce, check,
-    regress, lock,
+    list_command, complexity, latency, aw_speed, train, eval, sweep, study, import_command, table, plan, report,
+    reproduce, check, regress, lock,
 )  # fmt: skip
 
 _DESCRIPTION = """\

@@ -9,6 +9,7 @@ from awbench.reference.load import References
 from awbench.report.aw_speed import aw_speed_table
 from awbench.report.claims import claims_table
 from awbench.report.complexity import complexity_table, detectors_table, grid_table
+from awbench.report.imported import imported_table
 from awbench.report.latency import speed_table
 from awbench.report.proxies import digits_detection_table, proxy_table
 from awbench.report.published import published_table
@@ -30,4 +31,5 @@ TABLES: dict[str, Callable[[Records, References], Table]] = {
     "claims": claims_table,
     "studies": studies_table,
     "runs": runs_table,
+    "imported": imported_table,
 }

@@ -1,0 +1,148 @@
+"""`awbench import`: runs that were trained elsewhere, read, marked and judged among themselves."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from awbench.records import Records
+from awbench.verdicts.interval import gain_interval
+
+HEAD = "variant,network,dataset,recipe,seed,metric,value,unit,images,source\n"
+ROW = "resnet50,,imagenet,a1,0,top1,76.3,percent,50000,somebody\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str, name: str = "runs.csv") -> str:
+        (tmp_path / name).write_text(text)
+        return name
+
+    return write
+
+
+def imported(tmp_path) -> list[tuple]:
+    records = Records.read(tmp_path / "results").of_kind("imported")
+    return [
+        (r.variant, r.settings.json_object["seed"], metric, r.value(metric))
+        for r in records
+        for metric in (r.settings.json_object["metric"],)
+    ]
+
+
+def table(awbench, *words) -> list[dict]:
+    return json.loads(awbench("table", "imported", "--json", *words)[1])
+
+
+def test_the_example_file_is_complete_and_judged(awbench, root, tmp_path):
+    code, _, err = awbench("import", root / "examples" / "runs.csv")
+    assert code == 0 and "7 numbers imported" in err
+    plain, aw, other = table(awbench)
+    expected = gain_interval([77.10, 77.31, 77.18], [76.30, 76.42, 76.25], [[76.90]])
+    assert aw["over"] == "resnet50" and aw["interval"] == pytest.approx([expected.low, expected.high])
+    assert (aw["answer"], plain["answer"], other["network"]) == ("gain", "", "their-own-net")
+    record = Records.read(tmp_path / "results").of_kind("imported")[0]
+    assert record.notes == ["imported: trained elsewhere (made up: shows the form), as stated there"]
+    assert record.value("images") == 50_000
+    assert "7 found" in awbench("import", root / "examples" / "runs.csv")[2]
+
+
+def test_runs_of_two_sources_recipes_or_datasets_are_not_compared(awbench, write):
+    rows = [
+        f"{name},,{dataset},{recipe},{seed},top1,{value},percent,,{source}\n"
+        for seed in (0, 1)
+        for name, dataset, recipe, source, value in (
+            ("resnet50", "imagenet", "a1", "one", 76),
+            ("aw_resnet50", "imagenet", "a1", "two", 77),
+            ("se_resnet50", "imagenet", "a2", "one", 77),
+            ("eca_resnet50", "cifar10", "a1", "one", 77),
+        )
+    ]
+    awbench("import", write(HEAD + "".join(rows)))
+    assert [row["over"] for row in table(awbench)] == [""] * 4
+
+
+def test_imported_runs_are_evidence_for_nothing_of_ours(awbench, root):
+    before = [awbench("table", kind, "--json")[1] for kind in ("claims", "accuracy", "runs", "studies")]
+    awbench("import", root / "examples" / "runs.csv")
+    assert [awbench("table", kind, "--json")[1] for kind in ("claims", "accuracy", "runs", "studies")] == before
+
+
+GIVEN = ("--variant", "resnet50", "--dataset", "imagenet", "--recipe", "r", "--seed", "3", "--source", "s")
+BOX = ("--variant", "faster_rcnn_resnet50_fpn", "--dataset", "coco", "--recipe", "1x", "--seed", "0", "--source", "s")
+STATS = [0.402, 0.61, 0.438, 0.242, 0.435, 0.521, 0.33, 0.5, 0.5, 0.3, 0.5, 0.6]
+PRINTED = """Accumulating evaluation results...
+ Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.402
+ Average Precision  (AP) @[ IoU=0.50      | area=   all | maxDets=100 ] = 0.610
+ Average Precision  (AP) @[ IoU=0.50:0.95 | area= small | maxDets=100 ] = -1.000
+ Average Recall     (AR) @[ IoU=0.50:0.95 | area=   all | maxDets=  1 ] = 0.330
+"""
+FORMS = {
+    "timm": ("epoch,train_loss,eval_top1,eval_top5\n0,6.9,10.0,20.0\n1,2.0,76.1,93.0\n", GIVEN,
+             {"top1": 76.1, "top5": 93.0}),
+    "json": (json.dumps([{"network": "n1", "dataset": "d", "recipe": "r", "seed": 0, "metric": "top1", "value": 76.3,
+                          "source": "s"}]), (), {"top1": 76.3}),
+    "detectron2 metrics": ('{"iteration": 1, "bbox/AP": 1.0}\n{"iteration": 9, "bbox/AP": 40.2, "bbox/APl": "nan"}\n'
+                           '{"iteration": 10, "total_loss": 0.5}\n', BOX, {"box_ap": 40.2}),
+    "detectron2 results": (json.dumps({"bbox": {"AP": 40.2, "AP50": 61.0, "APs": 24.2}}), BOX,
+                           {"box_ap": 40.2, "ap50": 61.0, "ap_small": 24.2}),
+    "pycocotools stats": (json.dumps(STATS), BOX, {"box_ap": 40.2, "ap50": 61.0, "ap75": 43.8, "ap_small": 24.2,
+                                                   "ap_medium": 43.5, "ap_large": 52.1}),
+    "pycocotools printed": (PRINTED, BOX, {"box_ap": 40.2, "ap50": 61.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_other_tools_write_is_read(awbench, write, tmp_path, form):
+    text, given, expected = FORMS[form]
+    code, _, err = awbench("import", write(text, "file"), *given)
+    assert code == 0, err
+    assert {metric: value for _, _, metric, value in imported(tmp_path)} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEAD + ROW.replace("percent", "fraction"), "line 2: unit of top1 is 'fraction'; it must be percent"),
+        (HEAD + ROW + ROW, "line 3: seed 0 of resnet50 (top1) stands in line 2 already"),
+        (HEAD + ROW.replace("resnet50", "resnet51"), "resnet51 is not a variant; did you mean resnet50?"),
+        (HEAD + ROW.replace("resnet50,,", "resnet50,x,"), "give one of variant"),
+        (HEAD + ROW.replace("76.3", "0.763"), "looks like a fraction; give it in percent"),
+        (HEAD + ROW.replace("76.3", "176.3"), "'176.3' of top1 is not between 0 and 100 percent"),
+        (HEAD + ROW.replace("76.3", "nan"), "'nan' of top1 is not between"),
+        (HEAD + ROW.replace("top1", "top11"), "metric 'top11' is not known; did you mean top1?"),
+        (HEAD + ROW.replace(",0,", ",-1,"), "seed '-1' is not a whole number"),
+        (HEAD + ROW.replace("somebody", ""), "it has no source; add it, or give it for all rows, e.g. --source"),
+        (HEAD.replace("recipe", "recpe") + ROW, "column 'recpe' is not known; did you mean recipe?"),
+        (HEAD + "resnet50,,imagenet\n", "line 2: it has not as many cells as the header has"),
+        (HEAD, "holds no runs"),
+        ("", "is not known"),
+        ("{", "is not JSON"),
+        ('{"a": 1}', "is no list of runs"),
+        ('[{"netwrk": "x"}]', "'netwrk' is not known; did you mean network?"),
+    ],
+)
+def test_faults_are_one_line_and_nothing_is_imported(awbench, write, tmp_path, text, message):
+    code, out, err = awbench("import", write(text))
+    assert (code, out, err.count("\n")) == (2, "", 1) and message in err, err
+    assert imported(tmp_path) == []
+
+
+def test_all_faults_of_a_file_are_said_at_once(awbench, write):
+    rows = ROW.replace("percent", "points") + ROW.replace("resnet50", "resnet51") + ROW.replace("top1", "f1")
+    err = awbench("import", write(HEAD + rows))[2]
+    assert all(f"line {number}: " in err for number in (2, 3, 4))
+
+
+def test_another_value_of_the_same_run_is_an_error(awbench, write, tmp_path):
+    awbench("import", write(HEAD + ROW))
+    code, _, err = awbench("import", write(HEAD + ROW.replace("76.3", "77.0")))
+    assert code == 2 and "was imported before with 76.3, here it is 77" in err
+    assert len(imported(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["nowhere.csv", "."])
+def test_a_file_that_is_none_is_named(awbench, name):
+    code, _, err = awbench("import", name)
+    assert code == 2 and f"{name} is not a file" in err
