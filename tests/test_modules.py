@@ -209,3 +209,36 @@ def test_an_entry_point_makes_a_module_known_to_every_process(folder):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
     assert run.stdout == "[] outside-package 1.5\n", run.stderr
+
+
+def test_the_projects_gates_leave_them_out(folder):
+    from awbench.cli.grid import _own
+
+    before = [variant.name for task in ("classification", "detection") for variant in _own(task)]
+    with registered(["outside:Gate", "outside:Dynamic"]):
+        assert [variant.name for task in ("classification", "detection") for variant in _own(task)] == before
+        assert len(list_variants()) > len(before)
+
+
+def test_runs_of_other_code_of_a_module_do_not_count_together(folder):
+    from study_files import write_study
+    from study_records import as_records, runs_of
+
+    from awbench.studies import load_study
+    from awbench.verdicts.evidence import gather_evidence
+    from awbench.verdicts.protocol import differing, training_protocol
+
+    with registered(["outside:Gate"]):
+        path = write_study(folder, comparisons=[{"variant": "gate_resnet20", "over": "resnet20"}], looks=[2])
+        study = load_study(path)
+        plain = runs_of(study, "resnet20", [90.0, 91.0])
+        code = {"module_gate_sha256": "a" * 64, "module_gate_version": "none"}
+        first, second = runs_of(study, "gate_resnet20", [92.0, 93.0], inputs=code)
+        assert differing(map(training_protocol, (plain[0], first))) == []
+        evidence = gather_evidence(study, as_records(plain, [first, second]))
+        assert [len(runs) for runs in evidence.runs.values()] == [2, 2]
+        changed = runs_of(study, "gate_resnet20", [0.0, 93.0], inputs={**code, "module_gate_sha256": "b" * 64})[1]
+        evidence = gather_evidence(study, as_records(plain, [first, changed]))
+        assert [len(runs) for runs in evidence.runs.values()] == [2, 1]
+        (aside,) = evidence.left_aside
+        assert aside.reason.startswith(f"code of module gate is {'b' * 40}, the study's first run has {'a' * 40}")

@@ -10,7 +10,7 @@ from sample_records import latency_record, make_record
 from awbench.errors import UserError
 from awbench.gate.bands import LatencyBand, check_latency, load_bands
 from awbench.gate.checks import check_complexity, check_published, gate_status
-from awbench.gate.locked import LockedCounts
+from awbench.gate.locked import LockedCounts, counts_to_yaml, load_locked, locked_path
 from awbench.gate.proxies import LockedRuns, check_proxies, load_locked_runs, proxy_runs, runs_to_yaml
 from awbench.recipes import PROTOCOLS
 from awbench.recipes.classification import load_recipe
@@ -55,6 +55,12 @@ def test_one_changed_count_shuts_the_gate(value):
 def test_a_network_without_locked_counts_shuts_the_gate():
     checks = check_complexity([make_record(variant="resnet101")], [], ["torchvision"])
     assert exit_code(checks, []) == 1 and "see 'awbench lock'" in checks[0].message
+
+
+def test_rows_that_stay_as_they_are_are_written_as_they_were():
+    """As `make lock` does with Detectron2's where it is not installed."""
+    rows = load_locked()
+    assert counts_to_yaml([], rows) == locked_path().read_text()
 
 
 def test_a_locked_row_that_nothing_was_held_to_shuts_the_gate():
