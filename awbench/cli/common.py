@@ -119,13 +119,13 @@ def print_json(value: Any) -> None:
 
 def print_runs(records: Records, keys: Collection[str]) -> None:
     """On stdout, the runs that are among these, each with the others that differ in their seed alone."""
-    from awbench.report.runs import RunGroup, runs_table
+    from awbench.report.runs import NO_RUNS, RunGroup, runs_table
 
     def is_asked(group: RunGroup) -> bool:
         return any(run.key in keys for run in group.runs)
 
     table = runs_table(records, only=is_asked)
-    if table.values:
+    if table.values != [NO_RUNS]:
         print_table(replace(table, notes=()), as_json=False)
 
 

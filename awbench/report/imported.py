@@ -9,7 +9,7 @@ from typing import Any
 from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.report.answers import shown_interval
-from awbench.report.table import Column, Table
+from awbench.report.table import Column, Table, Unmeasured
 from awbench.variants import list_variants
 from awbench.verdicts.interval import Interval, gain_interval
 
@@ -81,12 +81,15 @@ _COLUMNS: tuple[Column[ImportedNetwork], ...] = (
 )  # fmt: skip
 
 
+_NEEDS = "not measured: needs 'awbench import FILE'"
+
+
 def imported_table(records: Records, references: References | None = None) -> Table:
     """A row for each network of each source. Args: references, not needed: tables are made alike."""
     return Table(
         title="Runs trained elsewhere",
         fields=_COLUMNS,
-        values=imported_networks(records),
+        values=imported_networks(records) or [Unmeasured({"network": _NEEDS}, {"needs": _NEEDS})],
         notes=(
             "Imported, as their sources state them; nothing of them was run or checked here, and they are evidence for "
             "no claim and no study. Compared are networks of one source, recipe, dataset and metric, with the plain "

@@ -11,7 +11,7 @@ from typing import Any
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
 from awbench.reference.load import References
-from awbench.report.table import Column, Table
+from awbench.report.table import Column, Table, Unmeasured
 from awbench.variants import ModelOptions, describe_options, list_variants
 
 _RANDOM = "random"
@@ -140,6 +140,10 @@ _COLUMNS: tuple[Column[RunGroup], ...] = (
 )  # fmt: skip
 
 
+_NEEDS = "not measured: needs 'awbench train VARIANT'"
+NO_RUNS = Unmeasured({"variant": _NEEDS}, {"needs": _NEEDS})
+
+
 def runs_table(
     records: Records, references: References | None = None, only: Callable[[RunGroup], bool] | None = None
 ) -> Table:
@@ -153,7 +157,7 @@ def runs_table(
     return Table(
         title="Runs",
         fields=_COLUMNS,
-        values=[group for group in groups if only is None or only(group)],
+        values=[group for group in groups if only is None or only(group)] or [NO_RUNS],
         notes=(
             "Every training, whatever its options and its recipe: runs in a row differ in their seed alone. Shown are "
             "options and changes of the recipe that are not at their default. Mean and run-to-run standard deviation "
