@@ -48,7 +48,8 @@ NOTES = (
 def study_line(plan: StudyPlan) -> str:
     """The answer, e.g. "imagenet: 6 networks, about 22 runs (at most 60), about 1,100 GPU-hours on RTX 3090; ..."."""
     if not plan.open:
-        done = "answered" if all(pair.decided for pair in plan.judged.comparisons) else "no look is left: a new study"
+        answered = all(map(plan.judged.is_answered, plan.judged.comparisons))
+        done = "answered" if answered else "no look is left: a new study"
         return f"{plan.study.name}: nothing to run ({done})"
     networks = [network for network in plan.networks if network.largest]
     parts = [f"{plan.study.name}: {_count(len(networks), 'network')}, {_runs_and_hours(networks)}"]

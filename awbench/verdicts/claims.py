@@ -9,9 +9,9 @@ from awbench.records import Records
 from awbench.reference.load import References
 from awbench.reference.source import Claim, Source
 from awbench.studies import Study, load_studies
-from awbench.verdicts.answers import Gain, Size, answer_gain, answer_size, interval_of_maximum
+from awbench.verdicts.answers import Gain, Size
 from awbench.verdicts.interval import Interval
-from awbench.verdicts.study import JudgedComparison, JudgedStudy, claimed_gain, judge_study
+from awbench.verdicts.study import JudgedComparison, JudgedStudy, answer_claim, judge_study
 
 
 @dataclass(frozen=True)
@@ -69,31 +69,9 @@ def _judge_claim(source: Source, claim: Claim, studies: Iterable[JudgedStudy]) -
     for study in studies:
         comparisons = tuple(pair for pair in study.comparisons if pair.comparison.claim == claim.id)
         if comparisons:
-            interval, gain, size = _whole(claim, comparisons, study.study.matters)
+            interval, gain, size = answer_claim(claim, comparisons, study.study.matters)
             found.append(JudgedClaim(source, claim, study, comparisons, interval, gain, size))
     if not found:
         return JudgedClaim(source, claim, None, (), None, "undecided", "undecided")
     first, *others = sorted(found, key=lambda answer: not answer.looked_at)
     return replace(first, others=tuple(others))
-
-
-def _whole(
-    claim: Claim, comparisons: Sequence[JudgedComparison], matters: float | None
-) -> tuple[Interval | None, Gain, Size]:
-    """Of a claim that speaks of several pairs: "equal" of each, "up to" of the largest gain."""
-    intervals = [pair.interval for pair in comparisons if pair.interval]
-    if not intervals:
-        return None, "undecided", "undecided"
-    if len(comparisons) == 1:
-        return intervals[0], comparisons[0].gain, comparisons[0].size
-    if len(intervals) < len(comparisons):
-        return None, "undecided", "undecided"
-    if claim.relation == "up_to":
-        largest = interval_of_maximum(intervals, [pair.alone for pair in comparisons if pair.alone])
-        return largest, answer_gain(largest, matters), answer_size(largest, claimed_gain(claim))
-    gains, sizes = {pair.gain for pair in comparisons}, {pair.size for pair in comparisons}
-    return (
-        None,
-        gains.pop() if len(gains) == 1 else "undecided",
-        sizes.pop() if len(sizes) == 1 else "undecided",
-    )

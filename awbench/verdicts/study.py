@@ -7,14 +7,22 @@ that probability, so a study may end as soon as it is answered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from awbench.errors import UserError
 from awbench.records import Record, Records
 from awbench.reference.source import Claim
 from awbench.studies import GIVEN, Comparison, Study
-from awbench.verdicts.answers import Claimed, Gain, Size, answer_gain, answer_size, is_compatible
+from awbench.verdicts.answers import (
+    Claimed,
+    Gain,
+    Size,
+    answer_gain,
+    answer_size,
+    interval_of_maximum,
+    is_compatible,
+)
 from awbench.verdicts.evidence import Evidence, gather_evidence
 from awbench.verdicts.interval import Interval, gain_interval, simultaneous
 from awbench.verdicts.looks import look_levels
@@ -99,17 +107,26 @@ def _processor(run: Record) -> str:
 
 @dataclass(frozen=True)
 class JudgedStudy:
-    """A study with its evidence and its comparisons."""
+    """A study with its evidence and its comparisons. Attributes: answered, ids of the claims that are."""
 
     study: Study
     evidence: Evidence
     comparisons: tuple[JudgedComparison, ...]
+    answered: frozenset[str]
 
     @property
     def open(self) -> list[JudgedComparison]:
-        """Comparisons that are undecided and have a look to come; of a smoke test all that have one."""
+        """Comparisons whose question is not answered and that have a look to come; of a smoke test all that have one.
+
+        The question of a pair that a claim is about is the claim: once that is answered, no run is made for the pair.
+        """
         smoke = self.study.purpose == "smoke test"
-        return [pair for pair in self.comparisons if pair.next_look is not None and (smoke or not pair.decided)]
+        coming = [pair for pair in self.comparisons if pair.next_look is not None]
+        return [pair for pair in coming if smoke or not self.is_answered(pair)]
+
+    def is_answered(self, pair: JudgedComparison) -> bool:
+        """By itself, or with the claim that it is about."""
+        return pair.decided or pair.comparison.claim in self.answered
 
 
 def judge_study(study: Study, records: Records, claims: Iterable[Claim] = ()) -> JudgedStudy:
@@ -126,13 +143,40 @@ def judge_study(study: Study, records: Records, claims: Iterable[Claim] = ()) ->
     evidence = gather_evidence(study, records)
     known = {claim.id: claim for claim in claims}
     judged = tuple(_judge(study, comparison, evidence, known) for comparison in study.comparisons)
-    return JudgedStudy(study, evidence, judged)
+    of_claims = {
+        id: [pair for pair in judged if pair.comparison.claim == id]
+        for id in {pair.comparison.claim for pair in judged} & known.keys()
+    }
+    sizes = {id: answer_claim(known[id], pairs, study.matters)[2] for id, pairs in of_claims.items()}
+    return JudgedStudy(study, evidence, judged, frozenset(id for id, size in sizes.items() if size != "undecided"))
 
 
 def claimed_gain(claim: Claim) -> Claimed:
     """How far from the claimed gain still counts as it: as the claim's file says, else half the gain (chosen)."""
     margin = claim.margin if claim.margin is not None else abs(claim.delta) / 2
     return Claimed(float(claim.delta), float(margin))
+
+
+def answer_claim(
+    claim: Claim, comparisons: Sequence[JudgedComparison], matters: float | None
+) -> tuple[Interval | None, Gain, Size]:
+    """Of a claim that speaks of several pairs: "equal" of each, "up to" of the largest gain."""
+    intervals = [pair.interval for pair in comparisons if pair.interval]
+    if not intervals:
+        return None, "undecided", "undecided"
+    if len(comparisons) == 1:
+        return intervals[0], comparisons[0].gain, comparisons[0].size
+    if len(intervals) < len(comparisons):
+        return None, "undecided", "undecided"
+    if claim.relation == "up_to":
+        largest = interval_of_maximum(intervals, [pair.alone for pair in comparisons if pair.alone])
+        return largest, answer_gain(largest, matters), answer_size(largest, claimed_gain(claim))
+    gains, sizes = {pair.gain for pair in comparisons}, {pair.size for pair in comparisons}
+    return (
+        None,
+        gains.pop() if len(gains) == 1 else "undecided",
+        sizes.pop() if len(sizes) == 1 else "undecided",
+    )
 
 
 def _require_whole_claims(study: Study, claims: Iterable[Claim]) -> None:

@@ -12,6 +12,7 @@ from awbench.planning.plan import plan
 from awbench.planning.throughput import throughputs
 from awbench.records import Records
 from awbench.reference.load import load_references
+from awbench.report.plan import study_line
 from awbench.report.plan_table import plan_table
 from awbench.studies import load_studies, load_study
 
@@ -72,6 +73,20 @@ def test_an_answered_comparison_needs_no_runs():
     networks = by_name(imagenet.networks)
     assert [networks[name].largest for name in ("resnet101", "aw_resnet101", "se_resnet101")] == [0, 0, 10]
     assert imagenet.first_open.name == "imagenet-combined"
+
+
+@pytest.mark.parametrize(("gains", "missing"), [((0.57, 0.285), 0), ((0.28, 0.285), 5)])
+def test_a_pair_whose_claim_is_answered_needs_no_runs_though_its_own_size_is_undecided(gains, missing):
+    """The largest gain is as claimed: how large the other one is no longer matters."""
+    noise, runs = (-0.02, 0.0, 0.02, 0.01, -0.01), []
+    for setting, gain in zip(("se", "cbam"), gains, strict=True):
+        runs += runs_of(IMAGENET, f"{setting}_resnet101", [78.0 + one for one in noise])
+        runs += runs_of(IMAGENET, f"aw_{setting}_resnet101", [78.0 + gain + one for one in noise])
+    imagenet = planned(as_records(runs, imagenet_pair(1.0, runs=6)), [IMAGENET]).studies[0]
+    pairs = {pair.comparison.variant: pair for pair in imagenet.judged.comparisons}
+    assert pairs["aw_cbam_resnet101"].size == "undecided"
+    assert by_name(imagenet.networks)["aw_cbam_resnet101"].largest == missing
+    assert ("nothing to run (answered)" in study_line(imagenet)) == (missing == 0)
 
 
 def test_an_undecided_one_is_expected_to_go_on_from_its_look():
