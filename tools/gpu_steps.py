@@ -290,7 +290,12 @@ def training(setting: Setting) -> str:
 
 @step("twenty detector iterations with both engines", 240)
 def detectors(setting: Setting) -> str:
-    done = []
+    from safetensors.torch import save_file
+
+    import awbench
+
+    backbone, done = setting.output / "backbone.safetensors", []
+    save_file(awbench.build("aw_resnet18").state_dict(), backbone)
     for engine in ("torchvision", "detectron2"):
         if engine == "detectron2" and not _has("detectron2"):
             done.append("detectron2 is not installed ('make detectron2')")
@@ -299,7 +304,8 @@ def detectors(setting: Setting) -> str:
         results = setting.output / "detectors" / engine
         shutil.rmtree(results, ignore_errors=True)
         count = 2 if setting.small else 20
-        sets = ["--set", f"iterations={count}", "--set", "schedule.steps=1", "--set", "schedule.warmup_iterations=0"]
+        argv += ["--init-weights", str(backbone)]
+        sets = ["--set", f"iterations={count}", "--set", "schedule.steps=[1]", "--set", "schedule.warmup_iterations=0"]
         started = time.monotonic()
         _run([*argv, *sets, "--set", f"evaluate_every={count}", "--results", str(results)], setting)
         done.append(f"{engine} {count} iterations and an evaluation in {time.monotonic() - started:.0f} s")

@@ -21,6 +21,7 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 NAMES = {"train": "train", "val": "t10k"}
 IMAGES = {"train": 60_000, "val": 10_000}
 CLASSES = 10
+_LARGEST_FILE = 2**26  # the training images take 47 MB; a compressed file may become as large as it likes
 _REMEDY = "as root: apt-get install dataset-fashion-mnist; or give the folder of its four idx files with --data DIR"
 
 
@@ -55,11 +56,12 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         UserError: it cannot be read, is cut short, or is not such a file.
     """
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); it may be cut short: fetch it again") from None
+    if len(content) > _LARGEST_FILE:
+        raise UserError(f"{path} holds more than {_LARGEST_FILE:,} bytes; Fashion-MNIST's files do not: fetch it again")
     header = 4 * (1 + dimensions)
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header:
         raise UserError(f"{path} is not an idx file of bytes with {dimensions} dimension(s); fetch it again")

@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -91,6 +92,21 @@ def test_other_images_in_the_same_form_are_refused(tmp_path):
     write(tmp_path)
     with pytest.raises(UserError, match="not the published Fashion-MNIST"):
         open_split("fashion-mnist", tmp_path, "val")
+
+
+def test_a_compressed_file_is_not_unpacked_without_end(tmp_path):
+    write(tmp_path)
+    for path in tmp_path.glob("t10k-images*"):
+        path.unlink()
+    with gzip.open(tmp_path / "t10k-images-idx3-ubyte.gz", "wb", 1) as file:
+        file.write(struct.pack(">BBBB3i", 0, 0, 8, 3, 10_000, 28, 28))
+        for _ in range(8):
+            file.write(bytes(2**24))
+    tracemalloc.start()
+    with pytest.raises(UserError, match="holds more than 67,108,864 bytes"):
+        fashion_mnist.read_fashion_mnist(tmp_path, "val")
+    assert tracemalloc.get_traced_memory()[1] < 2**27
+    tracemalloc.stop()
 
 
 def test_a_compressed_file_that_is_cut_short_is_named(tmp_path):
