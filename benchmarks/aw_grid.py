@@ -24,8 +24,9 @@ from awbench.attention.aw_convolution import set_strategy
 from awbench.kernels import aw_conv2d, request
 from awbench.kernels.geometry import Geometry
 from awbench.kernels.strategies import RULE, size_rule
+from awbench.kernels.timers import CPUTimer
 from awbench.measure.latency import LAYOUTS
-from awbench.measure.timing import Case, CPUTimer, TimingGoal, interleave
+from awbench.measure.timing import Case, TimingGoal, interleave
 
 # C1, C2, pixels a side, stride
 SHAPES = [

@@ -14,6 +14,7 @@ import torch
 import awbench
 from awbench.attention.aw_convolution import set_strategy
 from awbench.kernels.strategies import AUTO
+from awbench.kernels.timers import timer_for
 from awbench.measure.aw_speed import (
     DIRECTIONS,
     PLAIN,
@@ -25,7 +26,7 @@ from awbench.measure.aw_speed import (
     with_gradients,
 )
 from awbench.measure.latency import peak_of_call
-from awbench.measure.timing import Case, TimingGoal, interleave, timer_for
+from awbench.measure.timing import Case, TimingGoal, interleave
 
 ROUNDS, WARM_UP_ROUNDS = 5, 1
 RATIO_SECONDS = 0.5

@@ -28,8 +28,9 @@ from torch import Tensor
 from torch.utils.benchmark import Timer
 
 import awbench
+from awbench.kernels.timers import timer_for
 from awbench.measure.intervals import Interval, median_interval
-from awbench.measure.timing import Case, TimingGoal, interleave, measure_overhead, timer_for
+from awbench.measure.timing import Case, TimingGoal, interleave, measure_overhead
 from awbench.variants import parse_variant
 
 ROUNDS, LEVEL = 20, 0.99

@@ -29,12 +29,31 @@ GATES: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
 }
 POOLINGS: dict[str, Callable[..., Tensor]] = {"average": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
+# The same of one window, (N, C, pixels) -> (N, C).
+_OF_WINDOW: dict[str, Callable[[Tensor], Tensor]] = {"average": lambda w: w.mean(-1), "max": lambda w: w.max(-1).values}
 POOL_SIZES = ("kernel", "global")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "none": nn.Identity()}
 _NO_ONNX = (
     "AW-convolutions are not exported to ONNX: it has neither the operator awbench::aw_convolution nor pooling to a "
     "kernel's size where the input is no multiple of it; torch.export and torch.compile take both"
 )
+
+
+def pool(I: Tensor, size: tuple[int, int], pooling: str) -> Tensor:
+    """Adaptive pooling, (N, C, H, W) -> (N, C, *size); window by window where torch has no deterministic backward."""
+    if I.device.type == "cuda" and torch.are_deterministic_algorithms_enabled() and I.requires_grad:
+        return pool_by_window(I, size, pooling)
+    return POOLINGS[pooling](I, size)
+
+
+def pool_by_window(I: Tensor, size: tuple[int, int], pooling: str) -> Tensor:
+    """Adaptive pooling as a reduction of each window: row i of h rows reads rows i*H//h to -(-(i+1)*H//h)."""
+    rows, columns = (
+        [slice(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
+        for length, count in zip(I.shape[2:], size, strict=True)
+    )
+    windows = [_OF_WINDOW[pooling](I[:, :, row, column].flatten(2)) for row in rows for column in columns]
+    return torch.stack(windows, -1).unflatten(-1, size)
 
 
 def _choose(option: str, value: str, known: Any) -> Any:
@@ -119,7 +138,7 @@ class AWAttention(nn.Module):
     def forward(self, I: Tensor) -> Tensor:
         """(N, C1, H, W) -> (N, C2, C1/groups/e, h, w)."""
         C2, compact, h, w = self.map_shape
-        A0 = POOLINGS[self.pooling](I, (h, w) if self.pool_size == "kernel" else (1, 1))
+        A0 = pool(I, (h, w) if self.pool_size == "kernel" else (1, 1), self.pooling)
         A1 = ACTIVATIONS[self.activation](self.bn1(self.pointconv1(A0)))
         A2 = self.bn2(self.pointconv2(A1))
         return GATES[self.gate](A2).unflatten(1, (C2, compact)).expand(-1, -1, -1, h, w)

@@ -78,7 +78,7 @@ def _require_options(module: AttentionModule, made: Any, options: Mapping[str, A
 
 
 def _build(module: AttentionModule, make: Callable[[], Any], what: str) -> nn.Module:
-    """A module from outside, made; what its code raises is said in one line."""
+    """A module from outside, made; what its code raises becomes a one-line error."""
     try:
         built = make()
     except UserError:

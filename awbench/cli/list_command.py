@@ -16,7 +16,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "list",
         help="list the variants",
-        description="List every variant, a line each. Names are [convolution_][attention_]<architecture>, and\n"
+        description="List every variant, one per line. Names are [convolution_][attention_]<architecture>, and\n"
         "faster_rcnn_<backbone>_fpn for detectors. --modules lists what the first two may be.\n\n"
         "  awbench list 'aw_*'\n"
         "  awbench list --modules --module mine:Mine",

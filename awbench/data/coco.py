@@ -1,7 +1,7 @@
 """Detection data in COCO's format, read and checked.
 
 The layout is COCO 2017's: DIR/annotations/instances_{train,val}2017.json, and the images in DIR/{train,val}2017/.
-Whatever is wrong with the files is said on opening, before any training; only the pixels are left to decoding.
+Files are checked on opening, before any training; only the pixels are left to decoding.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def _require_none(path: Path, what: str, found: Sequence[Any]) -> None:
 
 
 def read_split(directory: Path, split: str) -> DetectionSplit:
-    """A split of the standard layout; its description is for the caller to say."""
+    """A split of the standard layout; the caller describes it."""
     path, folder = annotation_path(directory, split), image_folder(directory, split)
     for wanted, is_there in ((path, path.is_file()), (folder, folder.is_dir())):
         if not is_there:

@@ -1,7 +1,7 @@
 """Samples as a training loop sees them: augmented, ordered and shared, all derived from the seed.
 
 Randomness derives from (seed, epoch, sample index), never from worker or process state: any number
-of workers and processes sees the same samples, and a resumed run goes on with the ones it would have seen.
+of workers and processes sees the same samples, and a resumed run sees those that it would have seen.
 """
 
 from __future__ import annotations

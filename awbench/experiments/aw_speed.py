@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from awbench.experiments.measurements import interval_values, new_record
+from awbench.kernels.geometry import tf32
 from awbench.measure.aw_speed import (
     Shape,
     ShapeSpeed,
@@ -53,7 +54,7 @@ def record_aw_speed(
     described: dict[str, Any] = {
         **asdict(settings),
         "device_name": torch.cuda.get_device_name() if cuda else cpu_name(),
-        **({"tf32": bool(torch.backends.cudnn.allow_tf32)} if cuda else {"threads": torch.get_num_threads()}),
+        **({"tf32": tf32()[0]} if cuda else {"threads": torch.get_num_threads()}),
     }
     inputs = {"source_sha256": aw_speed_source_digest(), "torch": package_version("torch")}
     records = []

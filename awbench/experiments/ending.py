@@ -56,7 +56,7 @@ def write_ending(ending: Ending) -> None:
 
 
 def read_ending(path: Path, code: int) -> Ending:
-    """What a command said, or what its exit code says; the file is removed."""
+    """The message of a command that ended, or its exit code in words; the file is removed."""
     try:
         said = json.loads(path.read_text())
         path.unlink()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from awbench.errors import UserError
+from awbench.kernels.geometry import tf32
 from awbench.measure.complexity import Complexity, check_image_size, measure_complexity
 from awbench.measure.intervals import Interval
 from awbench.measure.latency import (
@@ -222,7 +223,7 @@ def _latency_settings(variant: Variant, settings: LatencySettings, engine: str |
     else:
         described["image_size"] = settings.image_size or variant.architecture.image_size
     if cuda:
-        described["tf32"] = bool(torch.backends.cudnn.allow_tf32)
+        described["tf32"] = tf32()[0]
     else:
         described["threads"] = torch.get_num_threads()
     return described

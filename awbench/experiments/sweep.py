@@ -302,7 +302,7 @@ def submit_sweep(
 
 
 def _leave(cluster: str, handles: Sequence[Any], on_progress: Callable[[str], None]) -> None:
-    """End the jobs on this machine, each of which saves itself; name those that a cluster goes on with."""
+    """End the jobs on this machine, each of which saves itself; name those that go on in a cluster."""
     if cluster == "local":
         try:
             while left := [handle for handle in handles if not handle.done()]:

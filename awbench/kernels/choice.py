@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ _LARGEST_FILE = 2**20  # of what was kept: some hundred bytes
 FEWEST_MACS = 2**24  # below, an execution takes less than choosing could ever save
 
 log = logging.getLogger("awbench.kernels")
-_known: dict[str, str] = {}
+_known: dict[tuple[Hashable, ...], str] = {}
 
 
 def choose(strategy: str, request: Request) -> str:
@@ -77,17 +78,17 @@ def _is_worth_measuring(request: Request) -> bool:
 
 
 def _remembered_or_measured(request: Request) -> str:
-    key = request.key()
-    text = json.dumps(key, sort_keys=True)
-    if text not in _known:
-        path = _path(text)
+    identity = request.identity()  # at every call of every layer: what costs more than a lookup is not asked here
+    if identity not in _known:
+        key = request.key()
+        path = _path(json.dumps(key, sort_keys=True))
         found = _read(path, key)
         if found is None:
             if not _may_measure(request.device):
                 return request.rule()
             found = _measure_and_keep(request, key, path)
-        _known[text] = found
-    return _known[text]
+        _known[identity] = found
+    return _known[identity]
 
 
 def _may_measure(device: torch.device) -> bool:
@@ -106,7 +107,7 @@ def _measure_and_keep(request: Request, key: dict[str, Any], path: Path | None) 
     else:
         kept = "not kept: the cache cannot be written"
     times = ", ".join(f"{name} {seconds * 1e3:.2f}" for name, seconds in measured.seconds.items())
-    shape = "x".join(map(str, key["input"][0]))
+    shape = "x".join(map(str, request.input.shape))
     log.info(
         "awbench: AW-convolution of %s, %s, executed as %s (ms: %s); measured in %.1f s, %s",
         *(shape, request.direction, measured.chosen, times, measured.cost, kept),
@@ -121,8 +122,10 @@ def candidates(request: Request) -> list[str]:
         hopeless.add("fused")  # in Triton's interpreter
     if request.weight.shape[1] // request.attention_map.shape[2] < LEAST_SHARED:
         hopeless.add("direct")
-    available = strategies_for(request.device, request.input.dtype)
-    return [first, *(name for name in available if name not in {first, *hopeless})]
+    available = [name for name in strategies_for(request.device, request.input.dtype) if name not in {first, *hopeless}]
+    if request.device.type == "cuda":  # made for it; the others are there in case it is not the fastest
+        available.sort(key=lambda name: name != "fused")
+    return [first, *available]
 
 
 def _path(text: str) -> Path | None:

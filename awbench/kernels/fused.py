@@ -14,12 +14,13 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from awbench.kernels.geometry import Geometry, Gradients, layout_of
+from awbench.kernels.geometry import Geometry, Gradients, layout_of, tf32
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _SMALLEST_BLOCK = 16  # of a side of tl.dot
@@ -37,6 +38,11 @@ def unsupported_reason(device: torch.device, dtype: torch.dtype) -> str | None:
 
 def forward(input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Shapes as in `awbench.kernels.aw_conv2d`."""
+    with _current(input.device):
+        return _output(input, weight, attention_map, bias, geometry)
+
+
+def _output(input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     from awbench.kernels.triton_kernels import convolve
 
     N, _, H, W = input.shape
@@ -65,8 +71,14 @@ def backward(
     grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry
 ) -> Gradients:
     """Gradients for input, weight and map."""
-    dI = _gradient_of_input(grad_output, input, weight, attention_map, geometry)
-    return dI, *_gradients_of_kernel(grad_output, input, weight, attention_map, geometry)
+    tensors = (grad_output, input, weight, attention_map)
+    with _current(input.device):
+        return _gradient_of_input(*tensors, geometry), *_gradients_of_kernel(*tensors, geometry)
+
+
+def _current(device: torch.device) -> AbstractContextManager[Any]:
+    """Triton launches on the current GPU, whichever the tensors are on."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _gradient_of_input(dO: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry) -> Tensor:
@@ -140,8 +152,7 @@ def _like(input: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _products(input: Tensor) -> dict[str, Any]:
     """How products are taken: float32 as tf32 where torch's convolutions use it."""
-    tf32 = torch.backends.cudnn.allow_tf32
-    return {"PRECISION": "tf32" if tf32 else "ieee", "WIDE": input.device.type == "cpu", "num_warps": 8}
+    return {"PRECISION": "tf32" if tf32()[0] else "ieee", "WIDE": input.device.type == "cpu", "num_warps": 8}
 
 
 def _depth(input: Tensor) -> int:

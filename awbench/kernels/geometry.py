@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +53,19 @@ class Geometry(NamedTuple):
             self.stride, self.padding, self.dilation, False, [0, 0], samples * self.groups, [True, True, False],
         )  # fmt: skip
         return grad_input, grad_weight
+
+
+def tf32() -> tuple[bool, bool]:
+    """Whether cuDNN's convolutions, and cuBLAS's products, may take float32 as tf32."""
+    backends: Any = torch.backends
+    return _takes_tf32(backends.cudnn, "conv"), _takes_tf32(backends.cuda, "matmul")
+
+
+def _takes_tf32(library: Any, operation: str) -> bool:
+    try:
+        return bool((library if operation == "conv" else library.matmul).allow_tf32)
+    except RuntimeError:  # torch's newer fp32_precision was set
+        return bool(getattr(library, operation).fp32_precision == "tf32")
 
 
 def layout_of(tensor: Tensor) -> torch.memory_format:

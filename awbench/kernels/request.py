@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from awbench.kernels.geometry import Geometry
+from awbench.kernels.geometry import Geometry, tf32
 from awbench.kernels.strategies import backward, forward, size_rule, strategies_for
 from awbench.records.environment import cpu_identity, package_version, source_digest
 
@@ -47,13 +48,27 @@ class Request(NamedTuple):
         height, width = self.geometry.output_size(self.input, self.weight)
         return len(self.input) * self.weight.numel() * height * width
 
+    def identity(self) -> tuple[Hashable, ...]:
+        """Equal for two requests of this process that have one `key`, and quickly made."""
+        cuda, (N, C1, H, W) = self.device.type == "cuda", self.input.shape
+        return (
+            self.direction, N, C1, rounded_up(H * W), *map(_describe_layout, self[:3]),
+            self.weight.shape, self.attention_map.shape, *map(tuple, self.geometry[:3]), *self.geometry[3:],
+            self.input.dtype, self.device,
+            (*tf32(), torch.backends.cudnn.benchmark) if cuda else torch.get_num_threads(),
+        )  # fmt: skip
+
     def key(self) -> dict[str, Any]:
-        """All that can change which strategy is the fastest."""
-        cuda = self.device.type == "cuda"
-        tensors = {"input": self.input, "weight": self.weight, "map": self.attention_map}
+        """All that can change which strategy is the fastest.
+
+        Of the input's size, its pixels to an eighth: detectors see hundreds of sizes.
+        """
+        cuda, (N, C1, H, W) = self.device.type == "cuda", self.input.shape
         described: dict[str, Any] = {
             "direction": self.direction,
-            **{name: [list(tensor.shape), _describe_layout(tensor)] for name, tensor in tensors.items()},
+            "input": [[N, C1, rounded_up(H * W)], _describe_layout(self.input)],
+            "weight": [list(self.weight.shape), _describe_layout(self.weight)],
+            "map": [list(self.attention_map.shape), _describe_layout(self.attention_map)],
             **self.geometry._asdict(),
             "dtype": str(self.input.dtype).removeprefix("torch."),
             "device": torch.cuda.get_device_name(self.device) if cuda else cpu_identity(),
@@ -63,7 +78,7 @@ class Request(NamedTuple):
         }
         if cuda:
             described |= {
-                "tf32": [torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32],
+                "tf32": tf32(),
                 "cudnn_benchmark": torch.backends.cudnn.benchmark,
                 "triton": package_version("triton"),
             }
@@ -72,8 +87,14 @@ class Request(NamedTuple):
         return described
 
 
-def _describe_layout(tensor: Tensor) -> str | list[int]:
+def rounded_up(count: int) -> int:
+    """To three binary digits: 49, 50, 56 -> 56."""
+    unit = 1 << max(0, count.bit_length() - 3)
+    return -(-count // unit) * unit
+
+
+def _describe_layout(tensor: Tensor) -> str | tuple[int, ...]:
     if tensor.is_contiguous():
         return "contiguous"
     channels_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-    return "channels_last" if channels_last else list(tensor.stride())
+    return "channels_last" if channels_last else tensor.stride()

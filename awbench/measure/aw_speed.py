@@ -14,17 +14,16 @@ from torch import Tensor, nn
 from awbench.attention import CBAM, AWConv2d, SqueezeExcitation
 from awbench.kernels import aw_conv2d, chosen_strategy
 from awbench.kernels.strategies import AUTO, strategies_for
+from awbench.kernels.timers import CUDATimer, timer_for
 from awbench.measure.latency import LAYOUTS, LatencySettings, check_settings, peak_of_call
 from awbench.measure.timing import (
     Case,
-    CUDATimer,
     OnProgress,
     Timing,
     TimingGoal,
     ignore_progress,
     interleave,
     measure_overhead,
-    timer_for,
 )
 
 PLAIN = "plain"
@@ -173,7 +172,7 @@ def measure_shape(
                 continue
             executed_as[method] = _executed_as(shape, made, backward) if method in (AUTO, AW_LAYER) else {}
             cases.append(_case(method, run))
-        timings = interleave(cases, timer_for(device), goal, on_progress)
+        timings = interleave(cases, timer_for(device, queued=True), goal, on_progress)
     return ShapeSpeed(
         shape,
         tuple(Speed(t.name, executed_as[t.name], t, memory[t.name]) for t in timings.cases),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from awbench.attention.aw_convolution import set_strategy
 from awbench.errors import UserError
 from awbench.kernels import check_strategy
+from awbench.kernels.timers import timer_for
 from awbench.measure.complexity import check_image_size
 from awbench.measure.timing import (
     Case,
@@ -24,7 +25,6 @@ from awbench.measure.timing import (
     Timings,
     ignore_progress,
     interleave,
-    timer_for,
 )
 from awbench.models import build_variant
 from awbench.variants import ModelOptions, Variant, parse_variant
@@ -274,7 +274,10 @@ def _compiled(model: nn.Module, name: str, image: Tensor) -> Callable[[Tensor], 
 def _captured(
     run: Callable[[Tensor], Any], inputs: Iterator[Tensor]
 ) -> tuple[Callable[[], Tensor], Callable[[Tensor], Any]]:
-    """(next input, replay): each input is copied into the graph's own before the timed region."""
+    """(next input, replay): each input is copied into the graph's own before the timed region.
+
+    A graph knows addresses alone, so `replay` keeps the network: its weights lie there.
+    """
     place = next(inputs).clone()
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -285,7 +288,16 @@ def _captured(
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run(place)
-    return lambda: place.copy_(next(inputs)), lambda _: graph.replay()
+    return lambda: place.copy_(next(inputs)), _Replay(graph, run)
+
+
+@dataclass(frozen=True)
+class _Replay:
+    graph: torch.cuda.CUDAGraph
+    network: Callable[[Tensor], Any]
+
+    def __call__(self, image: Tensor) -> None:
+        self.graph.replay()
 
 
 @contextmanager

@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-import torch
-
+from awbench.kernels.timers import Timer
 from awbench.measure.intervals import Interval, median_interval
 
 # Called now and then with the number of rounds and the widest interval of a ratio.
@@ -26,51 +25,6 @@ _OVERHEAD_CALLS = 300
 # Thresholds of the notes on disturbance, chosen: on an idle machine both stay well below.
 _LARGEST_SPREAD = 0.10
 _LARGEST_DRIFT = 0.05
-
-
-class Timer(Protocol):
-    """Marks moments. `wait` is called outside timed regions only."""
-
-    def mark(self) -> Any:
-        """A moment, as cheaply as the device allows."""
-
-    def wait(self) -> None:
-        """Until everything before is done, so that all marks can be read."""
-
-    def seconds(self, start: Any, end: Any) -> float:
-        """Between two marks."""
-
-
-class CPUTimer:
-    """`time.perf_counter_ns`."""
-
-    def mark(self) -> int:
-        return time.perf_counter_ns()
-
-    def wait(self) -> None:
-        pass
-
-    def seconds(self, start: int, end: int) -> float:
-        return (end - start) / 1e9
-
-
-class CUDATimer:
-    """CUDA events in the current stream: the GPU's own clock, no synchronisation between two marks."""
-
-    def mark(self) -> torch.cuda.Event:
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def wait(self) -> None:
-        torch.cuda.synchronize()
-
-    def seconds(self, start: torch.cuda.Event, end: torch.cuda.Event) -> float:
-        return float(start.elapsed_time(end)) / 1e3
-
-
-def timer_for(device: torch.device) -> Timer:
-    return CUDATimer() if device.type == "cuda" else CPUTimer()
 
 
 @dataclass(frozen=True)
@@ -200,7 +154,7 @@ def measure_overhead(timer: Timer) -> float:
 def _call(case: Case, timer: Timer) -> dict[str, float]:
     """Seconds of each stage of one call."""
     value = case.prepare()
-    timer.wait()
+    timer.begin()
     marks = [timer.mark()]
     for stage in case.stages.values():
         value = stage(value)

@@ -14,8 +14,8 @@ from awbench.report.latency import interval, mebibytes, shown_interval, value
 from awbench.report.table import ABSENT, Column, Table, Unmeasured
 
 NOTES = (
-    "Time: the median of one call. Ratio to plain: the median over rounds, each of which calls all methods in turns; "
-    "measured in one run. Ratio to grouped: the quotient of two of them, of the same run.",
+    "Time: the median of one call. Ratio to plain: the median over rounds, each of which calls all methods once "
+    "(interleaved); measured in one run. Ratio to grouped: the quotient of two of them, of the same run.",
     "Methods: the strategies of an AW-convolution with a given map (e = C1); auto, the one chosen by measurement; "
     "aw_layer, an AWConv2d, attention branch included; se and cbam, the module alone on the same input.",
     "Sums: of the medians of one run, over the shapes of a stride.",

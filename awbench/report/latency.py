@@ -13,8 +13,8 @@ from awbench.variants import list_variants
 
 NOTES = (
     "Latency: the median of one call with random weights; spread: interquartile range over median.",
-    "Ratio to plain: the median over rounds, each of which calls all networks of a run in turns; it was measured in "
-    "one run and compares well between machines of a kind. A time does not.",
+    "Ratio to plain: the median over rounds, each of which calls all networks of a run once "
+    "(interleaved); it was measured in one run and compares well between machines of a kind. A time does not.",
     "Intervals are between order statistics, and assume no distribution.",
     "Peak memory: weights, input and what torch's allocators hand out meanwhile, of this network alone.",
 )

@@ -52,11 +52,15 @@ class World:
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so; all get the same answer."""
+        return bool(self.largest(int(flag))[0])
+
+    def largest(self, *numbers: int) -> list[int]:
+        """The largest of all processes, number by number; all get the same answer."""
         if self.size == 1:
-            return flag
-        votes = torch.tensor([int(flag)])
+            return list(numbers)
+        votes = torch.tensor(numbers)
         dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=self.control)
-        return bool(votes.item())
+        return votes.tolist()
 
     def gather(self, items: list[T]) -> list[T]:
         """The items of all processes, in the order of ranks."""
@@ -158,8 +162,8 @@ def join_world(device_name: str) -> Iterator[World]:
         except (dist.DistError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"the {size} processes of this run do not meet at {where}: {reason}") from None
-    try:
-        control = dist.new_group(backend="gloo", timeout=_TIMEOUT)
-        yield World(rank, size, device, control)
-    finally:
-        dist.destroy_process_group()
+    control = dist.new_group(backend="gloo", timeout=_TIMEOUT)
+    yield World(rank, size, device, control)
+    # After an error the others may be in a collective that this process will never enter, and taking the group down
+    # waits for it; without that this process ends at once, and torchrun ends the others.
+    dist.destroy_process_group()

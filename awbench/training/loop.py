@@ -102,9 +102,7 @@ class Loop(Generic[BatchT, ResultT]):
     def _restore(self) -> None:
         found = self.checkpoints.load_newest() if self.execution.resume else None
         if not self.execution.resume and self.checkpoints.paths():
-            raise UserError(
-                f"{self.output} already holds a run; add --resume to go on with it, or give another --output"
-            )
+            raise UserError(f"{self.output} already holds a run; add --resume to continue it, or give another --output")
         if found is None:
             return
         step, saved = found
@@ -176,8 +174,9 @@ class Loop(Generic[BatchT, ResultT]):
             self.whole = True
             state.seconds = seconds_before + time.monotonic() - started
             look = state.step % self.look_every == 0 or state.step == task.steps
-            if look and int(first_bad) >= 0:
-                raise UserError(self._not_finite(f"the loss is not finite at step {int(first_bad) + 1}"))
+            stop, bad = world.largest(int(bool(self.stop_asked_by)), int(first_bad)) if look else (0, -1)
+            if bad >= 0:  # on whichever process: all end here, none in a collective
+                raise UserError(self._not_finite(f"the loss is not finite at step {bad + 1}"))
             if state.step % LOG_STEPS == 0 or self._evaluation_is_due():
                 *sums, number = world.sum(self.interval.clone()).tolist()
                 self.interval.zero_()
@@ -195,7 +194,6 @@ class Loop(Generic[BatchT, ResultT]):
                 self.execution.on_progress(
                     Progress(state.step, task.steps, task.evaluate_every, recent, state.late_loss)
                 )
-            stop = look and world.any(bool(self.stop_asked_by))
             # Before an evaluation too: it may take longer than a cluster leaves between asking and killing.
             if stop or self._evaluation_is_due() or time.monotonic() - saved > self.execution.checkpoint_seconds:
                 paused = time.monotonic()

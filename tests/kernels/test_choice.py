@@ -84,12 +84,54 @@ def test_all_that_can_change_the_answer_is_in_the_key(measured, cache, monkeypat
     torch.set_num_threads(threads)
     for name, other in (("cpu_identity", lambda: "other"), ("source_digest", lambda part: "other")):
         monkeypatch.setattr(request, name, other)
+        as_a_new_process()
         choose()
     monkeypatch.setattr(request, "strategies_for", lambda device, dtype: ("oracle", "grouped"))
+    as_a_new_process()
     choose()
     monkeypatch.setattr(torch, "__version__", "0.0")
+    as_a_new_process()
     choose()
     assert len(measured) == len(changes) + 6
+
+
+def test_a_detectors_many_sizes_share_a_measurement(measured):
+    """A COCO epoch has about 240 padded sizes; those of nearly as many pixels are measured once."""
+    sizes = [(32 * a, 32 * b) for a in range(19, 26) for b in range(25, 43) if a == 25 or b == 42]  # 800 x 1333 at most
+    weight, attention_map = torch.empty(64, 64, 3, 3), torch.empty(2, 64, 1, 3, 3)
+    for height, width in sizes + [(width, height) for height, width in sizes]:
+        image = torch.empty(1, 1, 1, 1).expand(2, 64, height // 4, width // 4).contiguous()
+        chosen_strategy(image, weight, attention_map, 1, 1)
+    assert len(sizes) == 24 and 1 < len(measured) <= 5
+    assert len({request.rounded_up(size**2) for size in (7, 8, 14, 16, 28, 32, 56, 64, 112)}) == 9, "not classifiers'"
+
+
+def test_what_is_known_is_looked_up_without_asking_for_versions(measured, monkeypatch):
+    choose()
+
+    def asked(*args):
+        raise AssertionError("asked again")
+
+    for name in ("package_version", "source_digest", "cpu_name", "strategies_for"):
+        monkeypatch.setattr(request, name, asked)
+    assert choose() == "oracle"
+
+
+def test_equal_identities_are_equal_keys(measured):
+    """What a process remembers by identity is what the cache keeps by key."""
+    found = {}
+    for tensors in (
+        (I, K, A),
+        (I[:, :, :63].contiguous(), K, A),
+        (I[:, :, :40], K, A),
+        (I.transpose(2, 3), K, A),
+        (I.double(),) * 3,
+    ):
+        for geometry in (GEOMETRY, Geometry([2, 2], [1, 1], [1, 1]), Geometry([1, 1], [1, 1], [1, 1], 1, False)):
+            asked = request.Request(*tensors, geometry)
+            found.setdefault(asked.identity(), set()).add(json.dumps(asked.key(), sort_keys=True))
+    assert all(len(keys) == 1 for keys in found.values())
+    assert len(set.union(*found.values())) == len(found) == 12
 
 
 def truncated(path):
@@ -280,6 +322,28 @@ def test_under_load_the_rule_decides_and_nothing_is_kept(invented, monkeypatch, 
     assert choose() == RULE
     assert not cache.exists()
     assert "by the size rule, for other load disturbed these times, and not kept" in caplog.messages[-1]
+
+
+def test_on_a_gpu_the_fused_kernel_is_second_and_compiling_takes_none_of_the_time(invented, monkeypatch):
+    gpu = torch.device("cuda", 0)
+    on_gpu = SimpleNamespace(device=gpu, rule=lambda: "grouped", input=I, weight=K, attention_map=A)
+    monkeypatch.setattr(choice, "strategies_for", lambda device, dtype: tuple(STRATEGIES))
+    assert choice.candidates(on_gpu)[:2] == ["grouped", "fused"]
+
+    class OnGPU(request.Request):
+        device = gpu
+
+    class Compiled(Slow):
+        def __init__(self):
+            super().__init__()
+            once = iter([0.4])
+            run, self.forward = self.forward, lambda *args: (time.sleep(next(once, 0.0)), run(*args))[1]
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(tuning, "_time", lambda asked, name: {"grouped": 2.0, "first": 1.5, "second": 1.0}[name])
+    monkeypatch.setattr(strategies, "STRATEGIES", {"grouped": grouped, "first": Compiled(), "second": Compiled()})
+    found = tuning.measure(OnGPU(*REQUEST), list(strategies.STRATEGIES), limit=0.3)
+    assert (found.chosen, set(found.seconds)) == ("second", {"grouped", "first", "second"})
 
 
 def test_its_time_is_bounded(invented):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
+import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -117,6 +121,28 @@ def test_peak_memory_is_weights_input_and_the_largest_sum_of_what_lies_between()
         peak = peak_memory(model, image, lambda: model(image))
     expected = 4 * (1000 * 3000 + 3000 * 500 + 1000 + 3000 + 500)
     assert expected <= peak < expected * 1.01
+
+
+def test_a_captured_graph_keeps_the_network_whose_memory_it_reads(monkeypatch):
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    for name in ("Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, Stream)
+    for name in ("stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    network = torch.nn.Linear(2, 2)
+    weight = weakref.ref(network.weight)
+    next_input, replay = latency._captured(network, itertools.cycle([torch.ones(1, 2)]))
+    del network
+    gc.collect()
+    assert weight() is not None
+    replay(next_input())
+    del replay
+    gc.collect()
+    assert weight() is None
 
 
 def test_settings_that_cannot_be():

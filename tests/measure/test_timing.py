@@ -19,6 +19,9 @@ class FakeMachine:
     def mark(self):
         return self.now
 
+    def begin(self):
+        pass
+
     def wait(self):
         pass
 

@@ -17,8 +17,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from awbench.errors import UserError
+from awbench.training import distributed
 from awbench.training.checkpoint import Checkpoints
 
+ROOT = Path(__file__).resolve().parents[2]
 RUN = [
     "-m", "awbench", "train", "aw_resnet20", "--set", "epochs=2", "--set", "batch_size=96",
     "--set", "norm_batch_size=32", "--checkpoint-seconds", "0.2", "--json",
@@ -33,10 +36,9 @@ def launch(processes: int) -> list[str]:
 
 def start(processes: int, output: Path, *words: str) -> subprocess.Popen:
     command = [*launch(processes), *RUN, "--output", str(output), "--results", str(output / "results"), *words]
-    root = Path(__file__).resolve().parents[2]
     return subprocess.Popen(
         command,
-        cwd=root,
+        cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -188,3 +190,55 @@ def test_ten_kills_at_random_moments_end_with_the_same_bits(processes, workers, 
     weights = resumed["weights"] if resumed else load_file(tmp_path / "killed" / "weights.safetensors")
     assert killed >= 3
     assert all(torch.equal(weights[name], tensor) for name, tensor in whole["weights"].items())
+
+
+DIVERGES_ON_ONE = """
+import os, sys
+from awbench.cli.main import main
+from awbench.tasks.classification import TrainableClassifier as T
+losses, count = T.losses, [0]
+
+def diverging(self, model, batch, seed):
+    found = losses(self, model, batch, seed)
+    count[0] += 1
+    bad = os.environ["RANK"] == "1" and count[0] == 2
+    return {name: loss * (float("nan") if bad else 1.0) for name, loss in found.items()}
+
+T.losses = diverging
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_loss_that_is_not_finite_on_one_process_ends_all_with_the_same_line(tmp_path):
+    """One that left alone would leave the others in a collective, on GPUs for half an hour."""
+    (tmp_path / "diverges.py").write_text(DIVERGES_ON_ONE)
+    _, _, *words = RUN
+    words += ["--set", "norm_batch_size=48", "--output", str(tmp_path / "run"), "--results", str(tmp_path / "results")]
+    command = [*launch(2), f"--log-dir={tmp_path / 'log'}", "--tee=3", str(tmp_path / "diverges.py"), *words]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode != 0
+    said = [path.read_text() for path in sorted((tmp_path / "log").rglob("stderr.log"))]
+    assert len(said) == 2
+    assert all("the loss is not finite at step 2" in text for text in said), said
+    assert not any("Traceback" in text for text in said)
+
+
+def test_after_an_error_the_processes_are_not_taken_down_together(monkeypatch):
+    """Taking a group down waits for processes that are in a collective which this one will never enter."""
+    taken_down = []
+    monkeypatch.setattr(distributed, "rank_and_size", lambda: (1, 2))
+    monkeypatch.setattr(distributed, "_die_with_the_launcher", lambda: None)
+    for name, value in (("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1")):
+        monkeypatch.setenv(name, value)
+    for name in ("init_process_group", "new_group"):
+        monkeypatch.setattr(distributed.dist, name, lambda *args, **options: None)
+    monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: taken_down.append(True))
+    with pytest.raises(UserError), distributed.join_world("cpu"):
+        raise UserError("an image cannot be decoded")
+    assert not taken_down
+    with distributed.join_world("cpu"):
+        pass
+    assert taken_down
