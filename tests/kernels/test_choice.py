@@ -112,7 +112,7 @@ def test_what_is_known_is_looked_up_without_asking_for_versions(measured, monkey
     def asked(*args):
         raise AssertionError("asked again")
 
-    for name in ("package_version", "source_digest", "cpu_name", "strategies_for"):
+    for name in ("package_version", "source_digest", "cpu_identity", "strategies_for"):
         monkeypatch.setattr(request, name, asked)
     assert choose() == "oracle"
 
