@@ -54,7 +54,7 @@ class Counting(Settings):
     """Attributes: engine, proposals, of detectors; image_size, pixels a side, or [height, width] of a detector."""
 
     engine: str | None = None
-    image_size: Count | list[Count]
+    image_size: Count | Annotated[list[Count], Field(min_length=2, max_length=2)]
     proposals: int | None = None
     cross_check: bool = False
 

@@ -108,7 +108,7 @@ def _cost(number: ReferenceNumber, convention: ComplexityConvention, counts: Cou
         return None
     assert convention.layers != "unknown", "counting is known"
     counted = counts.operations(convention.layers, convention.operation)
-    if convention.counter == "pytorch-OpCounter":
+    if counted is not None and convention.counter == "pytorch-OpCounter":
         counted += opcounter_correction(parse_variant(number.variant), convention)
     return counted
 

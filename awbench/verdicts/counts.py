@@ -26,8 +26,10 @@ class CountedNetwork:
     values: Mapping[str, int]
     record: str = ""
 
-    def operations(self, layers: Mapping[Layer, int], operation: str) -> int:
-        """Operations of one forward pass under a convention; see `ComplexityConvention`."""
+    def operations(self, layers: Mapping[Layer, int], operation: str) -> int | None:
+        """Operations of one pass under a convention, see `ComplexityConvention`; None where not all were counted."""
+        if any(layer not in ("convolution", "linear") and f"elements.{layer}" not in self.values for layer in layers):
+            return None
         total = layers["convolution"] * self.values["macs"] * (2 if operation == "flop" else 1)
         for layer, weight in layers.items():
             if layer not in ("convolution", "linear"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from record_mutations import answers, originals, show_everywhere
+from sample_records import make_record
 
 from awbench.records import BrokenRecordError, Record, Records
 from awbench.records.record import _sha256
@@ -38,6 +39,13 @@ def test_a_network_of_another_version_stops_nothing():
     show_everywhere(Records([*base, *unknown]), whole=True)
 
 
+def test_counts_that_lack_a_layer_stop_nothing():
+    record = make_record()
+    for name in ("elements.pooling", "elements.activation"):
+        values = {key: value for key, value in record.model_dump(mode="json")["values"].items() if key != name}
+        show_everywhere(Records([Record.from_json(changed(record, values=values), name)]), whole=False)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -45,6 +53,7 @@ def test_a_network_of_another_version_stops_nothing():
         ({"values": {"time": {"value": 1e300, "unit": "s"}}}, "values.time.value: Input should be less"),
         ({"values": {"time_low": {"value": 1, "unit": "s"}}}, "a record with time_low lacks time_high"),
         ({"values": {"time_high": {"value": 1, "unit": "s"}}}, "a record with time_high lacks time_low"),
+        ({"settings": {"image_size": []}}, "settings.image_size"),
         ({"kind": ["complexity"]}, "kind: Input should be a valid string"),
         ({"environment": {"run": {"a": 1}}}, "environment.run: Input should be a valid string"),
         ({"environment": {"executed_as": {"forward": 1}}}, "environment.executed_as.forward: Input should be a valid"),
@@ -52,7 +61,7 @@ def test_a_network_of_another_version_stops_nothing():
     ids=str,
 )
 def test_what_no_reader_could_use_is_refused_with_its_name(change, message):
-    record = originals()[0]
+    record = make_record()
     body = record.model_dump(mode="json")
     merged = {key: {**body[key], **value} if isinstance(value, dict) else value for key, value in change.items()}
     with pytest.raises(BrokenRecordError, match=message):
