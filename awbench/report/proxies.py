@@ -127,6 +127,7 @@ def _shown_study(row: SmokeTested) -> str:
 _GAIN: tuple[Column[SmokeTested], ...] = (
     Column.shown("AW adds (interval)", _shown_gain),
     Column("answer", lambda row: shown_answer(row.comparison) if row.comparison and row.interval else None),
+    Column.shown("beside it", lambda row: " ".join(row.comparison.caveats) if row.comparison else ""),
     Column("study", lambda row: not row.left_aside, show=_shown_study, key="of_the_study"),
     Column.exact("left_aside", lambda row: row.left_aside or None),
     Column.exact("difference", lambda row: row.interval.value if row.interval else None),

@@ -167,6 +167,7 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
     Column("gain (interval)", _of_comparison(_interval_text), key="", right=True),
     Column("verdict", _verdict),
     Column("look", _of_comparison(shown_look)),
+    Column.shown("beside it", lambda row: " ".join(row.comparison.caveats) if row.comparison else ""),
     Column("parameters", _of_counts("params"), ",", key="params"),
     Column("MMACs", lambda row: row.counts.values["macs"] / 1e6 if row.counts else None, ".2f", key=""),
     Column("elementwise (M)", _elementwise, shown_millions, key="elementwise", right=True, missing="unknown"),

@@ -49,6 +49,21 @@ def test_runs_that_the_study_did_not_make_are_shown_and_compared_with_nothing():
     assert table.rows[0][-1] == "not of the study: not made by the study (awbench study run digits)"
 
 
+@pytest.mark.parametrize(
+    ("kind", "study"), [("proxy", DIGITS), ("studies", load_study("fashion-mnist"))], ids=["digits", "fashion-mnist"]
+)
+def test_that_the_sides_were_trained_on_other_processors_stands_beside_the_answer(kind, study):
+    """On digits one processor gave +0.65, and another -0.19."""
+    for models, said in (("AA", False), ("AB", True)):
+        runs = [
+            run for label, model in zip(("resnet20", "aw_resnet20"), models, strict=True)
+            for run in runs_of(study, label, [93.0, 93.1, 93.2], environment={"training_device": "cpu", "cpu": model})
+        ]  # fmt: skip
+        table = TABLES[kind](as_records(runs), REFERENCES)
+        cells = [row[table.columns.index("beside it")] for row in table.rows if "aw_resnet20" in row]
+        assert [("how processors round" in cell) for cell in cells][:1] == [said]
+
+
 def test_a_look_that_is_still_to_come_is_said():
     records = as_records(runs_of(DIGITS, "resnet20", [97.0]), runs_of(DIGITS, "aw_resnet20", [98.0]))
     plain, aw = TABLES["proxy"](records, REFERENCES).rows
