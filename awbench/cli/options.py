@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import key_values, log, option_value
 from awbench.errors import UserError
+from awbench.modules import modules
 from awbench.recipes import DetectionRecipe, Recipe, default_dataset, default_recipe, load_detection_recipe, load_recipe
+from awbench.records import Records
 from awbench.studies import find_study
 from awbench.system import rank_and_size, stray_rank
 from awbench.variants import AWOptions, ModelOptions, Task, Variant, make_options, parse_variant
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from awbench.reference.load import References
     from awbench.tasks import Job
 
+_OF_NETWORKS = ("accuracy", "detection", "complexity", "latency")
 _KEY_VALUE = {"action": "append", "default": [], "metavar": "KEY=VALUE"}
 _SHARED: dict[str, dict[str, Any]] = {
     # what every command has
@@ -176,6 +179,23 @@ def results_to_read(args: argparse.Namespace) -> Path:
     if folder != _SHARED["--results"]["default"] and not folder.exists():
         raise UserError(f"--results {folder} does not exist; give a folder that a command such as train has written to")
     return folder
+
+
+def read_records(args: argparse.Namespace) -> Records:
+    """The records of --results, for a command that adds none; what of them needs a module that is not known is said.
+
+    Raises:
+        UserError: as `results_to_read` and `Records.read`.
+    """
+    records, known, missing = Records.read(results_to_read(args)), modules(), dict[str, str]()
+    for record in (one for kind in _OF_NETWORKS for one in records.of_kind(kind)):
+        described = record.environment.get("modules")
+        for name, module in described.items() if isinstance(described, dict) else ():
+            if name not in known and isinstance(module, dict):
+                missing[name] = f"--module {name}={module.get('class')}"
+    if missing:
+        log(f"records of networks with {', '.join(missing)} are left out; to see them: {' '.join(missing.values())}")
+    return records
 
 
 def dataset_of(given: str | None, variants: Sequence[Variant]) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from awbench.cli.common import key_values, number, print_json, show
-from awbench.cli.options import add_options, references_of, results_to_read
+from awbench.cli.options import add_options, read_records, references_of
 from awbench.errors import UserError, suggestion
-from awbench.records import Records
 
 _HOURS = {"h": 1, "d": 24, "": 1}
 
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     names = _networks(studies)
     images_per_s = _values("--images-per-second", args.images_per_second, names, "network", "resnet101=1100")
     gpu_hours = _values("--gpu-hours", args.gpu_hours, names, "network", "resnet101=48")
-    records, references = Records.read(results_to_read(args)), references_of(args)
+    records, references = read_records(args), references_of(args)
     hours = Hours(throughputs(records, references), records, args.device, images_per_s, gpu_hours)
     hours.require_device()
     made = plan(records, references, studies, asked, deviations, hours)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import print_json, show
-from awbench.cli.options import add_options, references_of, results_to_read
+from awbench.cli.options import add_options, read_records, references_of
 from awbench.errors import UserError
 from awbench.records import Records
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from awbench.report.claims import status_of, verdict_text
     from awbench.verdicts.claims import judge_claims
 
-    records, references = Records.read(results_to_read(args)), references_of(args)
+    records, references = read_records(args), references_of(args)
     output = args.output or args.results / "report.html"
     if output.is_dir():
         raise UserError(f"--output {output} is a folder; give a file, e.g. {output / 'report.html'}")

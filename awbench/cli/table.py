@@ -7,9 +7,8 @@ import functools
 from typing import Any
 
 from awbench.cli.common import key_values, show
-from awbench.cli.options import add_options, references_of, results_to_read
+from awbench.cli.options import add_options, read_records, references_of
 from awbench.errors import UserError
-from awbench.records import Records
 
 _KINDS = {
     "complexity": "published parameters and multiply-accumulates beside measured ones",
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.study and args.kind != "claims":
         raise UserError(f"--study {args.study[0]} is for the table of claims, not for {args.kind}")
     make = functools.partial(claims_table, studies=load_studies(tuple(args.study))) if args.study else TABLES[args.kind]
-    table = make(Records.read(results_to_read(args)), references_of(args))
+    table = make(read_records(args), references_of(args))
     where = key_values("--where", args.where, "'variant=aw_*'")
     show(render(select(table, _names(args.columns), _names(args.sort), where), args.format), end="")
     return 0
