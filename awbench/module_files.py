@@ -128,35 +128,34 @@ def literal_of(path: Path, found: ast.ClassDef, attribute: str) -> Any:
     return None
 
 
-def digest_of(module: str) -> str:
-    """sha256 of the code of a Python module and of what it imports of its own package, or of its own folder.
+def digest_of(module: str, name: str) -> str:
+    """sha256 of the code of a class's file and of what its module imports of its own package, or of its own folder.
 
-    Comments and docstrings are left out; what is installed beside it is known by its version instead.
+    Comments and docstrings are left out. Of an installed package it is the class's file alone: all else is known by its
+    version.
 
     Raises:
-        UserError: as `locate` and `parse`.
+        UserError: as `find_class`.
     """
+    path, _ = find_class(module, name)
+    files = {path.name: path} if _is_installed(path) else _closure(module)
     digest = hashlib.sha256()
-    for name, path in sorted(_closure(module).items()):
+    for name, path in sorted(files.items()):
         digest.update(name.encode() + b"\0" + code_of(path).encode() + b"\0")
     return digest.hexdigest()
 
 
 def _closure(module: str) -> dict[str, Path]:
     """Name -> file of the module and of all of its own that it imports, directly or not."""
-    top = module.split(".")[0]
-    folder = (_path_or_none(top) or locate(module)).parent
-    installed = any(part in _INSTALLED for part in folder.parts)  # others' packages lie beside it
+    folder = (_path_or_none(module.split(".")[0]) or locate(module)).parent
     found: dict[str, Path] = {}
     left = [module]
     while left:
         name = left.pop()
-        if name in found or name.split(".")[0] == "awbench" or (installed and name.split(".")[0] != top):
+        if name in found or name.split(".")[0] == "awbench":
             continue
         path = _path_or_none(name)
-        if path is None or folder not in path.parents:
-            continue
-        if not installed and any(part in _INSTALLED for part in path.parts):  # of an environment below the folder
+        if path is None or folder not in path.parents or _is_installed(path):  # in an environment below the folder
             continue
         found[name] = path
         left += [name.rpartition(".")[0]] if "." in name else []  # a package's __init__ runs before its modules
@@ -167,6 +166,10 @@ def _closure(module: str) -> dict[str, Path]:
                 base = _absolute(node, name, path)
                 left += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return found
+
+
+def _is_installed(path: Path) -> bool:
+    return any(part in _INSTALLED for part in path.parts)
 
 
 def _path_or_none(module: str) -> Path | None:

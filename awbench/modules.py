@@ -90,8 +90,8 @@ class AttentionModule:
         """
         if not self.is_external:
             return {}
-        module = self.path.partition(":")[0]
-        found = {"sha256": digest_of(module), "version": version_of(module.split(".")[0])}
+        module, _, name = self.path.partition(":")
+        found = {"sha256": digest_of(module, name), "version": version_of(module.split(".")[0])}
         return {f"{INPUT}{self.name}_{what}": value for what, value in found.items()}
 
     @property

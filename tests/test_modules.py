@@ -113,6 +113,14 @@ def test_a_package_and_what_it_imports_under_another_name_are_followed(folder):
         assert modules()["gate"].inputs != first
 
 
+def test_a_layer_of_an_installed_library_needs_no_wrapper(folder):
+    with registered(["ese=timm.layers:EffectiveSEModule"]):
+        variant = parse_variant("ese_resnet20")
+        assert type(build_variant(variant.name, ModelOptions()).layer1[0].attention).__name__ == "EffectiveSEModule"
+        assert variant.inputs["module_ese_version"].startswith("timm ")
+        assert len(variant.inputs["module_ese_sha256"]) == 64
+
+
 def test_every_setting_has_a_colour_of_its_own_and_the_projects_stay(folder):
     own = [colour_of(setting) for setting in list_settings()]
     assert own == list(COLOURS)

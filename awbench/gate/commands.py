@@ -45,7 +45,7 @@ def _training(number: ReferenceNumber, dataset: str) -> str:
     recipe, study = recipe_of(number), load_study("imagenet")
     placed = stated_placement(number) in ("unknown", study.stride_placement)
     if (dataset, recipe) == (study.dataset, study.recipe) and number.variant in study.labels and placed:
-        return f"awbench study run {study.name} --data DIR"
+        return f"awbench study run {study.argument} --data DIR"
     initial = ""
     if number.kind == "detection":  # MSRA's weights, as Detectron2 has them: R-50.pkl
         initial = f" --init-weights R-{parse_variant(number.variant).architecture_name.removeprefix('resnet')}.pkl"
