@@ -58,7 +58,8 @@ def test_patterns_initial_weights_and_placement_are_in_every_job(tmp_path):
 @pytest.mark.parametrize("command", ["train", "sweep"])
 @pytest.mark.parametrize("variant", ["aw_resnet50", "resnext50_32x4d"])
 def test_an_imagenet_network_is_not_trained_on_digits_unasked(awbench, command, variant):
-    code, out, err = awbench(command, variant)
+    recipe = "--recipe" if command == "train" else "--recipes"  # one that does not exist: nothing is ever trained here
+    code, out, err = awbench(command, variant, recipe, "nowhere")
     assert (code, out) == (2, "")
     assert f"{variant} is a network for ImageNet" in err and "--dataset digits" in err
 
