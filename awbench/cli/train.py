@@ -66,8 +66,6 @@ def run(args: argparse.Namespace) -> int:
     from awbench.experiments.runs import train
     from awbench.training.execution import Execution
 
-    if is_main_process() and not args.dataset:
-        log(f"dataset {job.dataset}, the default; --dataset NAME for another")
     if is_main_process() and job.recipe.lr_scaled_by != 1:
         scale = f"{job.recipe.lr_scaled_by:g} to {job.recipe.lr:g}"
         log(f"batch {job.recipe.batch_size}: learning rate scaled by {scale} (linear-scaling rule)")
@@ -87,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
         record, new = train(job, RecordStore(args.results), execution, planned)
     if is_main_process():
         write_ending(Ending(0, new=new))
-        log("trained and recorded" if new else f"found in {args.results}, not trained again")
+        on = "" if args.dataset else f" on {job.dataset}, the default (--dataset NAME for another)"
+        log(f"trained{on} and recorded" if new else f"found in {args.results}, not trained again")
         if args.json:
             print_json(result_object(record))
         else:
