@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from awbench.cli.readme import FIGURES, figures, fill, readme_records
+from awbench.cli.readme import DOCUMENTS, FIGURES, figures, fill, readme_records
 from awbench.variants import list_variants
 
 
@@ -16,11 +16,12 @@ def store(tmp_path_factory):
     return readme_records(root, tmp_path_factory.mktemp("readme") / "results")
 
 
-def test_the_readmes_tables_are_what_the_command_makes(root, store):
-    readme = (root / "README.md").read_text()
+def test_tables_are_what_the_command_makes(root, store):
+    texts = [(root / document).read_text() for document in DOCUMENTS]
     for kind in ("studies", "claims", "complexity", "proxy", "speed"):
-        assert f"<!-- table: {kind} " in readme
-    assert readme == fill(readme, store), "run `make readme`"
+        assert f"<!-- table: {kind} " in "".join(texts)
+    for text in texts:
+        assert text == fill(text, store), "run `make readme`"
 
 
 def texts(svg: bytes) -> list[str]:
@@ -43,32 +44,43 @@ def bar_heights(svg: bytes) -> list[float]:
     return [height / max(quantity) for quantity in quantities for height in quantity]
 
 
-def test_the_readmes_figures_are_what_the_command_makes(root, store):
+def test_figures_are_what_the_command_makes(root, store):
     made = figures(store)
     assert set(FIGURES.values()) - set(made) <= {"fashion-mnist.svg"}, "that one is there from the first look on"
     for file, figure in made.items():
         committed = (root / "docs" / file).read_bytes()
         assert texts(committed) == list(figure.data.values()) != [], f"docs/{file}: run `make readme`"
-        assert f"docs/{file})" in (root / "README.md").read_text()
+        shown = (root / "README.md").read_text() + (root / "docs/results.md").read_text().replace("](", "](docs/")
+        assert f"](docs/{file})" in shown
     bars = [(root / "docs/complexity.svg").read_bytes(), made["complexity.svg"].to_bytes("svg")]
     assert bar_heights(bars[0]) == pytest.approx(bar_heights(bars[1]), abs=2e-3), "run `make readme`"
 
 
-def test_every_make_target_the_readme_names_exists(root):
+def documents(root: Path) -> dict[Path, str]:
+    paths = [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")]
+    return {path: path.read_text().replace("\\\n", " ") for path in paths}  # continued lines
+
+
+def test_every_make_target_that_is_named_exists(root):
     makefile = (root / "Makefile").read_text()
-    readme = (root / "README.md").read_text()
-    named = set(re.findall(r"make ([a-z][a-z0-9-]*)", readme)) | set(
-        re.findall(r"`([a-z0-9-]+)`", readme.split("## Make targets")[1].split(".")[0])
-    )
-    for target in named:
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for path, text in documents(root).items():
+        for target in re.findall(r"(?:`|^ *)make ([a-z][a-z0-9-]*)", text, re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{path.name}: make {target}"
 
 
-def test_every_command_the_readme_names_parses(root):
+def test_every_link_leads_to_a_file(root):
+    for path, text in documents(root).items():
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", text):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_readme_is_short_and_every_command_in_it_parses(root):
     from awbench.cli.main import _parser
 
-    readme = (root / "README.md").read_text().replace("\\\n", " ")  # continued lines
-    commands = re.findall(r"^(?:torchrun .* -m )?awbench (.+)$", readme, re.MULTILINE)
-    assert len(commands) >= 6
+    readme = (root / "README.md").read_text()
+    assert len(readme.splitlines()) <= 140
+    code = "".join(re.findall(r"```sh\n(.*?)```", readme, re.DOTALL))
+    commands = re.findall(r"^(?:torchrun .* -m )?awbench (.+?)(?: +#.*)?$", code, re.MULTILINE)
+    assert len(commands) >= 12
     for command in commands:
         _parser().parse_args(command.split())

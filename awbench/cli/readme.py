@@ -1,4 +1,4 @@
-"""The README's tables and figures, made from records: `python -m awbench.cli.readme` writes them.
+"""Tables and figures of the README and docs/results.md, made from records: `python -m awbench.cli.readme` writes them.
 
 Counts are made again, for they are exact; what varies from run to run (accuracy, latency) is read from the records in
 docs/records, which a maintainer replaces with those of a newer `make reproduce`. A test makes everything again and
@@ -31,6 +31,7 @@ from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 # A table's kind, what the first column must match, and the columns wanted.
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) (\S+) ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ANSWER = re.compile(r"(<!-- answer: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+DOCUMENTS = ("README.md", "docs/results.md")
 # Name of a figure -> its file in docs/. A study's is there from its first look on.
 FIGURES = {
     "study-fashion-mnist": "fashion-mnist.svg",
@@ -42,8 +43,8 @@ FIGURES = {
 }
 
 
-def fill(readme: str, records: Records) -> str:
-    """The README with every generated block made again.
+def fill(document: str, records: Records) -> str:
+    """A document with every generated block made again.
 
     `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` is a table, `<!-- answer: STUDY -->` a study's answers, a sentence
     each, the primary one first and in bold, and its figure.
@@ -73,17 +74,17 @@ def fill(readme: str, records: Records) -> str:
             shown.append(f"\n![{figure.title}](docs/{FIGURES[figure.name]})")
         return f"{start}{shown[0]}\n\n" + "\n".join(shown[1:]) + f"\n{end}"
 
-    return _ANSWER.sub(answer, _BLOCK.sub(block, readme))
+    return _ANSWER.sub(answer, _BLOCK.sub(block, document))
 
 
 def figures(records: Records) -> dict[str, Figure]:
-    """The README's figures, by their file in docs/."""
+    """The documents' figures, by their file in docs/."""
     made = {figure.name: figure for figure in all_figures(records, load_references())}
     return {file: made[name] for name, file in FIGURES.items() if name in made}
 
 
 def readme_records(root: Path, folder: Path) -> Records:
-    """The records that the README is made from: those of docs/records and the ImageNet grid's counts, made now.
+    """The records that the documents are made from: those of docs/records and the ImageNet grid's counts, made now.
 
     Args:
         root: the checkout.
@@ -101,10 +102,10 @@ def readme_records(root: Path, folder: Path) -> Records:
 
 def main() -> int:
     root = Path(__file__).resolve().parent.parent.parent
-    readme = root / "README.md"
     with tempfile.TemporaryDirectory() as folder:
         records = readme_records(root, Path(folder) / "results")
-        write_text(readme, fill(readme.read_text(), records))
+        for document in DOCUMENTS:
+            write_text(root / document, fill((root / document).read_text(), records))
         for file, figure in figures(records).items():
             write_bytes(root / "docs" / file, figure.to_bytes("svg"))
     return 0

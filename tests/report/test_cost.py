@@ -64,10 +64,12 @@ def test_figures(records):
                 assert "elementwise" in text or not OPERATIONS.search(text) or " macs, " in text, text
 
 
-def test_the_readme(root):
-    """What stands beside its figures of operations."""
-    for section in re.split(r"^## ", (root / "README.md").read_text(), flags=re.MULTILINE):
-        if re.search(r"docs/(complexity|digits)\.svg", section):
+def test_the_documents(root):
+    """What stands beside their figures of operations."""
+    text = (root / "docs/results.md").read_text()
+    assert "(complexity.svg)" in text and "(digits.svg)" in text
+    for section in re.split(r"^## ", text, flags=re.MULTILINE):
+        if re.search(r"\((complexity|digits)\.svg", section):
             text = re.sub(r"<!-- table.*?<!-- end -->", "", section, flags=re.DOTALL)
             assert "elementwise" in text, section.splitlines()[0]
     assert {"complexity.svg", "digits.svg"} <= set(FIGURES.values())
