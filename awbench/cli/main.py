@@ -79,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _stopped_by_signals(), registered(args.module):
             code, message = int(args.run(args)), ""
+            sys.stdout.flush()  # a full disk is said here, not by the interpreter's end
     except UserError as error:
         code, message = 2, " ".join(str(error).split())
     except CounterDisagreement as error:
@@ -88,9 +89,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stopped as stop:
         code, message = TRY_AGAIN, f"{stop}; every finished record is kept, the same command goes on from there"
     except BrokenPipeError:  # the reader of stdout left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         code, message = 0, ""
     except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_stdout()
         code = 2
         message = f"{error.filename or 'the system'}: {error.strerror or error}; every finished record is intact"
     except KeyboardInterrupt:
@@ -104,6 +109,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code:  # of success a training's main process says whether it made the record; the others must not be first
         write_ending(Ending(code, message))
     return code
+
+
+def _drop_stdout() -> None:
+    """What was not written never will be."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

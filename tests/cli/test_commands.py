@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -208,3 +209,19 @@ def test_an_ascii_terminal_gets_codes_and_no_traceback(root, tmp_path):
     words = [sys.executable, "-m", "awbench", "study", "run", "digits", "--dry-run", "--data", "r\u00e9"]
     run = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True)
     assert (run.returncode, run.stderr) == (0, b"") and b"/r\\xe9'" in run.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_an_answer_that_cannot_be_written_is_an_error_of_one_line(root, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "awbench", "study", "list"],
+            env=environment,
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert run.returncode == 2
+    assert run.stderr.startswith(b"awbench: ") and b"No space left on device" in run.stderr
+    assert run.stderr.count(b"\n") == 1
