@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from awbench.errors import UserError, suggestion
+from awbench.system import open_regular
 
 _DEEPEST = 8  # re-exports that are followed
 _INSTALLED = ("site-packages", "dist-packages")
@@ -53,10 +54,11 @@ def _find_spec(name: str, parent: importlib.machinery.ModuleSpec | None) -> impo
 def parse(path: Path) -> ast.Module:
     """Raises: UserError: it cannot be read, or is not Python; says the line."""
     try:
-        return ast.parse(path.read_bytes(), str(path))
+        with open_regular(path) as file:
+            return ast.parse(file.read(), str(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise UserError(f"{path}{line}: not valid Python: {getattr(error, 'msg', error)}") from None
 

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import io
 import math
 import os
 import signal
@@ -18,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO
+from typing import Any
 
 from awbench.errors import UserError
 
@@ -102,7 +103,7 @@ def git_environment() -> dict[str, str]:
     return {**kept, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}  # git status would write the index anew
 
 
-def open_regular(path: str | Path, folder: int | None = None) -> BinaryIO:
+def open_regular(path: str | Path, folder: int | None = None) -> io.BufferedReader:
     """Open a file to be read; a FIFO or a device, which may give no end or nothing at all, is an error.
 
     Args:

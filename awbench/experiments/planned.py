@@ -10,6 +10,7 @@ from typing import Any
 from awbench.errors import UserError
 from awbench.recipes import DetectionRecipe, Recipe
 from awbench.records import atomic
+from awbench.system import open_regular
 
 _SHOWN_CHARACTERS = 100
 
@@ -40,10 +41,11 @@ class Planned:
     def read(cls, path: Path) -> Planned:
         """Raises: UserError: it cannot be read, or is no such file."""
         try:
-            return cls(**json.loads(path.read_text()))
+            with open_regular(path) as file:
+                return cls(**json.loads(file.read()))
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{path} is not the plan of a run ({error}); start the sweep again") from None
 
     def resolved_recipe(self, task: str) -> Recipe | DetectionRecipe:

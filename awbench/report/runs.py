@@ -68,8 +68,8 @@ class RunGroup:
     def recipe(self) -> str:
         """Its name and changes, e.g. "digits-quick epochs=1"."""
         stated = self.runs[-1].environment.get("recipe")
-        changes = stated.get("changes", []) if isinstance(stated, dict) else []
-        return " ".join([self.settings.recipe.name, *map(str, changes)])
+        changes = stated.get("changes") if isinstance(stated, dict) else None
+        return " ".join([self.settings.recipe.name, *map(str, changes if isinstance(changes, list) else [])])
 
     @property
     def began_from(self) -> str:
@@ -107,7 +107,8 @@ def _weights(record: Record) -> str:
 def _changed(options: Mapping[str, Any], default: Mapping[str, Any]) -> Iterable[str]:
     for name, value in options.items():
         if isinstance(value, dict):
-            yield from _changed(value, default.get(name, {}))
+            inner = default.get(name)
+            yield from _changed(value, inner if isinstance(inner, dict) else {})
         elif name not in default or default[name] != value:
             shown = ",".join(map(str, value)) if isinstance(value, list) else value
             yield f"{name}={shown}"

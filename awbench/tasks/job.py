@@ -10,6 +10,7 @@ from pathlib import Path
 from awbench.errors import UserError
 from awbench.recipes import DetectionRecipe, Recipe
 from awbench.studies import Study
+from awbench.system import open_regular
 from awbench.variants import AWOptions, ModelOptions, Variant
 
 
@@ -118,7 +119,7 @@ def file_sha256(path: Path) -> str:
         UserError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -37,6 +38,17 @@ def test_a_network_of_another_version_stops_nothing():
         [*_, record] = [record for record in base if record.kind == kind]
         unknown.append(Record.from_json(changed(record, variant="future_resnet20"), kind))
     show_everywhere(Records([*base, *unknown]), whole=True)
+
+
+def test_options_and_changes_of_other_types_stop_nothing():
+    for options, recipe in (({"aw": {"expansion": {"a": 1}}}, {}), ({"attention": 0.5}, {"changes": 7}), ({}, 3)):
+        [*_, record] = [record for record in originals() if record.kind == "accuracy"]
+        body = record.model_dump(mode="json")
+        text = changed(
+            record, options={**body["options"], **options}, environment={**body["environment"], "recipe": recipe}
+        )
+        with contextlib.suppress(BrokenRecordError):
+            show_everywhere(Records([Record.from_json(text, "record.json")]), whole=False)
 
 
 def test_counts_that_lack_a_layer_stop_nothing():

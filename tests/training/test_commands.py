@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 
 import pytest
@@ -110,3 +111,10 @@ def test_weights_of_another_variant_or_another_number_of_classes(trained, awbenc
         code, out, err = awbench("eval", *words, "--weights", "run/weights.safetensors")
         assert (code, out) == (2, "")
         assert message in err
+
+
+@pytest.mark.parametrize("option", ["--init-weights", "--plan"])
+def test_a_fifo_is_not_waited_for(awbench, option, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    code, out, err = awbench("train", "resnet20", option, "fifo")
+    assert (code, out) == (2, "") and err.endswith("fifo cannot be read: it is not a regular file\n")
