@@ -15,7 +15,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables report check test test-slow test-system sanitize gpu bench lint format lock readme rates detectron2 data page-tools clean
+.PHONY: help install reproduce tables report check test test-slow test-system sanitize gpu bench lint format lock readme rates detectron2 data page-tools dist clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -105,6 +105,12 @@ page-tools: $(INSTALLED)  ## what the tests of the report's page need: Chromium,
 	  { echo "page-tools: needs chromium, java and npm; as root: apt-get install chromium default-jre-headless npm" >&2; exit 2; }
 	@test -f $(VENV)/page-tools/node_modules/vnu-jar/build/dist/vnu.jar || \
 	  npm install --silent --no-save --prefix $(VENV)/page-tools vnu-jar@26.9.27
+
+dist: $(INSTALLED)  ## release check: build the wheel, install it in an environment of its own, run it there, check its types
+	rm -rf dist && $(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist $(PIP_ARGS) .
+	$(PYTHON) -m venv dist/venv
+	dist/venv/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt $(PIP_ARGS) dist/*.whl mypy
+	tests/system/wheel.sh dist/venv/bin
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

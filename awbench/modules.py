@@ -91,6 +91,8 @@ class AttentionModule:
         if not self.is_external:
             return {}
         module, _, name = self.path.partition(":")
+        if module == "__main__":
+            raise UserError(f"module {self.name} is defined in the program that runs; put it into a file, to record it")
         found = {"sha256": digest_of(module, name), "version": version_of(module.split(".")[0])}
         return {f"{INPUT}{self.name}_{what}": value for what, value in found.items()}
 

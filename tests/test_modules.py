@@ -250,3 +250,14 @@ def test_runs_of_other_code_of_a_module_do_not_count_together(folder):
         assert [len(runs) for runs in evidence.runs.values()] == [2, 1]
         (aside,) = evidence.left_aside
         assert aside.reason.startswith(f"code of module gate is {'b' * 40}, the study's first run has {'a' * 40}")
+
+
+def test_a_class_of_the_running_program_is_built_but_not_recorded(folder):
+    (folder / "script.py").write_text(
+        GOOD
+        + "\nimport awbench\nawbench.register_module(Gate)\nprint(awbench.build('gate_resnet20').fc.out_features)\n"
+        "try:\n    awbench.variants.parse_variant('gate_resnet20').inputs\nexcept awbench.UserError as e:\n  print(e)\n"
+    )
+    run = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, cwd=folder)
+    expected = "module gate is defined in the program that runs; put it into a file, to record it"
+    assert run.stdout == f"10\n{expected}\n", run.stderr
