@@ -69,7 +69,7 @@ def _recorded(record: Record) -> Throughput | None:
     if not isinstance(settings, Training) or not steps or steps.value < 1 or "train_time" not in record.values:
         return None
     device, processes = environment.get("training_device"), environment.get("world_size", 1)
-    if device not in ("cuda", "cpu") or type(processes) is not int or processes < 1:
+    if device not in ("cuda", "cpu") or type(processes) is not int or not 1 <= processes <= 10**6:
         return None
     seconds = record.value("train_time") * processes / (steps.value * settings.recipe.batch_size)
     if seconds <= 0:

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
 
 
 class Recorded(BaseModel):

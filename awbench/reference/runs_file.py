@@ -142,10 +142,12 @@ def _rows(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
 def _json_rows(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
     try:
         content = json.loads(text)
+    except RecursionError:
+        raise UserError(f"{path} is not JSON of runs: it is nested too deep") from None
     except ValueError as error:
         try:  # Detectron2's metrics.json: an object a line, the evaluation in the last that has one
             lines = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UserError(f"{path} is not JSON: {error}") from None
         flat = next((line for line in reversed(lines) if isinstance(line, dict) and "bbox/AP" in line), None)
         content = {"bbox": {key.removeprefix("bbox/"): value for key, value in (flat or {}).items()}}

@@ -146,3 +146,9 @@ def test_another_value_of_the_same_run_is_an_error(awbench, write, tmp_path):
 def test_a_file_that_is_none_is_named(awbench, name):
     code, _, err = awbench("import", name)
     assert code == 2 and f"{name} is not a file" in err
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 1}\n' + "[" * 100_000])
+def test_json_nested_deep_is_an_error_of_one_line(awbench, write, text):
+    code, out, err = awbench("import", write(text, "deep.json"))
+    assert (code, out, err.count("\n")) == (2, "", 1) and "deep.json is not JSON" in err

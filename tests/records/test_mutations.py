@@ -66,6 +66,7 @@ def test_counts_that_lack_a_layer_stop_nothing():
         ({"values": {"time_low": {"value": 1, "unit": "s"}}}, "a record with time_low lacks time_high"),
         ({"values": {"time_high": {"value": 1, "unit": "s"}}}, "a record with time_high lacks time_low"),
         ({"settings": {"image_size": []}}, "settings.image_size"),
+        ({"settings": {"image_size": 10**400}}, "settings.image_size"),
         ({"kind": ["complexity"]}, "kind: Input should be a valid string"),
         ({"environment": {"run": {"a": 1}}}, "environment.run: Input should be a valid string"),
         ({"environment": {"executed_as": {"forward": 1}}}, "environment.executed_as.forward: Input should be a valid"),
