@@ -173,6 +173,12 @@ class Loop(Generic[BatchT, ResultT]):
             state.step += 1
             self.whole = True
             state.seconds = seconds_before + time.monotonic() - started
+            if world.is_main:
+                elapsed = max(time.monotonic() - logged, 1e-9)
+                recent = (state.step - logged_step) * task.images_per_step / elapsed
+                self.execution.on_progress(
+                    Progress(state.step, task.steps, task.evaluate_every, recent, state.late_loss)
+                )
             look = state.step % self.look_every == 0 or state.step == task.steps
             stop, bad = world.largest(int(bool(self.stop_asked_by)), int(first_bad)) if look else (0, -1)
             if bad >= 0:  # on whichever process: all end here, none in a collective
@@ -188,12 +194,6 @@ class Loop(Generic[BatchT, ResultT]):
                 if self.log:
                     shown = {"loss": state.late_loss, **late, "lr": task.learning_rate(step), "images_per_s": speed}
                     self.log.write(state.step, shown)
-            if world.is_main:
-                elapsed = max(time.monotonic() - logged, 1e-9)
-                recent = (state.step - logged_step) * task.images_per_step / elapsed
-                self.execution.on_progress(
-                    Progress(state.step, task.steps, task.evaluate_every, recent, state.late_loss)
-                )
             # Before an evaluation too: it may take longer than a cluster leaves between asking and killing.
             if stop or self._evaluation_is_due() or time.monotonic() - saved > self.execution.checkpoint_seconds:
                 paused = time.monotonic()
