@@ -16,8 +16,8 @@ import importlib.metadata
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from awbench.errors import UserError, suggestion
@@ -49,6 +49,8 @@ class AttentionModule:
             "convolution": ``Class(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
             bias=False, **options)`` instead of an `nn.Conv2d`.
         convolutions: which convolutions of the residual blocks it replaces by default: 3x3, 1x1 or all.
+        defaults: options and the values that they have where they are not given; an option given at its default is
+            not described, so that the same network has the same records.
         is_external: whether it is from outside the project.
         is_installed: whether every process finds it by an entry point.
     """
@@ -59,8 +61,13 @@ class AttentionModule:
     path: str
     slot: Slot = "after_norm"
     convolutions: Convolutions = "3x3"
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     is_external: bool = False
     is_installed: bool = False
+
+    def changed(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that are not at their defaults."""
+        return {name: value for name, value in options.items() if self.defaults.get(name, ...) != value}
 
     def load(self) -> Any:
         """The class; this imports torch.
@@ -108,9 +115,21 @@ class AttentionModule:
 
 
 _OWN = (
-    AttentionModule("se", "SE", "arXiv 1709.01507", "awbench.attention.squeeze_excitation:SqueezeExcitation"),
-    AttentionModule("cbam", "CBAM", "arXiv 1807.06521", "awbench.attention.cbam:CBAM"),
-    AttentionModule("eca", "ECA", "arXiv 1910.03151", "awbench.attention.efficient_channel_attention:ECA"),
+    AttentionModule(
+        "se",
+        "SE",
+        "arXiv 1709.01507",
+        "awbench.attention.squeeze_excitation:SqueezeExcitation",
+        defaults={"reduction": 16},
+    ),
+    AttentionModule("cbam", "CBAM", "arXiv 1807.06521", "awbench.attention.cbam:CBAM", defaults={"reduction": 16}),
+    AttentionModule(
+        "eca",
+        "ECA",
+        "arXiv 1910.03151",
+        "awbench.attention.efficient_channel_attention:ECA",
+        defaults={"kernel_size": 0, "released": ""},
+    ),
     AttentionModule("aw", "AW", "arXiv 2108.08205", "awbench.attention.aw_convolution:AWConv2d", "convolution"),
 )
 # The project's own: a line above and a file in attention/ add one to every command, table and test.

@@ -302,7 +302,7 @@ def describe_options(variant: Variant, options: ModelOptions) -> dict[str, Any]:
         "num_classes": options.num_classes or variant.architecture.num_classes,
     }
     if variant.attention:
-        description["attention"] = dict(options.attention_options)
+        description["attention"] = modules("after_norm")[variant.attention].changed(dict(options.attention_options))
     if variant.aw:
         description["aw"] = {**dataclasses.asdict(options.aw), "stages": list(options.aw.stages)}
     elif variant.convolution:

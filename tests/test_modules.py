@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from awbench.errors import UserError
 from awbench.models import build_variant
 from awbench.modules import modules, register_module, registered
 from awbench.report.figures.figure import COLOURS, colour_of
-from awbench.variants import ModelOptions, list_settings, list_variants, make_options, parse_variant
+from awbench.variants import ModelOptions, describe_options, list_settings, list_variants, make_options, parse_variant
 
 
 @pytest.fixture
@@ -261,3 +262,13 @@ def test_a_class_of_the_running_program_is_built_but_not_recorded(folder):
     run = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, cwd=folder)
     expected = "module gate is defined in the program that runs; put it into a file, to record it"
     assert run.stdout == f"10\n{expected}\n", run.stderr
+
+
+@pytest.mark.parametrize("name", ["se", "cbam", "eca"])
+def test_an_option_given_at_its_default_is_not_described(name):
+    module = modules()[name]
+    parameters = inspect.signature(module.load()).parameters
+    assert module.defaults == {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    variant = parse_variant(f"aw_{name}_resnet20")
+    given = ModelOptions(attention_options=dict(module.defaults))
+    assert describe_options(variant, given) == describe_options(variant, ModelOptions())

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from awbench.modules import INPUT
+from awbench.modules import INPUT, modules
 from awbench.recipes import PROTOCOLS
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
@@ -106,7 +106,10 @@ def _label(study: Study, record: Record) -> str | None:
 
 def _other_options(study: Study, label: str, record: Record) -> str:
     wanted = study.described_options[label] | {"num_classes": record.options["num_classes"]}
-    return "" if record.options == wanted else difference(record.options, wanted)
+    found = dict(record.options)
+    if attention := study.variant_of(label).attention:  # records of before may have options at their defaults
+        found["attention"] = modules("after_norm")[attention].changed(found["attention"])
+    return "" if found == wanted else difference(found, wanted)
 
 
 def _reasons(study: Study, label: str, record: Record, backbones: Mapping[tuple[str, int], str]) -> Iterator[str]:

@@ -77,6 +77,17 @@ def test_one_run_among_many_that_differs_in_one_thing_is_left_aside(changes, rea
     assert (comparison.look, len(comparison.treated), len(comparison.baseline)) == (0, 2, 3)
 
 
+def test_an_option_given_at_its_default_is_the_same_network():
+    """Records of before have it as it was given; another value is named."""
+    runs = [study_run(IMAGENET, "se_resnet101", seed, 77.0) for seed in range(2)]
+    for value, said in ((16, []), (8, ["options: attention.reduction is 8"])):
+        options = {**runs[1].options, "attention": {"reduction": value}}
+        records = as_records([runs[0], runs[1].model_copy(update={"options": options})])
+        found = gather_evidence(IMAGENET, records)
+        assert len(found.runs["se_resnet101"]) == 2 - len(said)
+        assert [reason[: len(said[0])] for reason in reasons(records)] == said if said else not reasons(records)
+
+
 def detectors(**changes) -> list:
     """A pair of detectors with one seed; `changes` are of the treated."""
     backbones = [study_run(IMAGENET, name, 0, 77.0) for name in ("resnet101", "aw_resnet101")]
