@@ -87,7 +87,12 @@ def describe_run(record: Record) -> str:
     """E.g. "forward, batch 8, float32, contiguous, 2 threads"."""
     settings = timing(record)
     parts = [settings.direction, f"batch {settings.batch_size}", settings.dtype, settings.layout]
-    return ", ".join([*parts, *([f"{settings.threads} threads"] if settings.threads is not None else [])])
+    return ", ".join(
+        [
+            *parts,
+            *([f"{settings.threads} thread{'s' * (settings.threads != 1)}"] if settings.threads is not None else []),
+        ]
+    )
 
 
 def _setting(name: str) -> Column[Time]:

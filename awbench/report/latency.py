@@ -36,7 +36,7 @@ def describe_setting(record: Record) -> str:
     if settings.engine is not None:
         parts.append(settings.engine)
     if settings.threads is not None:
-        parts.append(f"{settings.threads} threads")
+        parts.append(f"{settings.threads} thread{'s' * (settings.threads != 1)}")
     return ", ".join(parts)
 
 

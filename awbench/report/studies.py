@@ -12,6 +12,7 @@ from awbench.reference.load import References
 from awbench.report.answers import comparison_object, reasons, shown_answer, shown_interval, shown_look
 from awbench.report.claims import aw_setting, shown_side
 from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
+from awbench.report.latency import describe_setting, timing
 from awbench.report.table import ABSENT, Column, Table
 from awbench.studies import load_studies
 from awbench.variants import ModelOptions
@@ -97,7 +98,11 @@ def network_rows(judged: JudgedStudy, records: Records) -> list[NetworkRow]:
 
 
 def _timed(judged: JudgedStudy, latencies: Iterable[Record], size: int) -> dict[str, Record]:
-    """Label -> the latency of a network with default options; all of the newest run, for ratios compare within one."""
+    """Label -> the latency of a network with default options.
+
+    All are of one run, for ratios compare within one: of those with the most images a call, as a training has them,
+    the newest.
+    """
     study = judged.study
     options = ModelOptions(stride_placement=study.stride_placement)
     fitting = [
@@ -108,13 +113,26 @@ def _timed(judged: JudgedStudy, latencies: Iterable[Record], size: int) -> dict[
         and record.settings.image_size == size
         and has_default_options(record, options)
     ]
-    return {record.variant: record for record in fitting if record.environment["run"] == fitting[-1].environment["run"]}
+    shown = max(fitting, key=lambda record: (timing(record).batch_size, record.finished), default=None)
+    return {record.variant: record for record in fitting if shown and _same_run(record, shown)}
+
+
+def _same_run(record: Record, other: Record) -> bool:
+    return record.environment["run"] == other.environment["run"] and record.settings == other.settings
 
 
 def _image_size(judged: JudgedStudy) -> int:
     """Pixels a side at which the study's classifiers are evaluated; 0 for detectors, whose sizes vary."""
     evaluation = judged.study.recipe_identity.get("evaluation", {})
     return int(evaluation.get("crop", 0))
+
+
+def _latency_notes(rows: Iterable[NetworkRow]) -> list[str]:
+    """What a ratio is, and what those shown were measured with."""
+    timed = [row.timing for row in rows if row.timing]
+    measured = {f"{timing(record).device_name}, {describe_setting(record)}" for record in timed}
+    what = "Latency ratio: median time of a forward pass over the plain network's, in one run on one machine"
+    return [f"{what}: {setting}." for setting in sorted(measured)]
 
 
 def _latency_ratio(row: NetworkRow) -> float | None:
@@ -181,16 +199,17 @@ def studies_table(records: Records, references: References) -> Table:
     """A row for each network of the studies that ask something of their own."""
     judged = own_questions(records)
     asides = [(study.study.name, reasons(study.evidence)) for study in judged]
+    values = [row for study in judged for row in network_rows(study, records)]
     return Table(
         title="Studies of our own questions",
         fields=_COLUMNS,
-        values=[row for study in judged for row in network_rows(study, records)],
+        values=values,
         notes=(
             *(f"{study.study.name} ({study.study.purpose}): {study.study.question}" for study in judged),
             "Accuracy: the mean over seeds, and the standard deviation between them (sd). The interval of a gain "
             "holds at the study's level over all its looks; its answer is about the setting of AW that was trained.",
             f"{aw_setting()}.",
-            "Latency ratio: median time of a forward pass over the plain network's, in one run on one machine.",
+            *_latency_notes(values),
             ELEMENTWISE_NOTE,
             *(f"{name} leaves aside {count} runs: {reason}." for name, found in asides for reason, count in found),
         ),

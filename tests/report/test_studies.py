@@ -103,12 +103,12 @@ def test_the_figure_shows_what_was_measured_and_nothing_else():
 
 
 def test_latency_is_of_the_networks_as_they_were_trained_and_of_one_run():
-    """Another size, other options and an older run say nothing beside the newest."""
+    """Another size, other options, an older run and fewer images a call say nothing beside the newest of the most."""
     setting = {"image_size": 28, "over": "resnet20"}
     plain, aw = (latency_record(name, (r, r, r), **setting) for name, r in (("resnet20", 1.0), ("aw_resnet20", 1.5)))
     changed = latency_record("aw_resnet20", (9.0, 9.0, 9.0), **setting)
     changed.options["aw"]["expansion"] = 1
-    older = latency_record("se_resnet20", (1.2, 1.2, 1.2), **setting)
+    older = latency_record("se_resnet20", (1.2, 1.2, 1.2), "2026-01-01T00:00:00.000000Z", **setting)
     older.environment["run"] = "an older one"
     larger = latency_record("aw_resnet20", (7.0, 7.0, 7.0), over="resnet20")
 
@@ -119,3 +119,7 @@ def test_latency_is_of_the_networks_as_they_were_trained_and_of_one_run():
     found = ratios(older, plain, aw, changed, larger)
     assert (found["resnet20"], found["aw_resnet20"], found["se_resnet20"]) == (1.0, 1.5, None)
     assert set(ratios(changed, larger).values()) == {None}
+    later = "2026-01-02T00:00:00.000000Z"
+    batch = latency_record("aw_resnet20", (1.3, 1.3, 1.3), "2026-01-01T12:00:00.000000Z", batch_size=128, **setting)
+    single = latency_record("aw_resnet20", (2.2, 2.2, 2.2), later, **setting)
+    assert ratios(plain, aw, batch, single)["aw_resnet20"] == 1.3
