@@ -22,6 +22,7 @@ from awbench.reference.load import load_references
 from awbench.report.figures import Figure, all_figures
 from awbench.report.figures.studies import study_figures
 from awbench.report.formats import render
+from awbench.report.names import display_name
 from awbench.report.studies import answer_sentence, own_questions
 from awbench.report.table import select
 from awbench.report.tables import TABLES
@@ -66,7 +67,11 @@ def fill(document: str, records: Records) -> str:
             f"**{answer_sentence(first)}**",
             *(f"- {answer_sentence(each)}" for each in others if each.interval),
         ]
-        early = [f"{other.comparison.variant} over {other.comparison.over}" for other in others if not other.interval]
+        early = [
+            f"{display_name(other.comparison.variant)} over {display_name(other.comparison.over)}"
+            for other in others
+            if not other.interval
+        ]
         if early:
             shown.append(f"- Too early to look at: {', '.join(early)}.")
         figure = next((figure for figure in study_figures(records) if figure.name == f"study-{name}"), None)

@@ -13,6 +13,7 @@ from awbench.report.answers import comparison_object, reasons, shown_answer, sho
 from awbench.report.claims import aw_setting, shown_side
 from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
 from awbench.report.latency import describe_setting, timing
+from awbench.report.names import display_name
 from awbench.report.table import ABSENT, Column, Table
 from awbench.studies import load_studies
 from awbench.variants import ModelOptions
@@ -30,26 +31,27 @@ def own_questions(records: Records) -> list[JudgedStudy]:
 
 def answer_sentence(judged: JudgedComparison) -> str:
     """The answer with its interval, in one sentence for people who know nothing else of the study."""
-    study, pair, interval = judged.study, judged.comparison, judged.interval
+    study, interval = judged.study, judged.interval
+    variant, over = (display_name(label) for label in (judged.comparison.variant, judged.comparison.over))
     on, unit = study.facts.title, "percentage points" if study.task == "classification" else "AP points"
     if interval is None:
-        have = f"{len(judged.treated)} of {pair.variant} and {len(judged.baseline)} of {pair.over}"
+        have = f"{len(judged.treated)} of {variant} and {len(judged.baseline)} of {over}"
         return (
-            f"Whether {pair.variant} is better than {pair.over} on {on} is not known yet: the first look is at "
+            f"Whether {variant} is better than {over} on {on} is not known yet: the first look is at "
             f"{judged.looks[0]} runs of each, and {have} are there."
         )
     found = f"{shown_interval(interval)} {unit}, {shown_look(judged)}"
     if judged.gain == "gain":
-        return f"On {on}, {pair.variant} is better than {pair.over}: {found}."
+        return f"On {on}, {variant} is better than {over}: {found}."
     if judged.gain == "loss":
-        return f"On {on}, {pair.variant} is worse than {pair.over}: {found}."
+        return f"On {on}, {variant} is worse than {over}: {found}."
     if judged.gain != "undecided":
         return (
-            f"On {on}, {pair.variant} is no better and no worse than {pair.over} by the {study.matters:g} points that "
+            f"On {on}, {variant} is no better and no worse than {over} by the {study.matters:g} points that "
             f"were decided to matter: {found}."
         )
     ahead = f"the next look is at {judged.next_look} runs of each" if judged.next_look else "no look is left"
-    return f"On {on}, it is undecided whether {pair.variant} is better than {pair.over}: {found}; {ahead}."
+    return f"On {on}, it is undecided whether {variant} is better than {over}: {found}; {ahead}."
 
 
 @dataclass(frozen=True)

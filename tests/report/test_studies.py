@@ -45,11 +45,11 @@ MORE = [93.0, 93.05, 92.95, 93.0, 93.02, 92.98, 93.0, 93.01, 92.99, 93.0]
 @pytest.mark.parametrize(
     ("plain", "aw", "says"),
     [
-        ([], [], "is not known yet: the first look is at 3 runs of each, and 0 of aw_resnet20 and 0 of resnet20"),
-        (PLAIN, [94.0, 94.05, 93.95], "On Fashion-MNIST, aw_resnet20 is better than resnet20: +1.00 (+0."),
-        (PLAIN, [92.0, 92.05, 91.95], "On Fashion-MNIST, aw_resnet20 is worse than resnet20: -1.00 (-1."),
-        (MORE, [value + 0.01 for value in MORE], "is no better and no worse than resnet20 by the 0.2 points"),
-        ([92.5, 93.0, 93.5], [93.5, 92.5, 93.3], "it is undecided whether aw_resnet20 is better than resnet20: +0.10"),
+        ([], [], "is not known yet: the first look is at 3 runs of each, and 0 of AW-ResNet-20 and 0 of ResNet-20"),
+        (PLAIN, [94.0, 94.05, 93.95], "On Fashion-MNIST, AW-ResNet-20 is better than ResNet-20: +1.00 (+0."),
+        (PLAIN, [92.0, 92.05, 91.95], "On Fashion-MNIST, AW-ResNet-20 is worse than ResNet-20: -1.00 (-1."),
+        (MORE, [value + 0.01 for value in MORE], "is no better and no worse than ResNet-20 by the 0.2 points"),
+        ([92.5, 93.0, 93.5], [93.5, 92.5, 93.3], "undecided whether AW-ResNet-20 is better than ResNet-20: +0.10"),
     ],
 )  # fmt: skip
 def test_one_sentence_answers(plain, aw, says):
@@ -99,7 +99,7 @@ def test_the_figure_shows_what_was_measured_and_nothing_else():
     assert study_figures(Records()) == []
     (figure,) = study_figures(runs(PLAIN, [94.0, 94.05, 93.95], others=False))
     assert figure.name == "study-fashion-mnist"
-    assert len(figure.data) == 1 and "aw_resnet20 is better than resnet20" in next(iter(figure.data.values()))
+    assert len(figure.data) == 1 and "AW-ResNet-20 is better than ResNet-20" in next(iter(figure.data.values()))
 
 
 def test_latency_is_of_the_networks_as_they_were_trained_and_of_one_run():

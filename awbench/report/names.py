@@ -1,0 +1,42 @@
+"""Networks, settings and metrics as papers write them: AW-SE-ResNet-50, top-1."""
+
+from __future__ import annotations
+
+import re
+
+from awbench.modules import modules
+from awbench.variants import Variant, list_variants
+
+# What a metric is called, by its key in records and studies.
+METRIC_TITLES = {"top1": "top-1", "top5": "top-5", "box_ap": "box AP", "ap50": "AP50", "ap75": "AP75", "loss": "loss"}
+_FAMILIES = {"resnet": "ResNet", "resnext": "ResNeXt", "wide_resnet": "Wide ResNet"}
+
+
+def display_name(name: str) -> str:
+    """E.g. "AW-SE-ResNet-50", "Faster R-CNN AW-ResNet-101-FPN"; what is no variant's name (a label) as it is."""
+    known = {variant.name: variant for variant in list_variants()}
+    return _title(known[name]) if name in known else name
+
+
+def setting_title(setting: str) -> str:
+    """Of an attention setting, e.g. "AW-SE"; "plain" as it is."""
+    known = modules()
+    return "-".join(known[name].title if name in known else name for name in setting.split("_"))
+
+
+def architecture_title(name: str) -> str:
+    """E.g. "ResNet-50", "ResNeXt-50 32x4d", "Wide ResNet-50-2"."""
+    family, depth, rest = re.fullmatch(r"([a-z_]+?)(\d+)(.*)", name).groups()  # type: ignore[union-attr]  # all have one
+    shape = rest.replace("_", "-" if re.fullmatch(r"_\d+", rest) else " ")
+    return f"{_FAMILIES.get(family, family)}-{depth}{shape}"
+
+
+def metric_title(metric: str) -> str:
+    """E.g. "top-1"."""
+    return METRIC_TITLES.get(metric, metric)
+
+
+def _title(variant: Variant) -> str:
+    attention = "" if variant.setting == "plain" else f"{setting_title(variant.setting)}-"
+    network = f"{attention}{architecture_title(variant.architecture_name)}"
+    return network if variant.task == "classification" else f"Faster R-CNN {network}-FPN"
