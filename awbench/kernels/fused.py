@@ -3,19 +3,21 @@
 An implicit-GEMM convolution. With e = C1 each tap's sum is multiplied by its factor 1 + A, otherwise the tile of
 K is as it is loaded; the backward pass does likewise, and sums over samples in a fixed order, without atomics.
 
-It has never run on a GPU: only in Triton's interpreter, on a CPU (TRITON_INTERPRET=1), and it was compiled for compute
-capability 9.0, where with 8 warps and bfloat16 no register of `convolve` and `input_gradient` is spilled at these tile
-sizes; that they are fast is a guess. `awbench.kernels.tuning` compares its results with another strategy's before
-"auto" can choose it.
+It has never run on a GPU: only in Triton's interpreter, on a CPU (TRITON_INTERPRET=1). It was compiled for compute
+capability 9.0 by Triton 3.6 and 3.8: no register is spilled for any 3x3 convolution of ResNet-50 in bfloat16, float16
+and tf32, forward and backward (`tools/gpu_resources.py`, table in docs/gpu.md); float32 in full ("ieee") is not tuned
+for. That it is fast is a guess. `awbench.kernels.tuning` compares its results with another strategy's before "auto" can
+choose it.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,35 +47,39 @@ def forward(input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor |
 def _output(input: Tensor, weight: Tensor, attention_map: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     from awbench.kernels.triton_kernels import convolve
 
-    N, _, H, W = input.shape
     C2, channels, h, w = weight.shape
     size = geometry.output_size(input, weight)
-    O = _like(input, (N, C2, *size))
-    shared, A = _map(attention_map)
-    o_count, pixels = C2 // geometry.groups, size[0] * size[1]
+    N, o_count, pixels = len(input), C2 // geometry.groups, size[0] * size[1]
+    A = _taps_first(attention_map)
+    shared = A.shape[3] == 1
+    O = _dense(input.new_empty(N, C2, *size))
+    tile = _tile(shared)
     blocks = {
-        "BLOCK_P": _block(pixels, 128),
-        "BLOCK_O": _block(o_count, 128),
+        "BLOCK_P": _block(N * pixels if shared else pixels, tile.pixels),
+        "BLOCK_O": _block(o_count, tile.channels),
         "BLOCK_C": _block(channels, _depth(input)),
     }
     tiles = _tiles(N * pixels, blocks["BLOCK_P"]) if shared else N * _tiles(pixels, blocks["BLOCK_P"])
     convolve[tiles, _tiles(o_count, blocks["BLOCK_O"]), geometry.groups](
-        input, weight, A, bias if bias is not None else weight, O,
-        N, H, W, *size, channels, o_count, channels // attention_map.shape[2],
-        *input.stride(), *weight.stride(), *A.stride(), *O.stride(), *_steps(geometry),
+        _dense(input), _dense(weight), A, bias if bias is not None else weight, O,
+        *_sizes(input, weight, A, size), *_steps(geometry),
         KW=w, TAPS=h * w, RESIDUAL=geometry.residual, BIAS=bias is not None, SHARED=shared,
-        **_products(input), **blocks,
+        num_warps=tile.warps, **_products(input), **blocks,
     )  # fmt: skip
-    return O
+    return O.contiguous(memory_format=layout_of(input))
 
 
 def backward(
     grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry
 ) -> Gradients:
     """Gradients for input, weight and map."""
-    tensors = (grad_output, input, weight, attention_map)
+    dO, I, K = map(_dense, (grad_output, input, weight))
+    A = _taps_first(attention_map)
     with _current(input.device):
-        return _gradient_of_input(*tensors, geometry), *_gradients_of_kernel(*tensors, geometry)
+        dI = _gradient_of_input(dO, I, K, A, geometry)
+        dK, dA = _gradients_of_kernel(dO, I, K, A, geometry)
+    dA = dA.permute(0, 2, 3, 1).view(attention_map.shape)
+    return dI.contiguous(memory_format=layout_of(input)), dK.contiguous(memory_format=layout_of(weight)), dA
 
 
 def _current(device: torch.device) -> AbstractContextManager[Any]:
@@ -81,37 +87,37 @@ def _current(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def _gradient_of_input(dO: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry) -> Tensor:
+def _gradient_of_input(dO: Tensor, I: Tensor, K: Tensor, A: Tensor, geometry: Geometry) -> Tensor:
+    """(N, C1, H, W), dense. Args: dense tensors, the map as (N, taps, C2, m)."""
     from awbench.kernels.triton_kernels import input_gradient
 
-    N, _, H, W = input.shape
-    C2, channels, h, w = weight.shape
-    stride = geometry.stride
-    dI = _like(input, input.shape)
-    shared, A = _map(attention_map)
+    N, _, H, W = I.shape
+    C2, channels, h, w = K.shape
+    stride, shared = geometry.stride, A.shape[3] == 1
     o_count = C2 // geometry.groups
+    dI = torch.empty_like(I)
+    tile = _tile(shared)
     pixels = -(-H // stride[0]) * -(-W // stride[1])  # of the largest phase
-    blocks = {"BLOCK_P": _block(pixels, 128), "BLOCK_C": _block(channels, 128)}
-    blocks["BLOCK_O"] = _block(o_count, _depth(input))
+    blocks = {
+        "BLOCK_P": _block(N * pixels if shared else pixels, tile.pixels),
+        "BLOCK_C": _block(channels, tile.channels),
+        "BLOCK_O": _block(o_count, _depth(I)),
+    }
     tiles = _tiles(N * pixels, blocks["BLOCK_P"]) if shared else N * _tiles(pixels, blocks["BLOCK_P"])
     input_gradient[tiles, geometry.groups * _tiles(channels, blocks["BLOCK_C"]), stride[0] * stride[1]](
-        dO, weight, A, dI,
-        N, H, W, *dO.shape[2:], channels, o_count, channels // attention_map.shape[2],
-        *dO.stride(), *weight.stride(), *A.stride(), *dI.stride(), *_steps(geometry),
-        KH=h, KW=w, TAPS=h * w, RESIDUAL=geometry.residual, SHARED=shared, **_products(input), **blocks,
+        dO, K, A, dI, *_sizes(I, K, A, dO.shape[2:]), *_steps(geometry),
+        *(s // math.gcd(s, d) for s, d in zip(stride, geometry.dilation, strict=True)),
+        KH=h, KW=w, RESIDUAL=geometry.residual, SHARED=shared, num_warps=tile.warps, **_products(I), **blocks,
     )  # fmt: skip
     return dI
 
 
-def _gradients_of_kernel(
-    dO: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Geometry
-) -> tuple[Tensor, Tensor]:
+def _gradients_of_kernel(dO: Tensor, I: Tensor, K: Tensor, A: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """(C2, C1/groups, h, w) and (N, taps, C2, m), dense. Args: dense tensors, the map as (N, taps, C2, m)."""
     from awbench.kernels.triton_kernels import kernel_gradients
 
-    N, _, H, W = input.shape
-    C2, channels, h, w = weight.shape
-    _, A = _map(attention_map)
-    compact, o_count = attention_map.shape[2], C2 // geometry.groups
+    N, (C2, channels, h, w) = len(I), K.shape
+    compact, o_count = A.shape[3], C2 // geometry.groups
     e = channels // compact
     blocks = {"BLOCK_P": _block(dO[0, 0].numel(), 64), "BLOCK_O": _block(o_count, 64), "BLOCK_C": _block(channels, 64)}
     single_m = e > blocks["BLOCK_C"] // 2  # no two m's fit in a tile
@@ -121,16 +127,39 @@ def _gradients_of_kernel(
     o_tiles = _tiles(o_count, blocks["BLOCK_O"])
     samples = -(-N // min(N, max(1, _PROGRAMS // (o_tiles * c_tiles * geometry.groups * h * w))))  # of a program
     chunks = _tiles(N, samples)
-    dK = weight.new_empty(chunks, C2, channels, h * w, dtype=torch.float32)
-    dA = weight.new_empty(tiles_of_m, N, C2, compact, h * w, dtype=torch.float32)
-    kernel_gradients[o_tiles * chunks, c_tiles, geometry.groups * h * w](
-        dO, input, weight, A, dK, dA,
-        N, H, W, *dO.shape[2:], channels, o_count, e, span, tiles_of_m, samples,
-        *dO.stride(), *input.stride(), *weight.stride(), *A.stride(), *dK.stride(), *dA.stride(),
-        *_steps(geometry),
-        KW=w, TAPS=h * w, RESIDUAL=geometry.residual, SINGLE_M=single_m, **_products(input), **blocks,
+    dK = _parts(chunks, (C2, h, w, channels), K)
+    dA = _parts(tiles_of_m, A.shape, A)
+    kernel_gradients[h * w * o_tiles * chunks, c_tiles, geometry.groups](
+        dO, I, K, A, dK, dA, *_sizes(I, K, A, dO.shape[2:]), span, tiles_of_m, samples, *_steps(geometry),
+        KW=w, TAPS=h * w, RESIDUAL=geometry.residual, SINGLE_M=single_m, E=0 if single_m or e & (e - 1) else e,
+        num_warps=8, **_products(I), **blocks,
     )  # fmt: skip
-    return dK.sum(0).view(weight.shape).to(weight.dtype), dA.sum(0).view(attention_map.shape).to(attention_map.dtype)
+    return _summed(dK, K).permute(0, 3, 1, 2), _summed(dA, A)
+
+
+def _parts(count: int, shape: Sequence[int], tensor: Tensor) -> Tensor:
+    """Places for the parts of a tensor's gradient; a single one is the gradient, in the tensor's dtype."""
+    return tensor.new_empty(count, *shape, dtype=torch.float32 if count > 1 else tensor.dtype)
+
+
+def _summed(parts: Tensor, tensor: Tensor) -> Tensor:
+    return parts[0] if len(parts) == 1 else parts.sum(0).to(tensor.dtype)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """In channels_last. Others are copied, as cuDNN does: their channels lie apart, and cannot be loaded in fours."""
+    return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def _taps_first(attention_map: Tensor) -> Tensor:
+    """(N, taps, C2, m), dense: so a network in channels_last makes it; otherwise a copy."""
+    return attention_map.flatten(3).permute(0, 3, 1, 2).contiguous()
+
+
+def _sizes(I: Tensor, K: Tensor, A: Tensor, output_size: Sequence[int]) -> list[int]:
+    """As the Triton kernels take them; the map as (N, taps, C2, m)."""
+    (N, C1, H, W), (C2, channels) = I.shape, K.shape[:2]
+    return [N, H, W, *output_size, C1, C2, channels, C2 * channels // C1, channels // A.shape[3]]
 
 
 def _steps(geometry: Geometry) -> list[int]:
@@ -138,21 +167,22 @@ def _steps(geometry: Geometry) -> list[int]:
     return [*geometry.stride, *geometry.padding, *geometry.dilation]
 
 
-def _map(attention_map: Tensor) -> tuple[bool, Tensor]:
-    """(whether e = C1, the map as (N, C2, m, taps)); the small map of e = C1 with output channels side by side."""
-    A = attention_map.flatten(3)
-    if A.shape[2] > 1:
-        return False, A
-    return True, A.permute(0, 3, 2, 1).contiguous().permute(0, 3, 2, 1)
+class _Tile(NamedTuple):
+    """Largest sides of a program's part of the result, pixels and channels, and its warps."""
+
+    pixels: int
+    channels: int
+    warps: int
 
 
-def _like(input: Tensor, shape: Sequence[int]) -> Tensor:
-    return input.new_empty(shape).contiguous(memory_format=layout_of(input))
+def _tile(shared: bool) -> _Tile:
+    """With e = C1 two sums are kept, of a tap and of all: small tiles, of which a multiprocessor has several."""
+    return _Tile(64, 64, 4) if shared else _Tile(128, 128, 8)
 
 
 def _products(input: Tensor) -> dict[str, Any]:
     """How products are taken: float32 as tf32 where torch's convolutions use it."""
-    return {"PRECISION": "tf32" if tf32()[0] else "ieee", "WIDE": input.device.type == "cpu", "num_warps": 8}
+    return {"PRECISION": "tf32" if tf32()[0] else "ieee", "WIDE": input.device.type == "cpu"}
 
 
 def _depth(input: Tensor) -> int:

@@ -170,7 +170,11 @@ def aw_convolution_backward(
     chosen = choose(strategy, Request(input, weight, attention_map, geometry, grad_output))
     dI, dK, dA = backward(chosen, grad_output, input, weight, attention_map, geometry)
     layouts = layout_of(input), layout_of(weight)
-    return dI.contiguous(memory_format=layouts[0]), dK.contiguous(memory_format=layouts[1]), dA.contiguous()
+    return (
+        dI.contiguous(memory_format=layouts[0]),
+        dK.contiguous(memory_format=layouts[1]),
+        _as_its_map(dA, attention_map),
+    )
 
 
 @aw_convolution_backward.register_fake
@@ -178,8 +182,22 @@ def _(grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor,
     return (
         input.new_empty(input.shape).contiguous(memory_format=layout_of(input)),
         weight.new_empty(weight.shape).contiguous(memory_format=layout_of(weight)),
-        attention_map.new_empty(attention_map.shape),
+        attention_map.new_empty_strided(attention_map.shape, _strides_of_map_gradient(attention_map)),
     )
+
+
+def _strides_of_map_gradient(attention_map: Tensor) -> tuple[int, ...]:
+    """On a GPU the map's own, taps before channels in a channels_last network: a full map is too large to be copied."""
+    as_map = attention_map.device.type == "cuda"
+    form = torch.preserve_format if as_map else torch.contiguous_format
+    return torch.empty_like(attention_map, device="meta", memory_format=form).stride()
+
+
+def _as_its_map(dA: Tensor, attention_map: Tensor) -> Tensor:
+    wanted = _strides_of_map_gradient(attention_map)
+    if all(size == 1 or own == right for size, own, right in zip(dA.shape, dA.stride(), wanted, strict=True)):
+        return dA
+    return dA.new_empty_strided(dA.shape, wanted).copy_(dA)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

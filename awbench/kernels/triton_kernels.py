@@ -1,8 +1,10 @@
 """The Triton kernels of the fused strategy. Imported only where they run: Triton is no part of a CPU's life.
 
 Letters: n sample, p output (or input) pixels, o output channels of a group, c input channels of a group, k tap,
-m values of the map along c, e channels that share one. Every tensor comes with its strides; a channels_last one
-differs from a contiguous one in nothing else. Sums are in float32.
+m values of the map along c, e channels that share one. All tensors are dense: images I (N, H, W, C1) and outputs O
+(N, HO, WO, C2), as channels_last has them, kernels K (C2, taps, channels of a group), the map A (N, taps, C2, m).
+Taps and channels (or pixels) are one loop, so that loads stay ahead of products from the first to the last. Sums are
+in float32.
 """
 
 # mypy: disallow-untyped-defs=False
@@ -51,10 +53,22 @@ def _pixels_of(program, N, pixels, tiles, SHARED: tl.constexpr, BLOCK_P: tl.cons
 
 
 @triton.jit
+def _seen_taps(place, stride, dilation, period, TAPS: tl.constexpr):
+    """(the first, how many) of one side's taps k for which `place - k * dilation` is a multiple of the stride.
+
+    They are `period` apart: the stride over its greatest common divisor with the dilation.
+    """
+    first = TAPS
+    for back in tl.static_range(TAPS):
+        k = TAPS - 1 - back
+        first = tl.where((place + stride * dilation * TAPS - k * dilation) % stride == 0, k, first)
+    return first, tl.cdiv(TAPS - first, period)
+
+
+@triton.jit
 def _convolve(
     I, K, A, B, O,
-    N, H, W, HO, WO, channels, o_count, e,
-    in_n, in_c, in_h, in_w, k_o, k_c, k_h, k_w, a_n, a_o, a_m, a_k, out_n, out_c, out_h, out_w,
+    N, H, W, HO, WO, C1, C2, channels, o_count, e,
     stride_h, stride_w, pad_h, pad_w, dil_h, dil_w,
     KW: tl.constexpr, TAPS: tl.constexpr, RESIDUAL: tl.constexpr, BIAS: tl.constexpr, SHARED: tl.constexpr,
     PRECISION: tl.constexpr, WIDE: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_C: tl.constexpr,
@@ -72,52 +86,47 @@ def _convolve(
     n, p, p_inside, sample = _pixels_of(tl.program_id(0), N, pixels, tl.cdiv(pixels, BLOCK_P), SHARED, BLOCK_P)
     y = p // WO
     x = p % WO
+    depth = tl.cdiv(channels, BLOCK_C)
     total = tl.zeros([BLOCK_P, BLOCK_O], tl.float32)
-    for k in range(TAPS):
+    tap = tl.zeros([BLOCK_P, BLOCK_O], tl.float32)
+    for step in range(TAPS * depth):
+        k = step // depth
         row = y * stride_h - pad_h + (k // KW) * dil_h
         column = x * stride_w - pad_w + (k % KW) * dil_w
         seen = p_inside & (row >= 0) & (row < H) & (column >= 0) & (column < W)
-        source = n * in_n + row * in_h + column * in_w
-        tap = tl.zeros([BLOCK_P, BLOCK_O], tl.float32)
-        for start in range(0, channels, BLOCK_C):
-            c = start + tl.arange(0, BLOCK_C)
-            c_inside = c < channels
-            image = tl.load(
-                I + source[:, None] + (group * channels + c)[None, :] * in_c,
-                mask=seen[:, None] & c_inside[None, :],
-                other=0.0,
-            )
-            inside = c_inside[:, None] & o_inside[None, :]
-            place = o_all[None, :] * k_o + c[:, None] * k_c + (k // KW) * k_h + (k % KW) * k_w
-            kernel = tl.load(K + place, mask=inside, other=0.0)
-            if not SHARED:
-                a_place = sample * a_n + o_all[None, :] * a_o + (c // e)[:, None] * a_m + k * a_k
-                factor = _factor(A + a_place, inside, RESIDUAL)
-                kernel = (kernel.to(tl.float32) * factor).to(image.dtype)
-            tap = _dot(image, kernel, tap, PRECISION, WIDE)
+        c = step % depth * BLOCK_C + tl.arange(0, BLOCK_C)
+        c_inside = c < channels
+        source = ((n * H + row) * W + column)[:, None] * C1 + (group * channels + c)[None, :]
+        image = tl.load(I + source, mask=seen[:, None] & c_inside[None, :], other=0.0)
+        inside = c_inside[:, None] & o_inside[None, :]
+        kernel = tl.load(K + (o_all[None, :] * TAPS + k) * channels + c[:, None], mask=inside, other=0.0)
         if SHARED:
-            a_place = n[:, None] * a_n + o_all[None, :] * a_o + k * a_k
-            factor = _factor(A + a_place, p_inside[:, None] & o_inside[None, :], RESIDUAL)
-            tap = tap * factor
-        total += tap
+            tap = _dot(image, kernel, tap, PRECISION, WIDE)
+            if step % depth == depth - 1:
+                a_place = (n[:, None] * TAPS + k) * C2 + o_all[None, :]
+                total += tap * _factor(A + a_place, p_inside[:, None] & o_inside[None, :], RESIDUAL)
+                tap = tl.zeros([BLOCK_P, BLOCK_O], tl.float32)
+        else:
+            a_place = ((sample * TAPS + k) * C2 + o_all[None, :]) * (channels // e) + (c // e)[:, None]
+            factor = _factor(A + a_place, inside, RESIDUAL)
+            total = _dot(image, (kernel.to(tl.float32) * factor).to(image.dtype), total, PRECISION, WIDE)
     if BIAS:
         total += tl.load(B + o_all, mask=o_inside, other=0.0).to(tl.float32)[None, :]
-    target = n[:, None] * out_n + o_all[None, :] * out_c + (y * out_h + x * out_w)[:, None]
+    target = (n * pixels + p)[:, None] * C2 + o_all[None, :]
     tl.store(O + target, total.to(O.dtype.element_ty), mask=p_inside[:, None] & o_inside[None, :])
 
 
 @triton.jit
 def _input_gradient(
     D, K, A, G,
-    N, H, W, HO, WO, channels, o_count, e,
-    d_n, d_c, d_h, d_w, k_o, k_c, k_h, k_w, a_n, a_o, a_m, a_k, g_n, g_c, g_h, g_w,
-    stride_h, stride_w, pad_h, pad_w, dil_h, dil_w,
-    KH: tl.constexpr, KW: tl.constexpr, TAPS: tl.constexpr, RESIDUAL: tl.constexpr, SHARED: tl.constexpr,
+    N, H, W, HO, WO, C1, C2, channels, o_count, e,
+    stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, period_h, period_w,
+    KH: tl.constexpr, KW: tl.constexpr, RESIDUAL: tl.constexpr, SHARED: tl.constexpr,
     PRECISION: tl.constexpr, WIDE: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """G, the gradient of the input, from D, that of the output.
 
-    Input pixels a stride apart see the same taps, so a program has pixels of one phase, and skips the other taps.
+    Input pixels a stride apart see the same taps, so a program has pixels of one phase, and goes over those taps alone.
     SHARED: D's tile is scaled; otherwise the weight tile is, and the pixels are of one sample.
     """
     c_tiles = tl.cdiv(channels, BLOCK_C)
@@ -134,58 +143,56 @@ def _input_gradient(
     n, p, p_inside, sample = _pixels_of(tl.program_id(0), N, pixels, tiles, SHARED, BLOCK_P)
     y = p // width
     x = p % width
+    first_h, count_h = _seen_taps(phase_y + pad_h, stride_h, dil_h, period_h, KH)
+    first_w, count_w = _seen_taps(phase_x + pad_w, stride_w, dil_w, period_w, KW)
+    depth = tl.cdiv(o_count, BLOCK_O)
     total = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
-    for k in range(TAPS):
+    for step in range(count_h * count_w * depth):
+        k_row = first_h + step // depth // tl.maximum(count_w, 1) * period_h
+        k_column = first_w + step // depth % tl.maximum(count_w, 1) * period_w
+        k = k_row * KW + k_column
         # Where this tap's output lies, in strides; the added multiple of the stride keeps division of positive numbers.
-        down = phase_y + pad_h - (k // KW) * dil_h + stride_h * dil_h * KH
-        right = phase_x + pad_w - (k % KW) * dil_w + stride_w * dil_w * KW
-        if (down % stride_h == 0) & (right % stride_w == 0):
-            row = y + down // stride_h - dil_h * KH
-            column = x + right // stride_w - dil_w * KW
-            seen = p_inside & (row >= 0) & (row < HO) & (column >= 0) & (column < WO)
-            source = n * d_n + row * d_h + column * d_w
-            for start in range(0, o_count, BLOCK_O):
-                o = start + tl.arange(0, BLOCK_O)
-                o_inside = o < o_count
-                o_all = group * o_count + o
-                inside = seen[:, None] & o_inside[None, :]
-                gradient = tl.load(D + source[:, None] + o_all[None, :] * d_c, mask=inside, other=0.0)
-                both = o_inside[:, None] & c_inside[None, :]
-                place = o_all[:, None] * k_o + c[None, :] * k_c + (k // KW) * k_h + (k % KW) * k_w
-                kernel = tl.load(K + place, mask=both, other=0.0)
-                if SHARED:
-                    a_place = n[:, None] * a_n + o_all[None, :] * a_o + k * a_k
-                    factor = _factor(A + a_place, inside, RESIDUAL)
-                    gradient = (gradient.to(tl.float32) * factor).to(kernel.dtype)
-                else:
-                    a_place = sample * a_n + o_all[:, None] * a_o + (c // e)[None, :] * a_m + k * a_k
-                    factor = _factor(A + a_place, both, RESIDUAL)
-                    kernel = (kernel.to(tl.float32) * factor).to(gradient.dtype)
-                total = _dot(gradient, kernel, total, PRECISION, WIDE)
-    at = (y * stride_h + phase_y) * g_h + (x * stride_w + phase_x) * g_w
-    target = n[:, None] * g_n + at[:, None] + (group * channels + c)[None, :] * g_c
+        row = y + (phase_y + pad_h - k_row * dil_h + stride_h * dil_h * KH) // stride_h - dil_h * KH
+        column = x + (phase_x + pad_w - k_column * dil_w + stride_w * dil_w * KW) // stride_w - dil_w * KW
+        seen = p_inside & (row >= 0) & (row < HO) & (column >= 0) & (column < WO)
+        o = step % depth * BLOCK_O + tl.arange(0, BLOCK_O)
+        o_inside = o < o_count
+        o_all = group * o_count + o
+        inside = seen[:, None] & o_inside[None, :]
+        source = ((n * HO + row) * WO + column)[:, None] * C2 + o_all[None, :]
+        gradient = tl.load(D + source, mask=inside, other=0.0)
+        both = o_inside[:, None] & c_inside[None, :]
+        kernel = tl.load(K + (o_all[:, None] * (KH * KW) + k) * channels + c[None, :], mask=both, other=0.0)
+        if SHARED:
+            factor = _factor(A + (n[:, None] * (KH * KW) + k) * C2 + o_all[None, :], inside, RESIDUAL)
+            gradient = (gradient.to(tl.float32) * factor).to(kernel.dtype)
+        else:
+            a_place = ((sample * (KH * KW) + k) * C2 + o_all[:, None]) * (channels // e) + (c // e)[None, :]
+            kernel = (kernel.to(tl.float32) * _factor(A + a_place, both, RESIDUAL)).to(gradient.dtype)
+        total = _dot(gradient, kernel, total, PRECISION, WIDE)
+    at = (n * H + y * stride_h + phase_y) * W + x * stride_w + phase_x
+    target = at[:, None] * C1 + (group * channels + c)[None, :]
     tl.store(G + target, total.to(G.dtype.element_ty), mask=p_inside[:, None] & c_inside[None, :])
 
 
 @triton.jit
 def _kernel_gradients(
     D, I, K, A, dK, dA,
-    N, H, W, HO, WO, channels, o_count, e, span, tiles_of_m, samples,
-    d_n, d_c, d_h, d_w, in_n, in_c, in_h, in_w, k_o, k_c, k_h, k_w, a_n, a_o, a_m, a_k,
-    dk_s, dk_o, dk_c, dk_k, da_t, da_n, da_o, da_m, da_k,
+    N, H, W, HO, WO, C1, C2, channels, o_count, e, span, tiles_of_m, samples,
     stride_h, stride_w, pad_h, pad_w, dil_h, dil_w,
-    KW: tl.constexpr, TAPS: tl.constexpr, RESIDUAL: tl.constexpr, SINGLE_M: tl.constexpr,
+    KW: tl.constexpr, TAPS: tl.constexpr, RESIDUAL: tl.constexpr, SINGLE_M: tl.constexpr, E: tl.constexpr,
     PRECISION: tl.constexpr, WIDE: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """dK and dA of some samples: a program has one tap, BLOCK_O x (up to BLOCK_C) kernel values, and goes over them.
 
     The gradient of AK of a sample stays in registers. A tile of c holds whole m's, or (SINGLE_M) a part of one;
-    no two programs write to one place: parts of dK lie apart by sample chunk (dk_s), of dA by tile of c (da_t).
+    no two programs write to one place: parts of dK lie apart by sample chunk, of dA by tile of c.
     """
-    k = tl.program_id(2) % TAPS
-    group = tl.program_id(2) // TAPS
-    o = (tl.program_id(0) % tl.cdiv(o_count, BLOCK_O)) * BLOCK_O + tl.arange(0, BLOCK_O)
-    chunk = tl.program_id(0) // tl.cdiv(o_count, BLOCK_O)
+    k = tl.program_id(0) % TAPS  # those of one place run side by side: they read the same, and write neighbours
+    o_tile = tl.program_id(0) // TAPS
+    o = (o_tile % tl.cdiv(o_count, BLOCK_O)) * BLOCK_O + tl.arange(0, BLOCK_O)
+    chunk = o_tile // tl.cdiv(o_count, BLOCK_O)
+    group = tl.program_id(2)
     tile = tl.program_id(1)
     within = tl.arange(0, BLOCK_C)
     if SINGLE_M:  # tiles_of_m tiles share one m
@@ -201,49 +208,48 @@ def _kernel_gradients(
     o_inside = o < o_count
     o_all = group * o_count + o
     inside = o_inside[:, None] & c_inside[None, :]
-    place = o_all[:, None] * k_o + c[None, :] * k_c + (k // KW) * k_h + (k % KW) * k_w
+    place = (o_all[:, None] * TAPS + k) * channels + c[None, :]
     kernel = tl.load(K + place, mask=inside, other=0.0).to(tl.float32)
     pixels = HO * WO
+    depth = tl.cdiv(pixels, BLOCK_P)
+    first = chunk * samples
     total = tl.zeros([BLOCK_O, BLOCK_C], tl.float32)
-    for n in range(chunk * samples, tl.minimum((chunk + 1) * samples, N)):
-        sample = tl.cast(n, tl.int64)
-        gradient = tl.zeros([BLOCK_O, BLOCK_C], tl.float32)  # of AK
-        for start in range(0, pixels, BLOCK_P):
-            p = start + tl.arange(0, BLOCK_P)
-            p_inside = p < pixels
-            y = p // WO
-            x = p % WO
-            row = y * stride_h - pad_h + (k // KW) * dil_h
-            column = x * stride_w - pad_w + (k % KW) * dil_w
-            seen = p_inside & (row >= 0) & (row < H) & (column >= 0) & (column < W)
-            output = tl.load(
-                D + sample * d_n + o_all[:, None] * d_c + (y * d_h + x * d_w)[None, :],
-                mask=o_inside[:, None] & p_inside[None, :],
-                other=0.0,
-            )
-            image = tl.load(
-                I + sample * in_n + (row * in_h + column * in_w)[:, None] + (group * channels + c)[None, :] * in_c,
-                mask=seen[:, None] & c_inside[None, :],
-                other=0.0,
-            )
-            gradient = _dot(output, image, gradient, PRECISION, WIDE)
-        a_place = sample * a_n + o_all[:, None] * a_o + (c // e)[None, :] * a_m + k * a_k
-        factor = _factor(A + a_place, inside, RESIDUAL)
-        total += gradient * factor
-        by_channel = gradient * kernel
-        target = part * da_t + sample * da_n + o_all * da_o + k * da_k
-        if SINGLE_M:
-            tl.store(dA + target + first_m * da_m, tl.sum(by_channel, axis=1), mask=o_inside)
-        else:  # summed over the e channels of each m by a product with ones and zeros
-            m = tl.arange(0, BLOCK_C)
-            belongs = tl.where((within[:, None] // e == m[None, :]) & c_inside[:, None], 1.0, 0.0)
-            by_m = tl.dot(by_channel, belongs, input_precision="ieee")
-            m_inside = (m < span // e) & ((first_m + m) * e < channels)
-            tl.store(
-                dA + target[:, None] + (first_m + m)[None, :] * da_m, by_m, mask=o_inside[:, None] & m_inside[None, :]
-            )
-    target = chunk * dk_s + o_all[:, None] * dk_o + c[None, :] * dk_c + k * dk_k
-    tl.store(dK + target, total, mask=inside)
+    gradient = tl.zeros([BLOCK_O, BLOCK_C], tl.float32)  # of AK, of one sample
+    for step in range((tl.minimum(first + samples, N) - first) * depth):
+        sample = tl.cast(first + step // depth, tl.int64)
+        p = step % depth * BLOCK_P + tl.arange(0, BLOCK_P)
+        p_inside = p < pixels
+        y = p // WO
+        x = p % WO
+        row = y * stride_h - pad_h + (k // KW) * dil_h
+        column = x * stride_w - pad_w + (k % KW) * dil_w
+        seen = p_inside & (row >= 0) & (row < H) & (column >= 0) & (column < W)
+        source = (sample * pixels + p)[None, :] * C2 + o_all[:, None]
+        output = tl.load(D + source, mask=o_inside[:, None] & p_inside[None, :], other=0.0)
+        source = ((sample * H + row) * W + column)[:, None] * C1 + (group * channels + c)[None, :]
+        image = tl.load(I + source, mask=seen[:, None] & c_inside[None, :], other=0.0)
+        gradient = _dot(output, image, gradient, PRECISION, WIDE)
+        if step % depth == depth - 1:
+            row_of_map = ((sample * TAPS + k) * C2 + o_all) * (channels // e)
+            total += gradient * _factor(A + row_of_map[:, None] + (c // e)[None, :], inside, RESIDUAL)
+            by_channel = gradient * kernel
+            target = dA + part * (tl.cast(N, tl.int64) * TAPS * C2 * (channels // e)) + row_of_map
+            if SINGLE_M:
+                tl.store(target + first_m, tl.sum(by_channel, axis=1).to(dA.dtype.element_ty), mask=o_inside)
+            else:
+                if E:
+                    m = tl.arange(0, BLOCK_C // E)
+                    by_m = tl.sum(tl.reshape(by_channel, [BLOCK_O, BLOCK_C // E, E]), axis=2)
+                else:  # an e that is no power of two: a product with ones and zeros
+                    m = tl.arange(0, BLOCK_C)
+                    belongs = tl.where((within[:, None] // e == m[None, :]) & c_inside[:, None], 1.0, 0.0)
+                    by_m = tl.dot(by_channel, belongs, input_precision="ieee")
+                m_inside = (m < span // e) & ((first_m + m) * e < channels)
+                both = o_inside[:, None] & m_inside[None, :]
+                tl.store(target[:, None] + (first_m + m)[None, :], by_m.to(dA.dtype.element_ty), mask=both)
+            gradient = tl.zeros([BLOCK_O, BLOCK_C], tl.float32)
+    target = chunk * tl.cast(C2 * TAPS * channels, tl.int64) + place
+    tl.store(dK + target, total.to(dK.dtype.element_ty), mask=inside)
 
 
 convolve, input_gradient, kernel_gradients = _convolve, _input_gradient, _kernel_gradients

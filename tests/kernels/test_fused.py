@@ -141,7 +141,7 @@ def test_it_compiles_without_a_gpu(kernel, monkeypatch, tmp_path):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     function = getattr(triton_kernels, kernel)
     fixed = {
-        "KH": 3, "KW": 3, "TAPS": 9, "RESIDUAL": True, "BIAS": True, "SHARED": False, "SINGLE_M": False,
+        "KH": 3, "KW": 3, "TAPS": 9, "RESIDUAL": True, "BIAS": True, "SHARED": False, "SINGLE_M": False, "E": 0,
         "PRECISION": "tf32", "WIDE": False, "BLOCK_P": 64, "BLOCK_O": 32, "BLOCK_C": 32,
     }  # fmt: skip
     kinds = dict.fromkeys("IKABODG", "*bf16") | {"dK": "*fp32", "dA": "*fp32"}
