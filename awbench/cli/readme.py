@@ -36,11 +36,11 @@ DOCUMENTS = ("README.md", "docs/results.md")
 # Name of a figure -> its file in docs/. A study's is there from its first look on.
 FIGURES = {
     "study-fashion-mnist": "fashion-mnist.svg",
-    "claims": "claims.svg",
+    "published-imagenet": "published-imagenet.svg",
     "complexity": "complexity.svg",
-    "latency-1": "latency.svg",
+    "latency-batch-1-float32-contiguous-224-pixels-2-threads": "latency.svg",
     "aw-speed-2": "aw-speed.svg",
-    "digits": "digits.svg",
+    "study-digits": "digits.svg",
 }
 
 

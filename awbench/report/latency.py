@@ -18,12 +18,20 @@ NOTES = (
     "Intervals are between order statistics, and assume no distribution.",
     "Peak memory: weights, input and what torch's allocators hand out meanwhile, of this network alone.",
 )
+_RATIO, _MEMORY = "ratio_to_plain", "peak_memory_bytes"
+_NOISY = 0.25
 
 
 def timing(record: Record) -> NetworkTiming:
     """The settings of a latency record."""
     assert isinstance(record.settings, NetworkTiming), "it is of kind latency"
     return record.settings
+
+
+def is_too_noisy(record: Record) -> bool:
+    """Whether the interval of a ratio to the plain network is so wide (a quarter of the ratio) that it says nothing."""
+    low, ratio, high = (float(record.value(f"{_RATIO}{end}")) for end in ("_low", "", "_high"))
+    return high - low > _NOISY * ratio
 
 
 def describe_setting(record: Record) -> str:
@@ -71,7 +79,6 @@ def _shown_ratio_interval(record: Record) -> str:
     return "" if record.variant == timing(record).over else shown_interval(3)(interval(_RATIO)(record) or [])
 
 
-_RATIO, _MEMORY = "ratio_to_plain", "peak_memory_bytes"
 _COLUMNS: tuple[Column[Record], ...] = (
     Column("variant", lambda record: record.variant),
     setting("device"),

@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 
 from awbench.modules import modules
+from awbench.studies import Comparison, Study
 from awbench.variants import Variant, list_variants
 
 # What a metric is called, by its key in records and studies.
-METRIC_TITLES = {"top1": "top-1", "top5": "top-5", "box_ap": "box AP", "ap50": "AP50", "ap75": "AP75", "loss": "loss"}
+METRIC_TITLES = {
+    "top1": "top-1",
+    "top1_percent": "top-1",
+    "top5": "top-5",
+    "box_ap": "box AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+}
 _FAMILIES = {"resnet": "ResNet", "resnext": "ResNeXt", "wide_resnet": "Wide ResNet"}
 
 
@@ -40,3 +48,21 @@ def _title(variant: Variant) -> str:
     attention = "" if variant.setting == "plain" else f"{setting_title(variant.setting)}-"
     network = f"{attention}{architecture_title(variant.architecture_name)}"
     return network if variant.task == "classification" else f"Faster R-CNN {network}-FPN"
+
+
+def network_title(study: Study, label: str) -> str:
+    """Of a study's network, e.g. "AW-ResNet-20" or "AW-ResNet-20 with expansion=1"."""
+    changed = study.changed_options(label)
+    return f"{display_name(study.variant_of(label).name)}{f' with {changed}' if changed else ''}"
+
+
+def pair_title(study: Study, comparison: Comparison) -> str:
+    """What is compared within one architecture, e.g. "AW-SE over SE", or "expansion=1" over the same with defaults."""
+    variant, over = (study.variant_of(label) for label in (comparison.variant, comparison.over))
+    changed = study.changed_options(comparison.variant)
+    if variant.architecture_name != over.architecture_name:
+        return f"{network_title(study, comparison.variant)} over {network_title(study, comparison.over)}"
+    if variant.name == over.name and not study.changed_options(comparison.over):
+        return changed
+    with_options = f"{setting_title(variant.setting)}{f' with {changed}' if changed else ''}"
+    return f"{with_options} over {setting_title(over.setting)}"

@@ -13,7 +13,7 @@ from awbench.report.answers import comparison_object, reasons, shown_answer, sho
 from awbench.report.claims import aw_setting, shown_side
 from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
 from awbench.report.latency import describe_setting, timing
-from awbench.report.names import display_name
+from awbench.report.names import network_title
 from awbench.report.table import ABSENT, Column, Table
 from awbench.studies import load_studies
 from awbench.variants import ModelOptions
@@ -32,7 +32,7 @@ def own_questions(records: Records) -> list[JudgedStudy]:
 def answer_sentence(judged: JudgedComparison) -> str:
     """The answer with its interval, in one sentence for people who know nothing else of the study."""
     study, interval = judged.study, judged.interval
-    variant, over = (display_name(label) for label in (judged.comparison.variant, judged.comparison.over))
+    variant, over = (network_title(study, label) for label in (judged.comparison.variant, judged.comparison.over))
     on, unit = study.facts.title, "percentage points" if study.task == "classification" else "AP points"
     if interval is None:
         have = f"{len(judged.treated)} of {variant} and {len(judged.baseline)} of {over}"

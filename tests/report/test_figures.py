@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from page_records import STATES
-from sample_records import add_ap, add_top1, aw_speed_record, latency_record, make_record
+from sample_records import add_ap, add_top1, aw_speed_record, latency_record
 from study_records import IMAGENET, imagenet_pair, runs_of
 
 from awbench.recipes.classification import load_recipe
@@ -17,7 +17,8 @@ from awbench.reference.load import load_references
 from awbench.report.figures import all_figures
 from awbench.report.figures.claims import STATUS_COLOURS
 from awbench.report.figures.training import training_figures
-from awbench.variants import STRIDE_PLACEMENTS
+
+LATENCY = "latency-batch-1-float32-contiguous-224-pixels-2-threads"
 
 
 @pytest.fixture
@@ -29,11 +30,10 @@ def figures(store):
     return {figure.name: figure for figure in all_figures(store.read(), load_references())}
 
 
-def test_without_records_there_is_the_figure_of_claims_alone(store):
-    (name,) = figures(store)
-    texts = list(figures(store)[name].data.values())
-    assert name == "claims" and len(texts) == 4
-    assert all("not measured: needs 'awbench study run" in text for text in texts)
+def test_without_records_there_is_what_publications_say_and_no_empty_axes(store):
+    found = figures(store)
+    assert list(found) == ["published-imagenet", "published-coco"]
+    assert not any("measured here" in text for figure in found.values() for text in figure.data.values())
 
 
 def test_the_forest_says_what_decides_a_claim(store):
@@ -45,30 +45,36 @@ def test_the_forest_says_what_decides_a_claim(store):
     assert "aw_resnet101: 78.30, 78.50, 78.40, 78.30; resnet101: 77.30, 77.40, 77.50, 77.30" in measured
 
 
-def test_published_and_measured_accuracy_stand_at_the_counted_operations(store):
+def test_published_gains_are_over_the_plain_network_of_the_same_source(store):
+    texts = list(figures(store)["published-imagenet"].data.values())
+    (cbam,) = [text for text in texts if text.startswith("cbam_resnet50: 77.34 published by eca_paper")]
+    assert cbam.endswith("; +2.14 over resnet50: 75.2 published by eca_paper, secondary")
+    claims = [text for text in texts if "claimed by aw_convolution" in text]
+    assert claims == [
+        "aw_resnet101: +1.00 percentage points over resnet101, claimed by aw_convolution, no numbers known"
+    ]
+    axes = figures(store)["published-imagenet"].drawing.axes
+    assert [panel.get_title(loc="left") for panel in axes] == [f"ResNet-{depth}" for depth in (18, 34, 50, 101, 152)]
+    assert "ECA paper" in [label.get_text() for label in axes[2].get_yticklabels()]
+
+
+def test_trainings_here_are_compared_with_the_plain_network_of_their_own_protocol(store):
     add_top1(store, "resnet50", 76.0, 76.2)
-    assert "accuracy" not in figures(store)  # nothing was counted
-    store.add(make_record())
-    texts = figures(store)["accuracy"].data.values()
-    assert any(text.startswith("resnet50: 76.13 published by torchvision (IMAGENET1K_V1)") for text in texts)
-    (here,) = [text for text in texts if "measured here" in text]
-    runs = "resnet50: 76.100 measured here, recipe cbam, 100 epochs, 2 run(s), standard deviation 0.141"
-    assert here == f"{runs}; 4.089 GMAC, 0.0 M elementwise multiplications"
+    assert not any("measured here" in text for text in figures(store)["published-imagenet"].data.values()), "alone"
+    add_top1(store, "se_resnet50", 77.0)
+    short = load_recipe("cbam", ["epochs=1"]).identity()
+    add_top1(store, "se_resnet50", 30.0, recipe=short, finished="2026-02-01T00:00:00.000000Z")
+    (here,) = [text for text in figures(store)["published-imagenet"].data.values() if "measured here" in text]
+    plain = "resnet50: 76.100 measured here, recipe cbam, 100 epochs, 2 run(s), standard deviation 0.141"
+    assert here == f"se_resnet50: 77.000 measured here, recipe cbam, 100 epochs, 1 run(s); +0.90 over {plain}"
 
 
-def test_coco_records_have_their_own_figure(store):
-    """What was published stands at the operations of its own stride placement."""
-    for placement in STRIDE_PLACEMENTS:
-        counts = make_record(
-            variant="faster_rcnn_resnet101_fpn",
-            options={"stride_placement": placement, "num_classes": 80},
-            settings={"engine": "detectron2", "image_size": [800, 1088], "proposals": 1000, "cross_check": False},
-        )
-        store.add(counts)
+def test_coco_records_are_in_their_own_figure(store):
     add_ap(store, "faster_rcnn_resnet101_fpn", 42.0)
-    texts = figures(store)["average-precision"].data.values()
-    assert any("42.000 measured here" in text for text in texts)
-    assert any("42 published by detectron2_model_zoo" in text for text in texts)
+    add_ap(store, "faster_rcnn_aw_resnet101_fpn", 42.5)
+    texts = figures(store)["published-coco"].data.values()
+    assert any("; +0.50 over faster_rcnn_resnet101_fpn: 42.000 measured here" in text for text in texts)
+    assert any("published by eca_paper" in text for text in texts)
 
 
 def test_a_pair_below_its_claim_has_its_own_answers_colour(store):
@@ -76,11 +82,11 @@ def test_a_pair_below_its_claim_has_its_own_answers_colour(store):
     for run in STATES["as-claimed"]:
         store.add(run)
     axes = figures(store)["claims"].drawing.axes[0]
-    labels = [label.get_text() for label in axes.get_yticklabels()]
+    labels = [text.get_text() for text in axes.texts if text.get_ha() == "left"]
     colours = {labels[round(line.get_ydata()[0])]: line.get_color() for line in axes.lines if line.get_marker() == "o"}
-    assert colours["imagenet-combined\ngain; as claimed"] == STATUS_COLOURS["as claimed"]
-    assert colours["aw_se_resnet101\ngain; as claimed"] == STATUS_COLOURS["as claimed"]
-    assert colours["aw_cbam_resnet101\ngain undecided; less than claimed"] == STATUS_COLOURS["less than claimed"]
+    assert colours["ImageNet: AW-SE or AW-CBAM"] == STATUS_COLOURS["as claimed"]
+    assert colours["AW-SE-ResNet-101"] == STATUS_COLOURS["as claimed"]
+    assert colours["AW-CBAM-ResNet-101"] == STATUS_COLOURS["less than claimed"]
 
 
 def test_latency_has_a_figure_for_each_setting_and_no_datum_for_the_plain_network(store):
@@ -92,6 +98,20 @@ def test_latency_has_a_figure_for_each_setting_and_no_datum_for_the_plain_networ
     for figure in found.values():
         (text,) = figure.data.values()
         assert text.startswith("aw_resnet50: 1.500 of resnet50 (1.400 to 1.600)")
+        (panel,) = figure.drawing.axes
+        assert (panel.get_title(loc="left"), [text.get_text() for text in panel.texts]) == ("ResNet-50", ["1.50"])
+
+
+def test_a_ratio_that_is_too_noisy_is_hollow_and_does_not_set_the_scale(store):
+    store.add(latency_record("aw_resnet50", (1.5, 1.4, 1.6)))
+    store.add(latency_record("se_resnet50", (2.0, 0.6, 9.0)))
+    (panel,) = figures(store)[LATENCY].drawing.axes
+    assert panel.get_xlim()[1] < 2 and [text.get_text() for text in panel.texts] == ["too noisy", "1.50"]
+    faces = [line.get_markerfacecolor() for line in panel.lines if line.get_marker() == "o"]
+    assert faces[0] == "#ffffff" != faces[1]
+    assert any(line.get_marker() == ">" for line in panel.lines), "an arrow where it is clipped"
+    store.add(latency_record("se_resnet34", (2.0, 0.6, 9.0), batch_size=64))
+    assert not any("64" in name for name in figures(store)), "nothing usable, no figure"
 
 
 def test_aw_speed_has_a_figure_for_each_setting_and_says_what_auto_chose(store):
@@ -122,7 +142,7 @@ def test_training_curves_are_of_recorded_runs_and_survive_a_cut_line(store):
     assert re.fullmatch("training-imagenet-cbam-101-[0-9a-f]{6}", figure.name)
     assert list(figure.data.values()) == [
         "resnet101, 1 run(s): loss 5 at step 100",
-        "resnet101, 1 run(s): top1_percent 12.5 at step 100",
+        "resnet101, 1 run(s): top-1 12.5 at step 100",
     ]
 
 
@@ -163,32 +183,19 @@ def test_files_are_the_same_bytes_for_the_same_records_and_carry_their_data(stor
     store.add(latency_record("resnet50", (1.0, 1.0, 1.0), device_name="<a> & b"))
     store.add(latency_record("aw_resnet50", (1.5, 1.4, 1.6), device_name="<a> & b"))
     for format, magic in (("svg", b"<?xml"), ("png", b"\x89PNG")):
-        first, second = (figures(store)["latency-1"].to_bytes(format) for _ in range(2))
+        first, second = (figures(store)[LATENCY].to_bytes(format) for _ in range(2))
         assert first == second and first.startswith(magic)
-    figure = figures(store)["latency-1"]
+    figure = figures(store)[LATENCY]
     for svg in (figure.to_bytes("svg").decode(), figure.to_inline_svg()):
         titles = [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}title")]
         assert titles == list(figure.data.values())
 
 
-def test_a_changed_recipe_is_another_point_though_it_keeps_its_name(store):
-    counts = make_record(variant="resnet101")
-    store.add(counts)
-    add_top1(store, "resnet101", 78.0, 78.2)
-    short = load_recipe("cbam", ["epochs=1"]).identity()
-    add_top1(store, "resnet101", 30.0, 30.2, recipe=short, finished="2026-02-01T00:00:00.000000Z")
-    texts = [text for text in figures(store)["accuracy"].data.values() if "measured here" in text]
-    assert [text.split(", 2 run(s)")[0] for text in texts] == [
-        "resnet101: 78.100 measured here, recipe cbam, 100 epochs",
-        "resnet101: 30.100 measured here, recipe cbam, 1 epochs",
-    ]
-
-
 def test_a_run_on_fewer_images_than_the_dataset_has_is_said(store):
-    store.add(make_record(variant="resnet101"))
-    for run in runs_of(IMAGENET, "resnet101", [30.0], environment={"train_images": 1000}):
-        store.add(run)
-    (text,) = [text for text in figures(store)["accuracy"].data.values() if "measured here" in text]
+    for name, value in (("resnet101", 30.0), ("se_resnet101", 31.0)):
+        for run in runs_of(IMAGENET, name, [value], environment={"train_images": 1000}):
+            store.add(run)
+    (text,) = [text for text in figures(store)["published-imagenet"].data.values() if "measured here" in text]
     assert "recipe cbam, 100 epochs, on 1,000 of 1,281,167 training images, 1 run(s)" in text
 
 

@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from awbench.records import Record, Records
 from awbench.report.aw_speed import describe_run, executed_as, newest_runs, shape_name, shown_method, timing
-from awbench.report.figures.figure import COLOURS, Figure, new_figure
+from awbench.report.figures.figure import COLOURS, SOFT, Figure, new_figure
 
 _MOST_FIGURES = 4
 _METHODS = ("auto", "grouped", "unfolded", "per_sample", "tapwise", "direct", "blocked", "fused")
@@ -36,15 +36,16 @@ def _figure(number: int, run: list[Record]) -> Figure:
             if record.variant in _METHODS and "ratio_to_plain" in record.values:
                 (handles[record.variant],) = _point(axes, record, shapes.index(shape_name(record)))
                 figure.describe(handles[record.variant], _text(record))
-        axes.axvline(1, color="#999999", linewidth=0.8)
+        axes.axvline(1, color=SOFT, linewidth=0.8)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(LogLocator(2))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
-        axes.set_yticks(range(len(shapes)), shapes, fontsize=8)
+        axes.set_yticks(range(len(shapes)), shapes)
         axes.set_ylim(len(shapes) - 0.5, -0.5)
         axes.set_xlabel("time / the plain convolution's")
         methods = [method for method in _METHODS if method in handles]
-        figure.drawing.legend([handles[method] for method in methods], methods, loc="outside lower center", ncols=4)
+        titles = [method.replace("_", " ") for method in methods]
+        figure.drawing.legend([handles[method] for method in methods], titles, loc="outside lower center", ncols=4)
     return figure
 
 

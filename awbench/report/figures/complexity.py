@@ -34,7 +34,7 @@ def complexity_figure(records: Records) -> Figure | None:
         "In percent of the plain network's parameters, and of its multiply-accumulates of convolutions and linear "
         "layers: multiply-accumulates added (full colour), and on top of them (light) elementwise multiplications, "
         "which form AK or scale activations. Norms, pooling and gates are left out. Exact counts.",
-        5.2,
+        4.4,
     ) as figure:
         panels = figure.drawing.subplots(len(_PANELS), 1)
 

@@ -15,23 +15,36 @@ import matplotlib
 import matplotlib.colors
 from matplotlib.figure import Figure as Drawing
 
+from awbench.report.names import setting_title
 from awbench.variants import list_settings
 
-_WIDTH_INCHES = 5.2  # one column of a page, and still readable on a phone
+WIDTH_INCHES = 3.75  # a phone's width: its letters of 9 points are 11 pixels there, and larger in a wider column
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # Okabe and Ito's colours, told apart with any colour vision; the last two settings have darker yellow and black.
 _GOLDEN = 0.618034  # of the circle of hues: any number of steps of it lie apart
+# The rest in every figure: letters and axes, lines that guide the eye, areas behind data.
+INK, SOFT, BAND, PAPER = "#1d242b", "#6e7781", "#dfe7ee", "#ffffff"
 COLOURS = ("#6b6b6b", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#A08A00")
 # Same records, same bytes: no date, no random ids.
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "awbench",
     "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": SOFT,
+    "axes.labelsize": 9,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 9,
     "legend.frameon": False,
     "text.parse_math": False,  # labels are text: a dollar is a dollar
-    "legend.fontsize": 8,
+    "legend.fontsize": 9,
+    "legend.handlelength": 1.2,
+    "legend.columnspacing": 1.2,
 }
 
 
@@ -76,7 +89,8 @@ class Figure:
     def add_legend(self, handles: dict[str, Any]) -> None:
         """Attention settings and their colours below the axes, in the order of the grid."""
         settings = [setting for setting in list_settings() if setting in handles]
-        self.drawing.legend([handles[s] for s in settings], settings, loc="outside lower center", ncols=4)
+        titles = [setting_title(setting) for setting in settings]
+        self.drawing.legend([handles[s] for s in settings], titles, loc="outside lower center", ncols=4)
 
     def to_bytes(self, format: str) -> bytes:
         """A file's content; `format` is "svg" or "png"."""
@@ -132,7 +146,7 @@ class Figure:
 def new_figure(name: str, title: str, caption: str, height_inches: float) -> Iterator[Figure]:
     """A figure to draw, in the project's style."""
     with matplotlib.rc_context(_STYLE):
-        yield Figure(name, title, caption, Drawing(figsize=(_WIDTH_INCHES, height_inches), layout="constrained"))
+        yield Figure(name, title, caption, Drawing(figsize=(WIDTH_INCHES, height_inches), layout="constrained"))
 
 
 def _points(length: str) -> str:

@@ -1,13 +1,16 @@
-"""Latency as ratios to the plain network, with their intervals."""
+"""Latency as ratios to the plain network, with their intervals: a panel for each network."""
 
 from __future__ import annotations
 
 from awbench.records import Record, Records
 from awbench.report.figures.figure import Figure, colour_of, new_figure
-from awbench.report.latency import describe_setting, newest_latencies, timing
+from awbench.report.figures.forest import ForestRow, draw_forest, limits
+from awbench.report.latency import describe_setting, is_too_noisy, newest_latencies, timing
+from awbench.report.names import architecture_title, setting_title
 from awbench.variants import list_variants, parse_variant
 
 _MOST_FIGURES = 6
+_RATIO = "ratio_to_plain"
 
 
 def latency_figures(records: Records) -> list[Figure]:
@@ -21,31 +24,47 @@ def latency_figures(records: Records) -> list[Figure]:
         groups.setdefault((timing(record).device_name, describe_setting(record), task), []).append(record)
     latest = sorted(groups.values(), key=lambda group: max(record.finished for record in group), reverse=True)
     compared = [[record for record in group if record.variant != timing(record).over] for group in latest]
-    return [_figure(number, group) for number, group in enumerate(compared[:_MOST_FIGURES], 1) if group]
+    usable = [group for group in compared if any(not is_too_noisy(record) for record in group)]
+    names = [f"latency-{describe_setting(group[0])}" for group in usable]
+    again = [names[:place].count(name) for place, name in enumerate(names)]  # on another device, of another task
+    named = [f"{name}-{times + 1}" if times else name for name, times in zip(names, again, strict=True)]
+    return [_figure(name, group) for name, group in list(zip(named, usable, strict=True))[:_MOST_FIGURES]]
 
 
-def _figure(number: int, records: list[Record]) -> Figure:
+def _figure(name: str, records: list[Record]) -> Figure:
+    panels: dict[str, list[ForestRow]] = {}
+    for record in sorted(records, key=lambda record: parse_variant(record.variant).architecture.depth):
+        panels.setdefault(parse_variant(record.variant).architecture_name, []).append(_row(record))
+    ends = limits([row for rows in panels.values() for row in rows], 1)
     with new_figure(
-        f"latency-{number}",
-        f"Latency beside the plain network: {timing(records[0]).device_name}",
-        f"{describe_setting(records[0])}. Ratio to the plain network of the same depth within one run, with its 95 % "
-        "interval; 1 is the plain network.",
-        1.0 + 0.19 * len(records),
+        name,
+        f"Latency beside the plain network, {describe_setting(records[0])}",
+        f"{timing(records[0]).device_name}. Ratio to the plain network of the same depth within one run, with its 95 % "
+        "interval; 1 is the plain network. Hollow and clipped: too noisy to say anything.",
+        0.4 + sum(0.34 + 0.18 * len(rows) for rows in panels.values()),
     ) as figure:
-        axes = figure.drawing.subplots()
-        for place, record in enumerate(records):
-            low, ratio, high = (record.value(f"ratio_to_plain{end}") for end in ("_low", "", "_high"))
-            rounds = f", {record.value('rounds')} rounds" if "rounds" in record.values else ""
-            colour = colour_of(parse_variant(record.variant).setting)
-            axes.plot([low, high], [place, place], color=colour, linewidth=1.6)
-            (point,) = axes.plot(ratio, place, "o", color=colour, markersize=4)
-            figure.describe(
-                point,
-                f"{record.variant}: {ratio:.3f} of {timing(record).over} ({low:.3f} to {high:.3f}), "
-                f"{record.value('latency_ms'):.2f} ms{rounds}; {record.finished[:10]}",
-            )
-        axes.axvline(1, color="#999999", linewidth=0.8)
-        axes.set_yticks(range(len(records)), [record.variant for record in records], fontsize=8)
-        axes.set_ylim(len(records) - 0.4, -0.6)
-        axes.set_xlabel("latency / the plain network's")
+        heights = [1 + len(rows) for rows in panels.values()]
+        drawn = figure.drawing.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (architecture, rows) in zip(drawn, panels.items(), strict=True):
+            draw_forest(figure, axes, rows, 1, ends, stacked=False)
+            axes.set_title(architecture_title(architecture), loc="left", fontweight="bold", pad=3)
+        drawn[-1].set_xlabel("latency / the plain network's")
     return figure
+
+
+def _row(record: Record) -> ForestRow:
+    low, ratio, high = (float(record.value(f"{_RATIO}{end}")) for end in ("_low", "", "_high"))
+    setting = parse_variant(record.variant).setting
+    rounds = f", {record.value('rounds')} rounds" if "rounds" in record.values else ""
+    noisy = is_too_noisy(record)
+    return ForestRow(
+        label=setting_title(setting),
+        shown="too noisy" if noisy else f"{ratio:.2f}",
+        value=ratio,
+        low=low,
+        high=high,
+        colour=colour_of(setting),
+        text=f"{record.variant}: {ratio:.3f} of {timing(record).over} ({low:.3f} to {high:.3f}), "
+        f"{record.value('latency_ms'):.2f} ms{rounds}; {record.finished[:10]}",
+        too_noisy=noisy,
+    )

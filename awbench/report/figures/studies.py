@@ -1,13 +1,16 @@
-"""A forest plot for each study of a question of our own."""
+"""A forest plot for each study that has an interval to show: of our own questions, and of the smoke test on digits."""
 
 from __future__ import annotations
 
 from awbench.records import Records
-from awbench.report.answers import shown_answer
+from awbench.report.answers import shown_interval
 from awbench.report.figures.figure import Figure, new_figure
+from awbench.report.figures.forest import ForestRow, draw_forest, limits
+from awbench.report.names import architecture_title, metric_title, pair_title
 from awbench.report.studies import answer_sentence, own_questions
+from awbench.studies import load_study
 from awbench.verdicts.answers import Gain
-from awbench.verdicts.study import JudgedStudy
+from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study
 
 _COLOURS: dict[Gain, str] = {
     "gain": "#00714f",
@@ -15,41 +18,44 @@ _COLOURS: dict[Gain, str] = {
     "no difference that matters": "#00558c",
     "undecided": "#8a6100",
 }
+_PROXY = " A smoke test on {title}: no evidence on ImageNet or COCO."
 
 
 def study_figures(records: Records) -> list[Figure]:
-    """Of every study that has an interval to show."""
-    return [
-        _figure(judged)
-        for judged in own_questions(records)
-        if any(compared.interval for compared in judged.comparisons)
-    ]
+    """Of every study that has an interval to show, the smoke test last."""
+    judged = [*own_questions(records), judge_study(load_study("digits"), records)]
+    return [_figure(study) for study in judged if any(pair.interval for pair in study.comparisons)]
 
 
 def _figure(judged: JudgedStudy) -> Figure:
     study = judged.study
-    matters = f" Band: the {study.matters:g} points that were decided to matter." if study.matters else ""
+    rows = [_row(compared) for compared in judged.comparisons]
+    matters = f" Band: less than the {study.matters:g} points that were decided to matter." if study.matters else ""
+    proxy = _PROXY.format(title=study.facts.title) if study.facts.proxy else ""
+    networks = sorted({study.variant_of(label).architecture_name for label in study.labels})
     with new_figure(
         f"study-{study.name}",
         study.title,
-        f"Points: measured gains with the intervals that decide, at the study's level over all looks.{matters}",
-        0.9 + 0.42 * len(judged.comparisons),
+        f"{', '.join(map(architecture_title, networks))}. Points: measured gains with the intervals that decide, "
+        f"at the study's level over all looks; hollow ones are too wide to say anything, and clipped.{matters}{proxy}",
+        0.7 + 0.42 * len(rows),
     ) as figure:
         axes = figure.drawing.subplots()
-        if study.matters:
-            axes.axvspan(-study.matters, study.matters, color="#eef1f4", linewidth=0)
-        axes.axvline(0, color="#999999", linewidth=0.8)
-        labels = []
-        for place, compared in enumerate(judged.comparisons):
-            state = shown_answer(compared) if compared.interval else "too early"
-            labels.append(f"{compared.comparison.variant}\nover {compared.comparison.over}: {state}")
-            if compared.interval is None:
-                continue
-            interval, colour = compared.interval, _COLOURS[compared.gain]
-            axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=1.6)
-            (point,) = axes.plot(interval.value, place, "o", color=colour, markersize=5)
-            figure.describe(point, answer_sentence(compared))
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_ylim(len(labels) - 0.4, -0.6)
-        axes.set_xlabel(f"gain ({'percentage' if study.task == 'classification' else 'AP'} points of {study.metric})")
+        draw_forest(figure, axes, rows, 0, limits(rows, 0))
+        unit = "percentage" if study.task == "classification" else "AP"
+        axes.set_xlabel(f"gain ({unit} points of {metric_title(study.metric)})")
     return figure
+
+
+def _row(judged: JudgedComparison) -> ForestRow:
+    study, interval = judged.study, judged.interval
+    return ForestRow(
+        label=pair_title(study, judged.comparison),
+        shown=shown_interval(interval) if interval else "too early to look at",
+        value=interval.value if interval else None,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        colour=_COLOURS[judged.gain],
+        text=answer_sentence(judged),
+        band=(-study.matters, study.matters) if study.matters else None,
+    )

@@ -12,10 +12,12 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from awbench.recipes.datasets import DATASET_FACTS
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
 from awbench.report.figures.figure import Figure, colour_of, new_figure
 from awbench.report.figures.runs import runs_alike
+from awbench.report.names import architecture_title, metric_title
 from awbench.system import open_regular
 from awbench.variants import list_variants, parse_variant
 
@@ -92,12 +94,13 @@ def _figure(group: _Group, records: list[Record], metrics: Mapping[str, Sequence
     metric, label = _EVALUATED[group.kind]
     parts = ("training", group.dataset, recipe, group.engine, group.network.removeprefix("resnet"), digest)
     engine = f", {group.engine}" if group.engine else ""
+    title = DATASET_FACTS[group.dataset].title if group.dataset in DATASET_FACTS else group.dataset
     proxy = " A proxy, no evidence on ImageNet or COCO." if group.dataset in _PROXIES else ""
     with new_figure(
         "-".join(filter(None, parts)),
-        f"Training on {group.dataset}, {group.network}, recipe {recipe}{engine}",
+        f"Training on {title}, {architecture_title(group.network)}, recipe {recipe}{engine}",
         f"One line per network: the mean of its runs with different seeds; the band spans them.{proxy}",
-        5.4,
+        4.6,
     ) as figure:
         loss_axes, metric_axes = figure.drawing.subplots(2, 1, sharex=True)
         drawn: dict[str, Any] = {}
@@ -135,5 +138,7 @@ def _draw(
     if len(curves) > 1:
         axes.fill_between(steps, lowest, highest, color=colour_of(setting), alpha=0.15, linewidth=0)
         spanned = f" ({lowest[-1]:.4g} to {highest[-1]:.4g})"
-    figure.describe(line, f"{variant}, {len(curves)} run(s): {wanted} {means[-1]:.4g}{spanned} at step {steps[-1]:,}")
+    figure.describe(
+        line, f"{variant}, {len(curves)} run(s): {metric_title(wanted)} {means[-1]:.4g}{spanned} at step {steps[-1]:,}"
+    )
     drawn.setdefault(setting, line)
