@@ -36,7 +36,7 @@ reproduce: $(INSTALLED)  ## measure what this machine can, compare, write tables
 tables: $(INSTALLED)  ## print the tables again, from records alone
 	$(BIN)/awbench table grid --results $(RESULTS)
 	$(BIN)/awbench table complexity --results $(RESULTS)
-	$(BIN)/awbench table speed --results $(RESULTS)
+	$(BIN)/awbench table latency --results $(RESULTS)
 
 report: $(INSTALLED)  ## write $(RESULTS)/report.html and the figures again, from records alone
 	$(BIN)/awbench report --results $(RESULTS)

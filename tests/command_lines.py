@@ -39,7 +39,7 @@ FITTING: dict[str, list[str]] = {
     "variant": ["resnet20", "aw_resnet20", "se_resnet20", "faster_rcnn_resnet18_fpn"],
     "variants": ["resnet20", "aw_resnet20", "cbam_resnet20"],
     "study": ["digits", "imagenet", "coco"],
-    "kind": ["claims", "complexity", "speed", "grid", "proxy", "studies"],
+    "kind": ["claims", "complexity", "latency", "grid", "proxy", "studies"],
     "results": ["results", "other"],
     "changes": ["epochs=1", "batch_size=64", "optimizer.lr=0.1"],
     "dataset": ["digits", "digits-detection", "fake"],

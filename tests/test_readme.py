@@ -18,7 +18,7 @@ def store(tmp_path_factory):
 
 def test_tables_are_what_the_command_makes(root, store):
     texts = [(root / document).read_text() for document in DOCUMENTS]
-    for kind in ("studies", "claims", "complexity", "proxy", "speed"):
+    for kind in ("studies", "claims", "complexity", "proxy", "latency"):
         assert f"<!-- table: {kind} " in "".join(texts)
     for text in texts:
         assert text == fill(text, store), "run `make readme`"

@@ -55,5 +55,5 @@ def run(args: argparse.Namespace) -> int:
             check_speed_settings(settings)
             log(f"timing {len(RESNET50_SHAPES)} shapes, {direction}: {args.budget:g} s, warming up not included")
             records += record_aw_speed(store, RESNET50_SHAPES, settings, goal)
-    print_table(runs_table(records), args.json)
+    print_table(runs_table(records), "json" if args.json else None)
     return 0

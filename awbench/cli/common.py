@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import shutil
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from awbench.errors import UserError
@@ -126,11 +127,20 @@ def print_runs(records: Records, keys: Collection[str]) -> None:
 
     table = runs_table(records, only=is_asked)
     if table.values != [NO_RUNS]:
-        print_table(replace(table, notes=()), as_json=False)
+        print_table(table, notes=False)
 
 
-def print_table(table: Table, as_json: bool) -> None:
-    """The table on stdout."""
-    from awbench.report.formats import render
+def print_table(table: Table, format: str | None = None, notes: bool = True) -> None:
+    """The table on stdout. Args: format, None for text on a terminal and GitHub's elsewhere."""
+    print(table_text(table, format, notes), end="", flush=True)
 
-    show(render(table, "json" if as_json else "github"), end="")
+
+def table_text(table: Table, format: str | None = None, notes: bool = True) -> str:
+    """The same, ending in a newline: as wide as the terminal, with colours unless NO_COLOR forbids them."""
+    from awbench.report.formats import render, shown_safely
+    from awbench.report.terminal import to_text
+
+    if format == "text" or (format is None and sys.stdout.isatty()):
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        return to_text(shown_safely(table, notes), shutil.get_terminal_size((100, 24)).columns, colour) + "\n"
+    return render(table, format or "github", notes)

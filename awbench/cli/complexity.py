@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import log, print_json, progress, show
+from awbench.cli.common import log, print_json, print_table, progress
 from awbench.cli.options import MODEL, add_options, aw_options_help, model_options
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
 from awbench.variants import ModelOptions, Variant, list_variants, parse_variants
+
+if TYPE_CHECKING:
+    from awbench.report.table import Table
 
 
 def add_parser(commands: Any) -> None:
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json([complexity_object(record) for record in records])
     else:
-        show(_table(records))
+        print_table(_table(records))
     return 0
 
 
@@ -135,22 +138,20 @@ def _shown_size(record: Record) -> str:
     return f"{size[0]}x{size[1]}, {settings['proposals']} proposals, {settings['engine']}"
 
 
-def _table(records: list[Record]) -> str:
-    from tabulate import tabulate
+def _table(records: list[Record]) -> Table:
+    from awbench.report.table import Column, Table
 
-    rows = [
-        (
-            record.variant,
-            record.options["stride_placement"],
-            _shown_size(record),
-            f"{record.value('params'):,}",
-            f"{record.value('macs'):,}",
-            f"{record.value('aw_kernel_forming'):,}",
-            f"{record.value('attention_scaling'):,}",
-            f"{record.value('activations'):,}",
-        )
-        for record in records
-    ]
-    headers = ("variant", "stride", "image size", "params", "MACs", "kernel modulation", "scaling", "activations")
-    alignment = ("left", "left", *["right"] * 6)
-    return tabulate(rows, headers, tablefmt="github", colalign=alignment, disable_numparse=True)
+    def count(name: str, heading: str) -> Column[Record]:
+        return Column(heading, lambda record: record.value(name), ",")
+
+    columns: tuple[Column[Record], ...] = (
+        Column("variant", lambda record: record.variant),
+        Column("stride", lambda record: record.options["stride_placement"]),
+        Column("image size", _shown_size),
+        count("params", "params"),
+        count("macs", "MACs"),
+        count("aw_kernel_forming", "kernel modulation"),
+        count("attention_scaling", "scaling"),
+        count("activations", "activations"),
+    )
+    return Table("Counts for one image", columns, records)

@@ -60,5 +60,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"imported": added, "found": len(runs) - added})
     else:
-        print_table(imported_table(store.read()), as_json=False)
+        print_table(imported_table(store.read()))
     return 0

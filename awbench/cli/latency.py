@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
                 records += made
     for note in dict.fromkeys(note for record in records for note in record.notes):
         log(f"note: {note}")
-    print_table(latency_table(records), args.json)
+    print_table(latency_table(records), "json" if args.json else None)
     return 0
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import operator
 from typing import Any
 
 import awbench
-from awbench.cli.common import print_json, show
+from awbench.cli.common import print_json, print_table, show
 from awbench.cli.options import add_options
 from awbench.modules import INPUT, modules
 from awbench.variants import Variant, list_variants, parse_variants
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list_modules(as_json: bool) -> int:
-    from tabulate import tabulate
+    from awbench.report.table import Column, Table
 
     known = modules().values()
     rows = [
@@ -54,7 +55,11 @@ def _list_modules(as_json: bool) -> int:
         }
         for module in known
     ]
-    print_json(rows) if as_json else show(tabulate(rows, headers="keys", tablefmt="github"))
+    if as_json:
+        print_json(rows)
+    else:
+        columns = [Column(name, operator.itemgetter(name)) for name in rows[0]]
+        print_table(Table("Attention modules", columns, rows))
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 import functools
 from typing import Any
 
-from awbench.cli.common import key_values, show
+from awbench.cli.common import key_values, print_table
 from awbench.cli.options import add_options, read_records, references_of
 from awbench.errors import UserError
 
@@ -18,15 +18,15 @@ _KINDS = {
     "detectors": "counts of every detector with either engine",
     "digits-detection": "digits to detect: detectors over seeds, and what AW adds",
     "detection": "published AP beside what was trained or evaluated here",
-    "latency": "published times of other machines",
-    "speed": "latency measured here, as ratios to the plain network",
+    "latency": "what 'awbench latency' measured: ratios to the plain network",
+    "published-latency": "published times of other machines, which nothing is compared with",
     "aw-speed": "AW-convolutions, executed by every strategy, beside a plain convolution",
     "claims": "each claim of a gain: claimed, measured, verdict",
     "studies": "each network of a study of our own question: accuracy, gain, cost",
     "runs": "every training there is: variant, options, recipe, seeds, mean and deviation",
     "imported": "runs that were trained elsewhere, judged among themselves",
 }
-_FORMATS = ("github", "latex", "csv", "html", "json")
+_FORMATS = ("text", "github", "latex", "csv", "html", "json")
 
 
 def add_parser(commands: Any) -> None:
@@ -34,18 +34,21 @@ def add_parser(commands: Any) -> None:
         "table",
         help="print a table from records",
         description="Print a table from records and published numbers. Nothing is measured.\n\n"
-        + "".join(f"  {kind:12} {text}\n" for kind, text in _KINDS.items())
+        + "".join(f"  {kind:17} {text}\n" for kind, text in _KINDS.items())
         + "\n"
         "  awbench table claims --format latex\n"
         "  awbench table complexity --columns variant,metric,published,measured,verdict --sort variant,metric\n"
-        "  awbench table speed --sort 'ratio to plain:desc'\n"
+        "  awbench table latency --sort 'ratio to plain:desc'\n"
         "  awbench table runs --where 'variant=aw_*' --where dataset=digits\n\n"
-        "LaTeX tables need the package booktabs and carry their notes.",
+        "text fits the terminal and leaves out what does not; the other formats are whole. CSV has numbers that\n"
+        "programs compute with, an interval as two columns. LaTeX is for a page's width; its first line names the\n"
+        "packages that it needs.",
     )
     parser.add_argument("kind", choices=_KINDS, metavar="KIND", help=", ".join(_KINDS))
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--format", choices=_FORMATS, default="github", help="default: github")
+    form.add_argument("--format", choices=_FORMATS, help="default: text on a terminal, github elsewhere")
     form.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+    parser.add_argument("--no-notes", action="store_false", dest="notes", help="without the notes below it")
     parser.add_argument("--columns", default="", metavar="NAME,...", help="only these, in this order (default: all)")
     parser.add_argument(
         "--sort", default="", metavar="NAME,...", help="by these columns, the most important first; NAME:desc reverses"
@@ -63,7 +66,6 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from awbench.report.claims import claims_table
-    from awbench.report.formats import render
     from awbench.report.table import select
     from awbench.report.tables import TABLES
     from awbench.studies import load_studies
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     make = functools.partial(claims_table, studies=load_studies(tuple(args.study))) if args.study else TABLES[args.kind]
     table = make(read_records(args), references_of(args))
     where = key_values("--where", args.where, "'variant=aw_*'")
-    show(render(select(table, _names(args.columns), _names(args.sort), where), args.format), end="")
+    print_table(select(table, _names(args.columns), _names(args.sort), where), args.format, args.notes)
     return 0
 
 

@@ -11,7 +11,7 @@ from awbench.records import Record, Records
 from awbench.records.settings import ConvolutionTiming
 from awbench.reference.load import References
 from awbench.report.latency import interval, mebibytes, shown_interval, value
-from awbench.report.table import ABSENT, Column, Table, Unmeasured
+from awbench.report.table import ABSENT, Column, Table, Unmeasured, ends, in_units
 
 NOTES = (
     "Time: the median of one call. Ratio to plain: the median over rounds, each of which calls all methods once "
@@ -86,13 +86,14 @@ def shape_name(record: Record) -> str:
 def describe_run(record: Record) -> str:
     """E.g. "forward, batch 8, float32, contiguous, 2 threads"."""
     settings = timing(record)
-    parts = [settings.direction, f"batch {settings.batch_size}", settings.dtype, settings.layout]
-    return ", ".join(
-        [
-            *parts,
-            *([f"{settings.threads} thread{'s' * (settings.threads != 1)}"] if settings.threads is not None else []),
-        ]
-    )
+    return f"{settings.direction}, {_describe_setting(settings)}"
+
+
+def _describe_setting(settings: ConvolutionTiming) -> str:
+    parts = [f"batch {settings.batch_size}", settings.dtype, settings.layout]
+    if settings.threads is not None:
+        parts.append(f"{settings.threads} thread{'s' * (settings.threads != 1)}")
+    return ", ".join(parts)
 
 
 def _setting(name: str) -> Column[Time]:
@@ -119,17 +120,24 @@ _COLUMNS: tuple[Column[Time], ...] = (
     *map(_setting, ("device", "batch_size", "dtype", "layout", "direction")),
     Column("device", lambda time: time.settings.device_name, key="device_name"),
     *map(_setting, ("threads", "tf32", *_OF_SHAPE)),
-    Column.shown("setting", lambda time: describe_run(time.records[0])),
+    Column.shown("pass", lambda time: time.settings.direction),
+    Column.shown("setting", lambda time: _describe_setting(time.settings)),
     Column("method", lambda time: time.method, show=lambda time: shown_method(time.method, time.executed_as)),
     Column.exact("executed_as", lambda time: time.executed_as),
     Column("time (ms)", lambda time: time.time_ms, ".3f", key="time_ms"),
     Column.exact("ci_ms", _measured(interval("time_ms"))),
-    Column("spread", _measured(value("spread")), ".1%"),
+    Column("spread", _measured(value("spread")), ".1%", detail=True),
     Column.exact("rounds", _measured(value("rounds"))),
     Column("ratio to plain", lambda time: time.ratio, ".3f", key=_RATIO),
-    Column("95 % interval of the ratio", _measured(interval(_RATIO)), shown_interval(3), key="ratio_ci", right=True),
+    Column(
+        "95 % interval of the ratio", _measured(interval(_RATIO)), shown_interval(3), key="ratio_ci", right=True,
+        parts=ends("95 % interval of the ratio", _measured(interval(_RATIO))),
+    ),
     Column("ratio to grouped", lambda time: time.ratio_to_grouped, ".3f", key=_GROUPED_RATIO, missing="unknown"),
-    Column("peak memory (MiB)", _measured(value(_MEMORY)), mebibytes, key=_MEMORY, right=True, missing="unknown"),
+    Column(
+        "peak memory (MiB)", _measured(value(_MEMORY)), mebibytes, key=_MEMORY, right=True, missing="unknown",
+        detail=True, parts=in_units("peak memory (MiB)", _measured(value(_MEMORY)), 2**20),
+    ),
     Column.exact("floor_bytes_ms", _measured(value("floor_bytes_ms"))),
     Column.exact("floor_operations_ms", _measured(value("floor_operations_ms"))),
     Column("times the larger floor", _measured(_times_the_larger_floor), ".2f", key="times_the_larger_floor"),
@@ -137,7 +145,7 @@ _COLUMNS: tuple[Column[Time], ...] = (
     Column.exact("run", lambda time: time.records[0].environment["run"]),
     Column.exact("notes", _measured(lambda record: record.notes)),
     Column.exact("records", lambda time: [record.key for record in time.records]),
-)
+)  # fmt: skip
 
 
 def aw_speed_table(records: Records, references: References) -> Table:

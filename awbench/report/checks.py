@@ -71,7 +71,7 @@ def summary_table(checks: Sequence[Check], required: Sequence[str]) -> Table:
 
 def to_text(checks: Sequence[Check], required: Sequence[str]) -> str:
     """The summary, then one line for each check that fails the gate, and for each ratio, number and run that passes."""
-    lines = [render(summary_table(checks, required), "github").rstrip()]
+    lines = [render(summary_table(checks, required), "text").rstrip()]
     failing = [check for check in checks if fails(check, required)]
     lines += [f"{check.status}: {check.name}: {check.message}" for check in failing]
     judged = [check for check in checks if check.kind != "complexity" and check.status == PASS]

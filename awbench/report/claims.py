@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,11 @@ from awbench.report.answers import (
     shown_length,
     shown_look,
 )
-from awbench.report.table import Column, Table
+from awbench.report.table import Column, Table, estimate
 from awbench.studies import Study
 from awbench.variants import AWOptions
 from awbench.verdicts.claims import JudgedClaim, judge_claims
+from awbench.verdicts.interval import Interval
 from awbench.verdicts.runs import values_of
 from awbench.verdicts.study import JudgedComparison, claimed_gain
 
@@ -163,9 +164,33 @@ def _of_pair(text: Any) -> Any:
     return lambda row: text(row.comparison) if row.comparison else ""
 
 
+def _side(name: str, runs: Callable[[JudgedComparison], tuple[Record, ...]]) -> Column[ClaimRow]:
+    """The mean and the deviation of the runs with what is compared, or without it."""
+    return Column.shown(
+        name, _of_pair(lambda pair: shown_side(runs(pair), pair.study.metric)), right=True, detail=True,
+        parts=mean_and_deviation(name, lambda row: _values(row.comparison, runs)),
+    )  # fmt: skip
+
+
+def _values(pair: JudgedComparison | None, runs: Callable[[JudgedComparison], tuple[Record, ...]]) -> Sequence[float]:
+    return values_of(runs(pair), pair.study.metric) if pair else ()
+
+
+def mean_and_deviation(name: str, values: Callable[[Any], Sequence[float]]) -> dict[str, Callable[[Any], float | None]]:
+    """Parts of a column as `shown_side` shows it."""
+    return {
+        name: lambda row: statistics.fmean(found) if (found := values(row)) else None,
+        f"{name} sd": lambda row: statistics.stdev(found) if len(found := values(row)) > 1 else None,
+    }
+
+
+def _estimate(row: ClaimRow) -> Interval | None:
+    return row.comparison.interval if row.comparison else row.judged.interval
+
+
 def _interval(row: ClaimRow) -> str:
-    interval = row.comparison.interval if row.comparison else row.judged.interval
-    return shown_interval(interval) if interval else ""
+    found = _estimate(row)
+    return shown_interval(found) if found else ""
 
 
 def _verdict(row: ClaimRow) -> str:
@@ -195,32 +220,33 @@ def _other_study(judged: JudgedClaim) -> dict[str, Any]:
 _COLUMNS: tuple[Column[ClaimRow], ...] = (
     Column("claim", lambda row: row.claim.id, key="id"),
     Column("verdict", lambda row: verdict_text(row.judged), show=_verdict),
-    Column.shown("measured (interval)", _interval, right=True),
+    Column.shown("measured (interval)", _interval, right=True, parts=estimate("measured", _estimate)),
     Column(
         "claimed", lambda row: float(row.claim.delta), show=lambda row: "" if row.below else claimed(row.claim),
         key="claimed_difference", right=True,
+        parts={"claimed": lambda row: float(row.claim.delta), "unit": lambda row: row.claim.unit},
     ),
     Column("variant", lambda row: row.claim.variant, show=lambda row: _names(_pair(row)[0])),
-    Column("over", lambda row: row.claim.over, show=lambda row: _names(_pair(row)[1])),
+    Column("over", lambda row: row.claim.over, show=lambda row: _names(_pair(row)[1]), detail=True),
     Column.exact("margin", lambda row: claimed_gain(row.claim).margin),
     Column.exact("relation", lambda row: row.claim.relation),
     Column.exact("unit", lambda row: row.claim.unit),
     Column.exact("dataset", lambda row: row.claim.dataset),
     Column.exact("study", lambda row: row.judged.study.study.name if row.judged.study else None),
-    Column.shown("publication", _of_pair(shown_compatible)),
-    Column.shown("look", _of_pair(shown_look)),
-    Column.shown("with", _of_pair(lambda pair: shown_side(pair.treated, pair.study.metric)), right=True),
-    Column.shown("without", _of_pair(lambda pair: shown_side(pair.baseline, pair.study.metric)), right=True),
-    Column.shown("AW setting", _of_pair(shown_setting)),
-    Column.shown("trained", _of_pair(training_text)),
-    Column.shown("what would decide", lambda row: row.would_decide),
-    Column.shown("left aside", _left_aside),
-    Column.shown("beside it", _of_pair(lambda pair: " ".join(pair.caveats))),
-    Column("metric", lambda row: row.claim.metric),
-    Column("source", lambda row: row.judged.source.id),
+    Column.shown("publication", _of_pair(shown_compatible), detail=True),
+    Column.shown("look", _of_pair(shown_look), detail=True),
+    _side("with", lambda pair: pair.treated),
+    _side("without", lambda pair: pair.baseline),
+    Column.shown("AW setting", _of_pair(shown_setting), detail=True),
+    Column.shown("trained", _of_pair(training_text), detail=True),
+    Column.shown("what would decide", lambda row: row.would_decide, detail=True),
+    Column.shown("left aside", _left_aside, detail=True),
+    Column.shown("beside it", _of_pair(lambda pair: " ".join(pair.caveats)), detail=True),
+    Column("metric", lambda row: row.claim.metric, detail=True),
+    Column("source", lambda row: row.judged.source.id, detail=True),
     Column(
         "provenance", lambda row: row.judged.provenance, show=lambda row: "" if row.below else row.judged.provenance,
-        key="standing",
+        key="standing", detail=True,
     ),
     Column.exact("url", lambda row: row.judged.url),
     Column.exact("status", lambda row: status_of(row.judged)),

@@ -10,7 +10,7 @@ from awbench.recipes.defaults import ENGINES
 from awbench.records import Records
 from awbench.reference.load import References
 from awbench.report.published import PROVENANCE_NOTE
-from awbench.report.table import Column, Table, Unmeasured
+from awbench.report.table import Column, Table, Unmeasured, in_units
 from awbench.variants import STRIDE_PLACEMENTS, Variant, list_variants
 from awbench.verdicts.complexity import ComplexityComparison, compare_complexity
 from awbench.verdicts.conventions import describe_layers
@@ -69,6 +69,16 @@ def _difference(comparison: ComplexityComparison) -> str:
     return "" if difference is None else f"{difference:+.{_decimals(comparison)}f}"
 
 
+def _in_published_units(comparison: ComplexityComparison) -> float | None:
+    """What was counted, as `published` has it: in 10^6 where that is."""
+    units = comparison.number.base_units if comparison.number else 1
+    return None if comparison.measured is None else comparison.measured / units
+
+
+def _exact_difference(comparison: ComplexityComparison) -> float | None:
+    return None if comparison.difference is None else float(comparison.difference)
+
+
 def _unit(comparison: ComplexityComparison) -> str:
     unit = comparison.number.unit if comparison.number else ""
     return f" {unit.split()[0]}" if unit not in ("", "parameters", "MAC") else ""
@@ -96,16 +106,33 @@ _COMPARISON: tuple[Column[ComplexityComparison], ...] = (
     Column("metric", lambda c: c.metric),
     Column("source", lambda c: c.number.source if c.number else None),
     Column.exact("url", lambda c: c.number.url if c.number else None),
-    Column("provenance", lambda c: c.number.provenance if c.number else "unknown", show=_provenance, key="standing"),
-    Column("convention", lambda c: c.number.convention.model_dump() if c.number else None, show=_convention),
-    Column("published", lambda c: float(c.number.value) if c.number else None, show=_published, right=True),
+    Column(
+        "provenance", lambda c: c.number.provenance if c.number else "unknown", show=_provenance, key="standing",
+        detail=True,
+    ),
+    Column(
+        "convention", lambda c: c.number.convention.model_dump() if c.number else None, show=_convention, detail=True
+    ),
+    Column(
+        "published", lambda c: float(c.number.value) if c.number else None, show=_published, right=True,
+        parts={
+            "published": lambda c: float(c.number.value) if c.number else None,
+            "unit": lambda c: c.number.unit if c.number else None,
+        },
+    ),
     Column.exact("published_as_printed", lambda c: str(c.number.value) if c.number else None),
     Column.exact("unit", lambda c: c.number.unit if c.number else None),
-    Column("measured", lambda c: c.measured, show=_measured, right=True),
-    Column("difference", lambda c: None if c.difference is None else float(c.difference), show=_difference, right=True),
+    Column(
+        "measured", lambda c: c.measured, show=_measured, right=True,
+        parts={"measured": _in_published_units},
+    ),
+    Column(
+        "difference", _exact_difference, show=_difference, right=True, detail=True,
+        parts={"difference": _exact_difference},
+    ),
     Column("verdict", lambda c: c.verdict),
-    Column("note", lambda c: c.note),
-)
+    Column("note", lambda c: c.note, detail=True),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,7 +152,12 @@ class Counts:
 
 def _count(name: str, heading: str, text: str | Callable[[int], str]) -> Column[Counts]:
     """A count that does not depend on where the stride is, or is shown for v1.5."""
-    return Column(heading, lambda c: c.v15.values[name], text, key=name, right=True)
+
+    def count(row: Counts) -> int:
+        return row.v15.values[name]
+
+    parts = in_units(heading, count, 1e6) if text is shown_millions else {heading: count}
+    return Column(heading, count, text, key=name, right=True, parts=parts)
 
 
 def shown_millions(count: int) -> str:
@@ -140,13 +172,13 @@ _OPERATIONS: tuple[Column[Counts], ...] = (
     Column("GMACs (v1)", lambda c: c.v1.values["macs"] / 1e9 if c.v1 else None, ".4f", key=""),
     Column(
         "elementwise (M)", lambda c: c.v15.elementwise(c.variant), shown_millions, key="elementwise", right=True,
-        missing="unknown",
+        missing="unknown", parts=in_units("elementwise (M)", lambda c: c.v15.elementwise(c.variant), 1e6),
     ),
     _count("aw_kernel_forming", "kernel modulation (M)", shown_millions),
 )  # fmt: skip
 _CLASSIFIERS: tuple[Column[Counts], ...] = (
     Column("variant", lambda c: c.variant.name),
-    Column("image size", lambda c: c.variant.architecture.image_size, key="image_size", right=True),
+    Column("image size", lambda c: c.variant.architecture.image_size, key="image_size", right=True, detail=True),
     _PARAMETERS,
     *_OPERATIONS,
     _count("activations", "activations (M)", shown_millions),

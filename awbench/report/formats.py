@@ -1,30 +1,44 @@
-"""One table, five formats."""
+"""One table, six formats."""
 
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from tabulate import tabulate
 
+from awbench.report.html_table import to_html
+from awbench.report.latex import to_latex
 from awbench.report.table import Table
+from awbench.report.terminal import to_text
 from awbench.text import visible
 
 
-def render(table: Table, format: str) -> str:
-    """The table as text ending in a newline; `format` is a key of `FORMATS`."""
-    notes = tuple(visible(note) for note in table.notes)
-    return FORMATS[format](replace(table, title=visible(table.title), notes=notes)).rstrip("\n") + "\n"
+def render(table: Table, format: str, notes: bool = True) -> str:
+    """The table as text ending in a newline.
+
+    Args:
+        format: a key of `FORMATS`; "text" is for 100 columns, `awbench.report.terminal` has other widths and colours.
+        notes: whether its footnotes are there.
+    """
+    return FORMATS[format](shown_safely(table, notes)).rstrip("\n") + "\n"
+
+
+def shown_safely(table: Table, notes: bool = True) -> Table:
+    """The table with a title and notes that do not act on a terminal; without notes where none are wanted."""
+    kept = tuple(visible(note) for note in table.notes) if notes else ()
+    return replace(table, title=visible(table.title), notes=kept)
 
 
 def _github(table: Table) -> str:
     rows = [[_markdown(cell).replace("|", "\\|") for cell in row] for row in table.rows]
-    body = _tabulate(table, table.columns, rows, "pipe")  # GitHub's own form, with alignment
+    sides = table.alignment if rows else None
+    # "pipe" is GitHub's own form, with alignment; digits stay as they were printed
+    body = tabulate(rows, list(table.columns), "pipe", colalign=sides, disable_numparse=True)
     return "\n\n".join([body, "\n".join(f"- {_markdown(note)}" for note in table.notes)])
 
 
@@ -33,62 +47,13 @@ def _markdown(text: str) -> str:
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split())).replace("](", "]&#40;")
 
 
-def _latex(table: Table) -> str:
-    """A floating table with its notes below, to \\input; wide ones are for \\small, or fewer columns."""
-    columns, *rows = ([_plain_ascii(cell) for cell in row] for row in (table.columns, *table.rows))
-    body = _tabulate(table, columns, rows, "latex_booktabs")
-    body = re.sub(r"^(\s*)([\[*])", r"\1{\2}", body, flags=re.MULTILINE)  # else arguments of the line end before
-    notes = [f"\\par {_escape_latex(note)}" for note in table.notes]
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{_escape_latex(table.title)}}}",
-        body,
-        *(["\\par\\medskip\\begin{minipage}{\\linewidth}\\footnotesize", *notes, "\\end{minipage}"] if notes else []),
-        "\\end{table}",
-    ]
-    return "\n".join(lines)
-
-
-_LATEX = {
-    "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "%": "\\%", "_": "\\_",
-    "^": "\\^{}", "~": "\\~{}", "<": "\\ensuremath{<}", ">": "\\ensuremath{>}",
-}  # fmt: skip
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in _plain_ascii(text))
-
-
-def _plain_ascii(text: str) -> str:
-    """What LaTeX's standard fonts have no letter for, by its code, so that any text compiles; line ends as spaces."""
-    text = " ".join(text.split())
-    return "".join(c if " " <= c <= "~" else f"U+{ord(c):04X}" for c in text)
-
-
-def _html(table: Table) -> str:
-    body = _tabulate(table, table.columns, table.rows, "html")  # tabulate escapes cells
-    notes = "".join(f"<p>{html.escape(note)}</p>\n" for note in table.notes)
-    return body.replace("<table>", f"<table>\n<caption>{html.escape(table.title)}</caption>", 1) + "\n" + notes
-
-
-def _tabulate(table: Table, columns: Sequence[str], rows: Sequence[Sequence[str]], format: str) -> str:
-    return tabulate(
-        rows,
-        headers=list(columns),
-        tablefmt=format,
-        # Without rows tabulate would not know the columns' number, which LaTeX needs.
-        colalign=table.alignment if rows or format == "latex_booktabs" else None,
-        disable_numparse=True,  # digits stay as they were printed
-    )
-
-
 def _csv(table: Table) -> str:
+    """Numbers as they are, an interval as two columns, so that pandas and spreadsheets compute with them."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows([[_no_formula(cell) for cell in row] for row in table.rows])
+    names, rows = table.flat
+    writer.writerow([_no_formula(visible(name)) for name in names])
+    writer.writerows([[_no_formula(visible(v)) if isinstance(v, str) else v for v in row] for row in rows])
     return out.getvalue()
 
 
@@ -107,10 +72,12 @@ def _json(table: Table) -> str:
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {
+    "text": to_text,
     "github": _github,
-    "latex": _latex,
+    "latex": to_latex,
     "csv": _csv,
-    "html": _html,
+    "html": to_html,
     "json": _json,
 }
+# Of those that are kept as files.
 EXTENSIONS = {"github": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}

@@ -9,7 +9,7 @@ from typing import Any
 from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.report.answers import shown_interval
-from awbench.report.table import Column, Table, Unmeasured
+from awbench.report.table import Column, Table, Unmeasured, estimate
 from awbench.variants import list_variants
 from awbench.verdicts.interval import Interval, gain_interval
 
@@ -29,6 +29,11 @@ class ImportedNetwork:
         return self.runs[0].settings.json_object
 
     @property
+    def group(self) -> tuple[str, ...]:
+        """Networks of one group compare."""
+        return _group(self.runs[0])
+
+    @property
     def values(self) -> list[float]:
         return _values(self.runs)
 
@@ -45,13 +50,17 @@ def _values(runs: tuple[Record, ...]) -> list[float]:
     return [run.value(run.settings.json_object["metric"]) for run in runs]
 
 
+def _group(record: Record) -> tuple[str, ...]:
+    settings = record.settings.json_object
+    return tuple(str(settings.get(key)) for key in ("source", "dataset", "recipe", "recipe_sha256", "metric"))
+
+
 def imported_networks(records: Records) -> list[ImportedNetwork]:
     """In the order in which they were imported. Those of one source, recipe, dataset and metric are compared."""
     groups: dict[tuple[str, ...], dict[str, dict[int, Record]]] = {}
     for record in records.of_kind("imported"):
-        settings = record.settings.json_object
-        group = tuple(str(settings.get(key)) for key in ("source", "dataset", "recipe", "recipe_sha256", "metric"))
-        groups.setdefault(group, {}).setdefault(record.variant, {})[settings["seed"]] = record
+        seed = record.settings.json_object["seed"]
+        groups.setdefault(_group(record), {}).setdefault(record.variant, {})[seed] = record
     plain = {variant.name: variant.plain for variant in list_variants()}
     found = []
     for networks in groups.values():
@@ -71,12 +80,15 @@ _COLUMNS: tuple[Column[ImportedNetwork], ...] = (
     Column("recipe", lambda row: row.settings["recipe"]),
     Column("metric", lambda row: row.settings["metric"]),
     Column("runs", lambda row: len(row.runs), "d"),
-    Column("mean", lambda row: statistics.fmean(row.values), ".2f"),
+    Column("mean", lambda row: statistics.fmean(row.values), ".2f", best_among=lambda row: row.group),
     Column("standard deviation", lambda row: statistics.stdev(row.values) if len(row.values) > 1 else None, ".2f"),
     Column("over", lambda row: row.over),
-    Column("difference (interval)", lambda row: row.interval, shown_interval, key="", right=True),
+    Column(
+        "difference (interval)", lambda row: row.interval, shown_interval, key="", right=True,
+        parts=estimate("difference", lambda row: row.interval),
+    ),
     Column("answer", lambda row: row.answer),
-    Column("source", lambda row: row.settings["source"]),
+    Column("source", lambda row: row.settings["source"], detail=True),
     Column.exact("interval", lambda row: [row.interval.low, row.interval.high] if row.interval else None),
 )  # fmt: skip
 

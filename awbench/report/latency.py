@@ -8,7 +8,7 @@ from typing import Any
 from awbench.records import Record, Records
 from awbench.records.settings import NetworkTiming
 from awbench.reference.load import References
-from awbench.report.table import ABSENT, Column, Table, Unmeasured
+from awbench.report.table import ABSENT, Column, Table, Unmeasured, ends, in_units
 from awbench.variants import list_variants
 
 NOTES = (
@@ -87,20 +87,29 @@ _COLUMNS: tuple[Column[Record], ...] = (
     *map(setting, ("batch_size", "dtype", "layout", "compile", "cuda_graph", "image_size")),
     *map(setting, ("aw_strategy", "threads", "tf32", "engine")),
     Column("latency (ms)", value("latency_ms"), ".2f", key="latency_ms"),
-    Column("95 % interval", interval("latency_ms"), shown_interval(2), key="ci_ms", right=True),
+    Column(
+        "95 % interval", interval("latency_ms"), shown_interval(2), key="ci_ms", right=True, detail=True,
+        parts=ends("95 % interval", interval("latency_ms")),
+    ),
     Column.exact("data_ms", value("data_ms", ABSENT)),
     Column.exact("post_processing_ms", value("post_processing_ms", ABSENT)),
-    Column("spread", value("spread"), ".1%"),
-    Column("images/s", value("images_per_s"), ".1f", key="images_per_s"),
-    Column("peak memory (MiB)", value(_MEMORY), mebibytes, key=_MEMORY, right=True, missing="unknown"),
+    Column("spread", value("spread"), ".1%", detail=True),
+    Column("images/s", value("images_per_s"), ".1f", key="images_per_s", detail=True),
+    Column(
+        "peak memory (MiB)", value(_MEMORY), mebibytes, key=_MEMORY, right=True, missing="unknown", detail=True,
+        parts=in_units("peak memory (MiB)", value(_MEMORY), 2**20),
+    ),
     setting("over"),
     Column("ratio to plain", value(_RATIO), ".3f", key=_RATIO),
-    Column("95 % interval of the ratio", interval(_RATIO), show=_shown_ratio_interval, key="ratio_ci", right=True),
+    Column(
+        "95 % interval of the ratio", interval(_RATIO), show=_shown_ratio_interval, key="ratio_ci", right=True,
+        parts=ends("95 % interval of the ratio", interval(_RATIO)),
+    ),
     Column.exact("rounds", value("rounds")),
     Column.exact("harness_overhead_ms", value("harness_overhead_ms")),
     Column.exact("run", lambda record: record.environment["run"]),
     Column.exact("notes", lambda record: record.notes),
-)
+)  # fmt: skip
 _DETECTOR_COLUMNS: tuple[Column[Record], ...] = (
     Column("data (ms)", value("data_ms"), ".2f", key=""),
     Column("post-processing (ms)", value("post_processing_ms"), ".2f", key=""),

@@ -26,6 +26,11 @@ def display_name(name: str) -> str:
     return _title(known[name]) if name in known else name
 
 
+def display_names(text: str) -> str:
+    """The same of several with commas between them."""
+    return ", ".join(map(display_name, text.split(", ")))
+
+
 def setting_title(setting: str) -> str:
     """Of an attention setting, e.g. "AW-SE"; "plain" as it is."""
     known = modules()

@@ -123,7 +123,7 @@ def _details(plan: StudyPlan, results: Path) -> Iterable[str]:
         assume = f"assume it with --deviation {study.metric}=VALUE"
         yield f"  nothing says how far runs lie apart in {study.metric}; {assume}"
     if (table := plan_table(plan)).values:
-        yield from (f"  {line}" for line in render(table, "github").splitlines())
+        yield from (f"  {line}" for line in render(table, "text").splitlines())
     yield "  one run:"
     for network in plan.networks:
         origin = f", {network.run_hours.origin}" if network.run_hours.origin else ""

@@ -16,7 +16,7 @@ from awbench.records.settings import DetectorTraining
 from awbench.reference.load import References
 from awbench.reference.metrics import measured_metrics
 from awbench.report.answers import shown_answer, shown_interval, shown_look
-from awbench.report.table import Column, Table, Unmeasured
+from awbench.report.table import Column, Table, Unmeasured, estimate
 from awbench.studies import Study, load_study
 from awbench.variants import Variant, list_variants
 from awbench.verdicts.evidence import Evidence
@@ -109,9 +109,11 @@ def _left_aside(evidence: Evidence, runs: Iterable[Record]) -> str:
     return reasons.most_common(1)[0][0] if reasons else "the network is in none of its comparisons"
 
 
-def _metric(name: str, heading: str, key: str = "") -> Column[SmokeTested]:
-    """The mean of a metric over the runs."""
-    return Column(heading, lambda row: row.mean(name), ".2f", key=key or name)
+def _metric(name: str, heading: str, key: str = "", best: bool = True) -> Column[SmokeTested]:
+    """The mean of a metric over the runs. Args: best, whether the greatest of an engine is the best."""
+    best_among = (lambda row: row.engine) if best else None
+    detail = name not in ("top1", "box_ap", "ap50")
+    return Column(heading, lambda row: row.mean(name), ".2f", key=key or name, best_among=best_among, detail=detail)
 
 
 def _shown_gain(row: SmokeTested) -> str:
@@ -125,10 +127,10 @@ def _shown_study(row: SmokeTested) -> str:
 
 
 _GAIN: tuple[Column[SmokeTested], ...] = (
-    Column.shown("AW adds (interval)", _shown_gain),
+    Column.shown("AW adds (interval)", _shown_gain, parts=estimate("AW adds", lambda row: row.interval)),
     Column("answer", lambda row: shown_answer(row.comparison) if row.comparison and row.interval else None),
-    Column.shown("beside it", lambda row: " ".join(row.comparison.caveats) if row.comparison else ""),
-    Column("study", lambda row: not row.left_aside, show=_shown_study, key="of_the_study"),
+    Column.shown("beside it", lambda row: " ".join(row.comparison.caveats) if row.comparison else "", detail=True),
+    Column("study", lambda row: not row.left_aside, show=_shown_study, key="of_the_study", detail=True),
     Column.exact("left_aside", lambda row: row.left_aside or None),
     Column.exact("difference", lambda row: row.interval.value if row.interval else None),
     Column.exact("interval", lambda row: [row.interval.low, row.interval.high] if row.interval else None),
@@ -154,7 +156,7 @@ _DETECTION: tuple[Column[SmokeTested], ...] = (
     Column.exact("proxy", lambda row: True),
     Column("runs", lambda row: len(row.runs), "d"),
     *(_metric(name, _HEADINGS.get(name, name)) for name in measured_metrics("detection")),
-    _metric("train_time_per_iteration", "s/iteration"),
+    _metric("train_time_per_iteration", "s/iteration", best=False),
     Column.exact("over", lambda row: row.over),
     *_GAIN,
 )

@@ -63,6 +63,12 @@ class Published:
         return statistics.fmean(self.measured.values) if self.measured else None
 
     @property
+    def deviation(self) -> float | None:
+        """Between trainings; None for one, and for given weights."""
+        values = self.measured.values if self.measured else ()
+        return statistics.stdev(values) if len(values) > 1 else None
+
+    @property
     def difference(self) -> float | None:
         return None if self.mean is None else self.mean - float(self.number.value)
 
@@ -97,8 +103,7 @@ def _shown_measurement(row: Published) -> str:
         return f"{value}, these weights, {found.data}"
     if len(found.values) == 1:
         return f"{value}, 1 trained here, spread unknown"
-    deviation = statistics.stdev(found.values)
-    return f"{value}, {len(found.values)} trained here, standard deviation {deviation:.{row.decimals}f}"
+    return f"{value}, {len(found.values)} trained here, standard deviation {row.deviation:.{row.decimals}f}"
 
 
 _COLUMNS: tuple[Column[Published], ...] = (
@@ -107,18 +112,32 @@ _COLUMNS: tuple[Column[Published], ...] = (
     Column("metric", lambda row: row.number.metric),
     Column("source", lambda row: row.number.source),
     Column.exact("url", lambda row: row.number.url),
-    Column("provenance", lambda row: row.number.provenance, key="standing"),
-    Column("convention", lambda row: row.number.convention.model_dump(), _shown_convention),
-    Column("published", lambda row: float(row.number.value), show=_shown_number, right=True),
+    Column("provenance", lambda row: row.number.provenance, key="standing", detail=True),
+    Column("convention", lambda row: row.number.convention.model_dump(), _shown_convention, detail=True),
+    Column(
+        "published", lambda row: float(row.number.value), show=_shown_number, right=True,
+        parts={"published": lambda row: float(row.number.value), "unit": lambda row: row.number.unit},
+    ),
     Column.exact("published_as_printed", lambda row: str(row.number.value)),
     Column.exact("unit", lambda row: row.number.unit),
-    Column("measured", lambda row: row.mean, show=_shown_measurement),
+    Column(
+        "measured", lambda row: row.mean, show=_shown_measurement,
+        parts={
+            "measured": lambda row: row.mean,
+            "runs": lambda row: len(row.measured.values) if row.measured else 0,
+            "standard deviation": lambda row: row.deviation,
+            "measured on": lambda row: row.measured.data if row.measured else None,
+        },
+    ),
     Column.exact("runs", lambda row: len(row.measured.values) if row.measured else 0),
     Column.exact("origin", lambda row: row.measured.origin if row.measured else None),
-    Column("difference", lambda row: row.difference, show=_shown_difference, right=True),
+    Column(
+        "difference", lambda row: row.difference, show=_shown_difference, right=True,
+        parts={"difference": lambda row: row.difference},
+    ),
     Column("verdict", lambda row: row.verdict),
     Column.exact("note", lambda row: row.number.note),
-)
+)  # fmt: skip
 
 
 def published_table(kind: str) -> Callable[[Records, References], Table]:

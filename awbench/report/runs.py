@@ -78,6 +78,16 @@ class RunGroup:
         return ", ".join(dict.fromkeys(one if one == _RANDOM else one[:_SHOWN_DIGITS] for one in found))
 
     @property
+    def engine(self) -> str:
+        """ "" of a classifier."""
+        return self.settings.engine if isinstance(self.settings, DetectorTraining) else ""
+
+    @property
+    def trained_alike(self) -> tuple[str, ...]:
+        """What networks share whose accuracies compare."""
+        return self.settings.dataset, self.recipe, self.engine, self.metric, self.code
+
+    @property
     def code(self) -> str:
         """First digits of the digest of the code that trained them."""
         return str(self.runs[-1].environment.get("source_sha256", ""))[:_SHOWN_DIGITS]
@@ -127,17 +137,17 @@ def _shown_seeds(seeds: list[int]) -> str:
 
 _COLUMNS: tuple[Column[RunGroup], ...] = (
     Column("variant", lambda row: row.variant),
-    Column("options", lambda row: row.options),
+    Column("options", lambda row: row.options, detail=True),
     Column("dataset", lambda row: row.settings.dataset),
     Column("recipe", lambda row: row.recipe),
-    Column("engine", lambda row: row.settings.engine if isinstance(row.settings, DetectorTraining) else ""),
-    Column("began from", lambda row: row.began_from, key="began_from"),
+    Column("engine", lambda row: row.engine, detail=True),
+    Column("began from", lambda row: row.began_from, key="began_from", detail=True),
     Column("seeds", lambda row: row.seeds, _shown_seeds),
     Column("runs", lambda row: len(row.runs), "d"),
     Column("metric", lambda row: row.metric),
-    Column("mean", lambda row: row.mean, ".2f"),
+    Column("mean", lambda row: row.mean, ".2f", best_among=lambda row: row.trained_alike),
     Column("standard deviation", lambda row: row.deviation, ".2f", key="deviation"),
-    Column("code", lambda row: row.code),
+    Column("code", lambda row: row.code, detail=True),
 )  # fmt: skip
 
 

@@ -10,11 +10,11 @@ from awbench.records import Record, Records
 from awbench.records.settings import NetworkTiming
 from awbench.reference.load import References
 from awbench.report.answers import comparison_object, reasons, shown_answer, shown_interval, shown_look
-from awbench.report.claims import aw_setting, shown_side
+from awbench.report.claims import aw_setting, mean_and_deviation, shown_side
 from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
 from awbench.report.latency import describe_setting, timing
 from awbench.report.names import network_title
-from awbench.report.table import ABSENT, Column, Table
+from awbench.report.table import ABSENT, Column, Table, estimate, in_units
 from awbench.studies import load_studies
 from awbench.variants import ModelOptions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, counts_with_options
@@ -176,22 +176,30 @@ def _accuracy(row: NetworkRow) -> str:
 _RATIO = "ratio_to_plain"
 _COLUMNS: tuple[Column[NetworkRow], ...] = (
     Column("study", lambda row: row.judged.study.name),
-    Column("purpose", lambda row: row.judged.study.purpose),
+    Column("purpose", lambda row: row.judged.study.purpose, detail=True),
     Column("network", lambda row: row.label),
     Column(
         "accuracy (%)", lambda row: values_of(row.runs, row.judged.study.metric),
         show=_accuracy, key="values", right=True,
+        parts=mean_and_deviation("accuracy (%)", lambda row: values_of(row.runs, row.judged.study.metric)),
+        best_among=lambda row: row.judged.study.name,
     ),
     Column("runs", lambda row: len(row.runs), "d"),
-    Column("over", _of_comparison(lambda pair: pair.comparison.over)),
-    Column("gain (interval)", _of_comparison(_interval_text), key="", right=True),
+    Column("over", _of_comparison(lambda pair: pair.comparison.over), detail=True),
+    Column(
+        "gain (interval)", _of_comparison(_interval_text), key="", right=True,
+        parts=estimate("gain", _of_comparison(lambda pair: pair.interval)),
+    ),
     Column("verdict", _verdict),
-    Column("look", _of_comparison(shown_look)),
-    Column.shown("beside it", lambda row: " ".join(row.comparison.caveats) if row.comparison else ""),
-    Column("parameters", _of_counts("params"), ",", key="params"),
-    Column("MMACs", lambda row: row.counts.values["macs"] / 1e6 if row.counts else None, ".2f", key=""),
-    Column("elementwise (M)", _elementwise, shown_millions, key="elementwise", right=True, missing="unknown"),
-    Column("latency ratio", _latency_ratio, ".2f", key=_RATIO),
+    Column("look", _of_comparison(shown_look), detail=True),
+    Column.shown("beside it", lambda row: " ".join(row.comparison.caveats) if row.comparison else "", detail=True),
+    Column("parameters", _of_counts("params"), ",", key="params", detail=True),
+    Column("MMACs", lambda row: row.counts.values["macs"] / 1e6 if row.counts else None, ".2f", key="", detail=True),
+    Column(
+        "elementwise (M)", _elementwise, shown_millions, key="elementwise", right=True, missing="unknown", detail=True,
+        parts=in_units("elementwise (M)", _elementwise, 1e6),
+    ),
+    Column("latency ratio", _latency_ratio, ".2f", key=_RATIO, detail=True),
     Column.exact("macs", _of_counts("macs")),
     Column.exact("comparison", _of_comparison(comparison_object)),
 )  # fmt: skip

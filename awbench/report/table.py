@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
 from awbench.errors import UserError, suggestion
+from awbench.report.html_table import to_html
 from awbench.text import visible
 
 RowT = TypeVar("RowT")
@@ -28,6 +30,9 @@ class Column(Generic[RowT]):
         right: aligned to the right, as numbers are; what has a format is one.
         missing: the cell where the value is None.
         show: the cell of a row, where it depends on more than the value.
+        parts: heading -> value of a row, what stands in CSV where the cell is not one number: "26.89 to 28.94" is two.
+        detail: where there is little room it is left out before others.
+        best_among: a row -> what it is compared within, of a column whose greatest number is the best.
     """
 
     name: str | None
@@ -37,11 +42,14 @@ class Column(Generic[RowT]):
     right: bool = False
     missing: str = ""
     show: Callable[[RowT], str] | None = None
+    parts: Mapping[str, Callable[[RowT], Any]] | None = None
+    detail: bool = False
+    best_among: Callable[[RowT], Any] | None = None
 
     @classmethod
-    def shown(cls, name: str, text: Callable[[RowT], str], right: bool = False) -> Column[RowT]:
+    def shown(cls, name: str, text: Callable[[RowT], str], right: bool = False, **options: Any) -> Column[RowT]:
         """A column that people alone read."""
-        return cls(name, text, key="", right=right)
+        return cls(name, text, key="", right=right, **options)
 
     @classmethod
     def exact(cls, key: str, value: Callable[[RowT], Any]) -> Column[RowT]:
@@ -55,6 +63,21 @@ class Column(Generic[RowT]):
         if value is None or value is ABSENT:
             return self.missing if value is None else ""
         return self.text(value) if callable(self.text) else format(value, self.text)
+
+    @property
+    def flat(self) -> Mapping[str, Callable[[RowT], Any]]:
+        """Heading -> value of a row, in CSV: numbers as they are, text as it is shown."""
+        if self.parts is not None:
+            return self.parts
+        is_number = self.side == "right" and self.show is None and isinstance(self.text, str)
+        return {str(self.name): self.value if is_number else self.cell}
+
+    def best_value(self, row: RowT) -> float | None:
+        """The number that is compared for the best; None of a row without one."""
+        if isinstance(row, Unmeasured):
+            return None
+        value = next(iter(self.flat.values()))(row)
+        return float(value) if isinstance(value, (int, float)) else None
 
     @property
     def side(self) -> str:
@@ -94,17 +117,18 @@ class Table:
     as_shown: bool = False
 
     @functools.cached_property
-    def _shown(self) -> list[Column[Any]]:
+    def shown(self) -> list[Column[Any]]:
+        """The columns that people read."""
         return [column for column in self.fields if column.name is not None]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Headings."""
-        return tuple(str(column.name) for column in self._shown)
+        return tuple(str(column.name) for column in self.shown)
 
     @property
     def alignment(self) -> list[str]:
-        return [column.side for column in self._shown]
+        return [column.side for column in self.shown]
 
     @functools.cached_property
     def rows(self) -> list[tuple[str, ...]]:
@@ -114,7 +138,7 @@ class Table:
     def _cells(self, row: Any) -> tuple[str, ...]:
         if isinstance(row, Unmeasured):
             return tuple(row.cells.get(name, "") for name in self.columns)
-        return tuple(column.cell(row) for column in self._shown)
+        return tuple(column.cell(row) for column in self.shown)
 
     @functools.cached_property
     def objects(self) -> list[dict[str, Any]]:
@@ -129,6 +153,36 @@ class Table:
         keyed = ((column.name if column.key is None else column.key, column.value) for column in self.fields)
         found = {key: value(row) for key, value in keyed if key}
         return {key: value for key, value in found.items() if value is not ABSENT}
+
+    @property
+    def flat(self) -> tuple[list[str], list[list[Any]]]:
+        """(headings, rows) for CSV: a number a cell, None for nothing.
+
+        Text in place of a number, as what an unmeasured row needs, is in a last column of its own.
+        """
+        parts = [(column, name, value) for column in self.shown for name, value in column.flat.items()]
+        rows, needs = [], []
+        for row in self.values:
+            if isinstance(row, Unmeasured):
+                cells = [row.cells.get(name, "") if name == column.name else "" for column, name, _ in parts]
+                misplaced = [
+                    bool(cell) and column.side == "right" and not _is_number(cell)
+                    for cell, (column, *_) in zip(cells, parts, strict=True)
+                ]
+                needs.append("; ".join(itertools.compress(cells, misplaced)))
+                rows.append([None if out else cell or None for cell, out in zip(cells, misplaced, strict=True)])
+            else:
+                needs.append("")
+                found = [value(row) for _, _, value in parts]
+                rows.append([None if value is ABSENT else value for value in found])
+        names = [name for _, name, _ in parts]
+        if any(needs):
+            return [*names, "needs"], [[*row, need or None] for row, need in zip(rows, needs, strict=True)]
+        return names, rows
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        return to_html(self)
 
     @property
     def origins(self) -> list[tuple[str, ...]]:
@@ -147,6 +201,37 @@ class Table:
             UserError: pandas is not installed.
         """
         return import_pandas().json_normalize(self.objects)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def ends(name: str, of: Callable[[RowT], Sequence[float] | None]) -> dict[str, Callable[[RowT], float | None]]:
+    """Parts of a column of intervals, [low, high] or None: `name` low and `name` high."""
+
+    def end(place: int) -> Callable[[RowT], float | None]:
+        return lambda row: found[place] if (found := of(row)) and found is not ABSENT else None
+
+    return {f"{name} low": end(0), f"{name} high": end(1)}
+
+
+def estimate(name: str, of: Callable[[RowT], Any]) -> dict[str, Callable[[RowT], float | None]]:
+    """Parts of a column of estimates with `value`, `low` and `high`, or None."""
+
+    def part(attribute: str) -> Callable[[RowT], float | None]:
+        return lambda row: getattr(found, attribute) if (found := of(row)) else None
+
+    return {name: part("value"), f"{name} low": part("low"), f"{name} high": part("high")}
+
+
+def in_units(name: str, of: Callable[[RowT], Any], unit: float) -> dict[str, Callable[[RowT], float | None]]:
+    """The part of a column that is shown in so many: bytes in MiB, counts in 10^6."""
+    return {name: lambda row: None if (found := of(row)) is None or found is ABSENT else found / unit}
 
 
 def import_pandas() -> Any:
@@ -189,7 +274,7 @@ def select(
     table = replace(table, values=[table.values[i] for i in order])
     if not columns:
         return table
-    return replace(table, fields=[table._shown[_place(table, name)] for name in columns], as_shown=True)
+    return replace(table, fields=[table.shown[_place(table, name)] for name in columns], as_shown=True)
 
 
 def _place(table: Table, name: str) -> int:

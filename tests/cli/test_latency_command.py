@@ -30,12 +30,12 @@ def test_json_has_what_scripts_need_and_records_are_kept(awbench, tmp_path):
         assert row["peak_memory_bytes"] > 4 * 272_474
     assert len({row["run"] for row in rows}) == 2  # one for each batch size: only these ratios share a run
     assert len(RecordStore(tmp_path / "results").read().of_kind("latency")) == 6
-    code, table, _ = awbench("table", "speed")
+    code, table, _ = awbench("table", "latency")
     assert code == 0 and table.count("| aw_resnet20") == 2 and "batch 2, float32, contiguous, 32 pixels" in table
 
 
 def test_without_records_the_table_says_what_it_needs(awbench):
-    assert "not measured: needs 'awbench latency'" in awbench("table", "speed")[1]
+    assert "not measured: needs 'awbench latency'" in awbench("table", "latency")[1]
 
 
 def test_a_second_call_measures_again(awbench, tmp_path):

@@ -64,7 +64,7 @@ def test_a_sweeps_children_know_it_and_its_code_is_in_the_record(folder, awbench
     assert where["modules"]["gate"]["title"] == "My gate"
     assert "module_changed_sha256" not in records["gate_resnet20"].inputs
     assert "2 found" in awbench(*argv)[2]
-    for command in (("plan",), ("table", "speed"), ("table", "runs"), ("report",)):  # without the module, too
+    for command in (("plan",), ("table", "latency"), ("table", "runs"), ("report",)):  # without the module, too
         code, _, err = awbench(*command)
         assert code == 0 and "--module gate=outside_cli:Gate" in err and "--module changed=outside_cli:Dyn" in err
         assert "are left out" not in awbench(*command, *module)[2]

@@ -21,7 +21,7 @@ from awbench.records import RecordStore
 from awbench.variants import list_variants
 
 # Seconds are in them, which no two runs share.
-TIMED = re.compile("tables/(speed|digits-detection)[.]|figures/latency|report.html")
+TIMED = re.compile("tables/(latency|digits-detection)[.]|figures/latency|report.html")
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ import pytest
 
 from awbench.errors import UserError
 from awbench.report.formats import EXTENSIONS, FORMATS, render
-from awbench.report.table import Column, Table, select
+from awbench.report.table import Column, Table, Unmeasured, ends, in_units, select
+from awbench.report.terminal import to_text
 
+PREAMBLE = "\\documentclass{article}\\usepackage{array,booktabs,graphicx,longtable}"
 HOSTILE = 'a|b <script>alert("x")</script> 50 % & _under_ $5 #1 {y} \\z ~ ^'
 
 
@@ -30,8 +32,8 @@ def table() -> Table:
     return Table("Title", [Column("name", lambda row: row[0]), number], [(HOSTILE, 7.57), ("plain", None)], ("a note",))
 
 
-def test_every_format_has_an_extension():
-    assert set(FORMATS) == set(EXTENSIONS)
+def test_every_format_of_a_file_has_an_extension():
+    assert set(FORMATS) == {"text", *EXTENSIONS}
 
 
 def test_github_keeps_columns_and_printed_digits(table):
@@ -42,12 +44,42 @@ def test_github_keeps_columns_and_printed_digits(table):
     assert "- a note" in lines
 
 
-def test_csv_comes_back(table):
+def test_csv_comes_back_and_numbers_are_exact(table):
     assert list(csv.reader(io.StringIO(render(table, "csv")))) == [
         ["name", "number"],
-        [HOSTILE, "7.570"],
+        [HOSTILE, "7.57"],
         ["plain", ""],
     ]
+
+
+def test_csv_is_numeric_whatever_the_cells_show():
+    """A thousands separator, a unit, an interval and what an unmeasured row needs are no numbers to pandas."""
+    pandas = pytest.importorskip("pandas")
+    interval = Column(
+        "interval",
+        lambda row: row[2],
+        lambda ends: " to ".join(map(str, ends)),
+        parts=ends("interval", lambda row: row[2]),
+    )
+    fields = [
+        Column("name", lambda row: row[0]),
+        Column("params", lambda row: row[1], ","),
+        Column(
+            "memory (MiB)",
+            lambda row: row[1],
+            lambda n: f"{n / 2**20:.1f}",
+            right=True,
+            parts=in_units("memory (MiB)", lambda row: row[1], 2**20),
+        ),
+        interval,
+    ]
+    rows = [("a", 2**21, [1.5, 2.5]), ("b", 2**20, None), Unmeasured({"name": "c", "params": "needs counting"}, {})]
+    frame = pandas.read_csv(io.StringIO(render(Table("t", fields, rows), "csv")))
+    assert list(frame.columns) == ["name", "params", "memory (MiB)", "interval low", "interval high", "needs"]
+    numbers = frame.drop(columns=["name", "needs"])
+    assert all(kind.kind in "if" for kind in numbers.dtypes)
+    assert numbers.iloc[0].tolist() == [2**21, 2.0, 1.5, 2.5] and numbers.iloc[1:, 2:].isna().all(axis=None)
+    assert frame["needs"].tolist()[2] == "needs counting"
 
 
 def test_json_is_the_objects(table):
@@ -96,7 +128,7 @@ def test_an_empty_table_is_still_a_table(format):
 def test_latex_compiles_whatever_the_text(cell, tmp_path):
     table = pairs([(cell, "7.570"), (cell, "")], f"name {cell}", notes=(f"note {cell}",))
     body = render(replace(table, title=f"Title {cell}"), "latex")
-    document = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+    document = f"{PREAMBLE}\\begin{{document}}{body}\\end{{document}}"
     (tmp_path / "t.tex").write_text(document)
     run = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True
@@ -166,12 +198,12 @@ def test_a_cell_of_csv_is_no_formula_and_a_number_stays_one():
 ACTING = "\x1b[31mred\x07 \x9b1m \u202eabc \u200b \ud800"
 
 
-@pytest.mark.parametrize("format", ["github", "latex", "csv", "html"])
+@pytest.mark.parametrize("format", ["text", "github", "latex", "csv", "html"])
 def test_nothing_acts_on_a_terminal(format):
     table = replace(pairs([(ACTING, ACTING)], notes=(ACTING,)), title=ACTING)
     text = render(table, format)
     assert all(character.isprintable() or character == "\n" for character in text)
-    assert "[31mred" in text.replace("\\textbackslash{}", "")
+    assert "[31mred" in text.replace("\\textbackslash{}", "").replace("{[}", "[")
 
 
 def test_markdown_has_no_html_and_no_links_of_its_own():
@@ -179,3 +211,64 @@ def test_markdown_has_no_html_and_no_links_of_its_own():
     text = render(pairs([(hostile, "")], notes=(hostile,)), "github")
     assert not re.search(r"<[A-Za-z/!?]|\]\(", text)
     assert text.count("&lt;script>x&lt;/script>") == 2 and text.count("a < b <5") == 2
+
+
+def test_notebooks_show_a_table_as_html(table):
+    assert table._repr_html_() == render(table, "html") and "<table>" in table._repr_html_()
+
+
+def test_without_notes_there_are_none(table):
+    for format in ("text", "github", "latex", "html"):
+        assert "a note" in render(table, format) and "a note" not in render(table, format, notes=False)
+
+
+def networks(*accuracies) -> Table:
+    number = Column("top-1", lambda row: row[1], ".1f", best_among=lambda row: row[2])
+    return Table("Accuracy", [Column("variant", lambda row: row[0]), number], accuracies)
+
+
+def test_latex_has_label_caption_papers_names_and_the_best_in_bold():
+    table = networks(("aw_se_resnet50", 77.5, "a"), ("resnet50", 76.1, "a"), ("faster_rcnn_aw_resnet50_fpn", 38.0, "b"))
+    latex = render(table, "latex")
+    for wanted in (
+        "\\caption{Accuracy.}", "\\label{tab:accuracy}", "AW-SE-ResNet-50 & \\textbf{77.5}", "ResNet-50 & 76.1",
+        "Faster R-CNN AW-ResNet-50-FPN & 38.0",  # alone among its like it is not the best of anything
+    ):  # fmt: skip
+        assert wanted in latex
+
+
+def test_a_table_of_more_than_a_page_breaks_over_pages():
+    assert "longtable" in render(networks(*[("resnet50", 76.1, "a")] * 60), "latex")
+
+
+def test_text_fits_and_says_what_it_left_out():
+    long = "a word " * 20
+    fields = [Column("variant", lambda row: row[0]), Column("note", lambda row: row[1], detail=True)]
+    fields += [Column(f"n{i}", lambda row: 1234.5678, ".4f") for i in range(8)] + [
+        Column("verdict", lambda row: row[2])
+    ]
+    text = to_text(Table("Title", fields, [("resnet50", long, "gain"), ("aw_resnet50", "", "loss")]), 100)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "- In every row: n0 1234.5678; " in text and "Not shown" not in text and text.count("a word") > 10
+    fields[2:-1] = [Column(f"n{i}", lambda row: len(row[0]) * 1234.5678, ".4f") for i in range(8)]
+    text = to_text(Table("Title", fields, [("resnet50", long, "gain"), ("aw_resnet50", "", "loss")]), 100)
+    assert max(map(len, text.splitlines())) <= 100 and "a word" not in text
+    assert "- Not shown, for want of room: note, n6, n7; a wider terminal shows more." in " ".join(text.split())
+    assert "verdict" in text  # the last column stays
+
+
+def test_what_many_rows_need_is_said_once_below():
+    needs = "not measured: needs 'awbench complexity {} --cross-check'"
+    rows = [(name, needs.format(name)) for name in ("resnet50", "aw_resnet50")]
+    text = to_text(Table("t", [Column("variant", lambda row: row[0]), Column("verdict", lambda row: row[1])], rows))
+    assert text.count("not measured [1]") == 2 and text.count("needs 'awbench complexity NAME --cross-check'") == 1
+
+
+def test_verdicts_have_colours_where_they_are_wanted():
+    rows = [("a", "gain; as claimed"), ("b", "loss"), ("gain", "undecided"), ("d", "not measured")]
+    table = pairs(rows, second="verdict")
+    text = to_text(table, 80, colour=True)
+    for cell, code in (("gain; as claimed", 32), ("loss", 31), ("undecided", 33), ("not measured", 2)):
+        assert re.search(rf"\x1b\[{code}m *{cell} *\x1b\[0m", text)
+    assert "\x1b[32mgain\x1b" not in text  # a name is no verdict
+    assert "\x1b" not in to_text(table, 80)

@@ -105,7 +105,7 @@ def test_no_letter_is_smaller_than_eleven_pixels_and_each_verdict_is_seen(open_p
 @needs_browser
 def test_a_table_sorts_by_number_both_ways_and_filters(open_page):
     page = open_page(1280)
-    table = page.locator("#table-speed")
+    table = page.locator("#table-latency")
     table.locator("summary").click()
     ratios = table.locator("tbody tr td:nth-child(9)")
     button = table.get_by_role("button", name="ratio to plain", exact=True)

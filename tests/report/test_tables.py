@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,9 @@ from awbench.cli.table import _FORMATS, _KINDS
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.formats import FORMATS, render
+from awbench.report.layout import JUDGING, fit
 from awbench.report.tables import TABLES
+from awbench.report.terminal import to_text
 
 
 @pytest.fixture
@@ -58,21 +62,57 @@ def test_measured_numbers_show_three_digits_more_than_were_printed(store):
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex (apt-get install texlive-latex-recommended)")
-def test_every_table_compiles_as_latex(store, tmp_path):
-    store.add(make_record())
-    add_top1(store, "resnet101", 77.3, 77.4, 77.5)
-    add_top1(store, "aw_resnet101", 78.3, 78.4, 78.5)
-    store.add(latency_record("resnet50", (1.0, 1.0, 1.0)))
+def test_every_table_compiles_as_latex_and_fits_the_text_of_an_article(store, tmp_path):
+    fill(store)
     tables = "\n\\clearpage\n".join(render(make(store.read(), load_references()), "latex") for make in TABLES.values())
-    packages = "\\usepackage[a2paper,landscape]{geometry}\\usepackage{booktabs}"
+    packages = "\\usepackage{array,booktabs,graphicx,longtable}"
     (tmp_path / "t.tex").write_text(f"\\documentclass{{article}}{packages}\\begin{{document}}{tables}\\end{{document}}")
     run = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True
     )
     assert run.returncode == 0, run.stdout.decode(errors="replace")[-800:]
+    log = (tmp_path / "t.log").read_text(errors="replace")
+    assert not re.findall(r"Overfull.*|.*Float too large.*", log)
 
 
-@pytest.mark.parametrize("command", [("table", "claims"), ("table", "speed"), ("plan",)])
+def fill(store: RecordStore) -> None:
+    """Something of every kind."""
+    store.add(make_record())
+    add_top1(store, "resnet101", 77.3, 77.4, 77.5)
+    add_top1(store, "aw_resnet101", 78.3, 78.4, 78.5)
+    store.add(latency_record("resnet50", (1.0, 1.0, 1.0)))
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_every_table_fits_a_terminal_of_100_columns_with_its_verdicts(kind, store):
+    fill(store)
+    table = TABLES[kind](store.read(), load_references())
+    text = to_text(table, 100)
+    assert max(map(len, text.splitlines())) <= 100
+    heading = next(line for line in text.splitlines() if line.startswith(table.columns[0].split()[0]))
+    judging = [
+        name for name in table.columns if name in JUDGING and any(row[table.columns.index(name)] for row in table.rows)
+    ]
+    assert all(name in heading for name in judging)
+    assert [row[0] for row in fit(table, 100).rows] == [row[0] for row in table.rows]
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_csv_of_every_table_has_numeric_columns_for_pandas(kind, store):
+    """A column that shows numbers is one of text for pandas only if no row has any."""
+    pandas = pytest.importorskip("pandas")
+    fill(store)
+    table = TABLES[kind](store.read(), load_references())
+    frame = pandas.read_csv(io.StringIO(render(table, "csv")))
+    assert len(frame) == len(table.rows)
+    for column in table.shown:
+        for name in column.flat if column.side == "right" or len(column.flat) > 2 else ():
+            values = frame[name].dropna()
+            if name not in ("unit", "measured on") and len(values):
+                assert values.dtype.kind in "if", (name, values.iloc[0])
+
+
+@pytest.mark.parametrize("command", [("table", "claims"), ("table", "latency"), ("plan",)])
 def test_reading_records_loads_neither_torch_nor_matplotlib(command, store, tmp_path):
     store.add(make_record())
     store.add(latency_record("resnet50", (1.0, 1.0, 1.0)))
