@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,13 @@ from awbench.training.numerics import autocast
 from awbench.training.optimizers import make_optimizer
 from awbench.training.trainable import State
 from awbench.variants import describe_options
+
+# On a GPU of much memory so many images make a forward pass: micro-batches of 32 leave it waiting for launches. Chosen.
+_IMAGES_OF_A_PASS, _LARGE_BYTES = 128, 32 * 2**30
+
+
+def _is_large(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_properties(device).total_memory >= _LARGE_BYTES
 
 
 def open_task(job: Job, splits: tuple[Split, Split] | None = None) -> Classification:
@@ -186,7 +193,8 @@ class TrainableClassifier:
                 "smaller norm_batch_size"
             )
         self.steps = recipe.epochs * self.evaluate_every
-        self.images_per_step = recipe.batch_size
+        self.images_per_step, self.same_shapes = recipe.batch_size, True
+        self.joined = max(1, _IMAGES_OF_A_PASS // recipe.norm_batch_size) if _is_large(world.device) else 1
         self.precision: str = recipe.precision
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(world.device, memory_format=self.layout)  # type: ignore[call-overload]
@@ -211,14 +219,24 @@ class TrainableClassifier:
         view = View(images, transform, job.seed, job.skip_bad_images)
         return iter(Loader(view, order, self.workers, pin_memory=self.world.device.type == "cuda"))
 
+    def join(self, batches: Sequence[Batch]) -> Batch | None:
+        sizes = {len(batch.labels) for batch in batches}
+        if len(sizes) > 1 or min(sizes) < 2:  # images were left out
+            return None
+        parts = [self._on_device(batch) for batch in batches]
+        return Batch(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+
+    def _on_device(self, batch: Batch) -> Batch:
+        device = self.world.device
+        images = batch.images.to(device, non_blocking=True, memory_format=self.layout)
+        return Batch(images, batch.labels.to(device, non_blocking=True), batch.bad)
+
     def losses(self, model: nn.Module, batch: Batch, seed: int) -> dict[str, Tensor]:
         if len(batch.labels) < 2:
             raise UserError("a micro-batch has fewer than two images that can be decoded; repair the files")
-        device = self.world.device
-        images = batch.images.to(device, non_blocking=True, memory_format=self.layout)
-        labels = batch.labels.to(device, non_blocking=True)
-        logits = model(images).float()
-        return {"cross_entropy": F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)}
+        batch = self._on_device(batch)
+        logits = model(batch.images).float()
+        return {"cross_entropy": F.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)}
 
     def bad_images(self, batch: Batch) -> tuple[str, ...]:
         return batch.bad

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -261,7 +261,7 @@ class TrainableDetector:
                 "smaller images_per_part"
             )
         self.steps, self.evaluate_every = recipe.iterations, recipe.evaluate_every
-        self.images_per_step = recipe.batch_size
+        self.images_per_step, self.joined, self.same_shapes = recipe.batch_size, 1, False
         self.precision: str = recipe.precision
         layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.model: nn.Module = built.model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
@@ -290,6 +290,9 @@ class TrainableDetector:
         images = self.task.train.images
         view = DetectionView(images, size.train, size.train_max, size.horizontal_flip, job.seed, job.skip_bad_images)
         return iter(Loader(view, self._order(first_step), self.workers, pin_memory=False, collate=collate))
+
+    def join(self, batches: Sequence[DetectionBatch]) -> None:
+        """A micro-batch's padding, sampling and losses are its own."""
 
     def losses(self, model: nn.Module, batch: DetectionBatch, seed: int) -> dict[str, Tensor]:
         if not batch.samples:

@@ -158,7 +158,8 @@ def join_world(device_name: str) -> Iterator[World]:
     where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     with _told_after(_PATIENCE_SECONDS, f"process {rank} waits for the {size} processes of its run at {where}"):
         try:
-            dist.init_process_group(backend, timeout=_TIMEOUT)
+            # NCCL connects now, not in the middle of the first step, and knows which GPU is this process's.
+            dist.init_process_group(backend, timeout=_TIMEOUT, device_id=device if device.type == "cuda" else None)
         except (dist.DistError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"the {size} processes of this run do not meet at {where}: {reason}") from None

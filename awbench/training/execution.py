@@ -35,6 +35,7 @@ class Execution:
         checkpoint_seconds: a checkpoint at least this often, and one after every evaluation.
         deterministic: only algorithms that give the same bits every time; None for yes on a CPU and no on a GPU.
         compile: whether the network goes through torch.compile.
+        joined: micro-batches in one forward pass, their statistics apart; None for 1 on a CPU, more on a GPU.
         aw_strategy: how AW-convolutions are executed.
         on_progress: called on the main process after each step.
     """
@@ -47,5 +48,6 @@ class Execution:
     checkpoint_seconds: float = 600.0
     deterministic: bool | None = None
     compile: bool = False
+    joined: int | None = None
     aw_strategy: str = "auto"
     on_progress: Callable[[Progress], None] = _ignore

@@ -63,6 +63,7 @@ class Loop(Generic[BatchT, ResultT]):
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=task.precision == "float16")
         self.checkpoints = Checkpoints(output / "checkpoints")
         self.statistics = RunningStatistics(task.model, task.micro_batches, world)
+        self.joined = execution.joined or (1 if execution.compile else task.joined)
         self.state = State()
         self.loss_names: list[str] = []
         self.interval = torch.zeros(0)  # sums of the loss terms since the last logged row, and their number
@@ -82,7 +83,8 @@ class Loop(Generic[BatchT, ResultT]):
             OSError: a checkpoint could not be written; the earlier ones are intact.
         """
         exact = self.execution.deterministic
-        with deterministic(self.world.device.type == "cpu" if exact is None else exact), self._stop_on_signals():
+        exact = self.world.device.type == "cpu" if exact is None else exact
+        with deterministic(exact, self.task.same_shapes), self._stop_on_signals():
             self._restore()
             state = self.state
             self.log = MetricsLog(self.output, state.step, state.evaluated) if self.world.is_main else None
@@ -248,7 +250,9 @@ class Loop(Generic[BatchT, ResultT]):
         model: Any = self.task.model
         if self.world.size > 1:
             device_ids = [self.world.device.index] if self.world.device.type == "cuda" else None
-            model = nn.parallel.DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
+            model = nn.parallel.DistributedDataParallel(
+                model, device_ids=device_ids, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
         compiled: Any = torch.compile(model) if self.execution.compile else model
         return compiled
 
@@ -275,25 +279,44 @@ class Loop(Generic[BatchT, ResultT]):
         task, world = self.task, self.world
         own = range(world.rank, task.micro_batches, world.size)
         terms: Tensor | float = 0.0
-        for micro_batch in own:
-            batch = next(batches)
-            self.whole = self.statistics.can_undo
-            self._note_bad(task.bad_images(batch))
+        done = 0
+        for count, micro_batch, batch in self._passes(own, batches):
+            done += count
             # DDP averages over processes; a step's gradient is the mean over its micro-batches.
-            scale = world.size / task.micro_batches
+            scale = count * world.size / task.micro_batches
             quiet: Any = contextlib.nullcontext()
-            if world.size > 1 and micro_batch != own[-1]:
+            if world.size > 1 and done < len(own):
                 quiet = parallel.no_sync()  # type: ignore[operator]  # DistributedDataParallel's
             with quiet:
-                with autocast(task.precision, world.device), self._plain_errors(step):
+                apart = self.statistics.joined(count) if count > 1 else contextlib.nullcontext()
+                with autocast(task.precision, world.device), self._plain_errors(step), apart:
                     losses = task.losses(parallel, batch, derive_seed("part", self.seed, step, micro_batch))
                 total = torch.stack(list(losses.values())).sum()
                 self.scaler.scale(total * scale).backward()
             self.loss_names = self.loss_names or list(losses)
-            terms = terms + torch.stack([loss.detach().double() for loss in losses.values()])
-            self.statistics.next_micro_batch()
+            terms = terms + count * torch.stack([loss.detach().double() for loss in losses.values()])
+            if count == 1:
+                self.statistics.next_micro_batch()
         assert isinstance(terms, Tensor), "every process has a micro-batch"
         return torch.cat([terms / len(own), terms.new_ones(1)])
+
+    def _passes(self, own: range, batches: Iterator[BatchT]) -> Iterator[tuple[int, int, BatchT]]:
+        """(how many micro-batches, the first one's number, their images) of each forward pass of a step.
+
+        Args:
+            own: the numbers of this process's micro-batches.
+        """
+        for at in range(0, len(own), self.joined):
+            numbers, parts = own[at : at + self.joined], []
+            for _ in numbers:
+                parts.append(next(batches))
+                self.whole = self.statistics.can_undo
+                self._note_bad(self.task.bad_images(parts[-1]))
+            whole = self.task.join(parts) if len(parts) > 1 else None
+            if whole is not None:
+                yield len(parts), numbers[0], whole
+            else:
+                yield from ((1, number, part) for number, part in zip(numbers, parts, strict=True))
 
     @contextlib.contextmanager
     def _plain_errors(self, step: int) -> Iterator[None]:

@@ -24,14 +24,21 @@ def seed_weights(seed: int) -> None:
 
 
 @contextlib.contextmanager
-def deterministic(wanted: bool) -> Iterator[None]:
-    """Only deterministic algorithms inside, at full speed for memory that is written anyway."""
+def deterministic(wanted: bool, same_shapes: bool = False) -> Iterator[None]:
+    """Only deterministic algorithms inside, at full speed for memory that is written anyway.
+
+    Args:
+        same_shapes: convolutions come in few shapes: where bits may differ, cuDNN may time its algorithms for each.
+    """
     memory: Any = torch.utils.deterministic
     before, filled = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    timed = torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(wanted)
     memory.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = same_shapes and not wanted
     try:
         yield
     finally:
+        torch.backends.cudnn.benchmark = timed
         torch.use_deterministic_algorithms(before)
         memory.fill_uninitialized_memory = filled

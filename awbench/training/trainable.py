@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -25,6 +25,8 @@ class Trainable(Protocol[BatchT, ResultT]):
         steps: of the whole run.
         evaluate_every: steps between evaluations; the last step is always followed by one.
         micro_batches: in which a step's batch is computed, over all processes.
+        joined: of those, in one forward pass, where nobody asks for another number; 1 where they cannot be.
+        same_shapes: whether all batches of the training have one shape, but for images left out.
         images_per_step: over all processes.
     """
 
@@ -34,6 +36,8 @@ class Trainable(Protocol[BatchT, ResultT]):
     steps: int
     evaluate_every: int
     micro_batches: int
+    joined: int
+    same_shapes: bool
     images_per_step: int
 
     def learning_rate(self, step: int) -> float:
@@ -44,6 +48,9 @@ class Trainable(Protocol[BatchT, ResultT]):
 
     def losses(self, model: nn.Module, batch: BatchT, seed: int) -> dict[str, Tensor]:
         """The terms of a micro-batch's loss, each a mean over it; `seed` is all that may be random in it."""
+
+    def join(self, batches: Sequence[BatchT]) -> BatchT | None:
+        """Micro-batches as one, whose loss is the mean of theirs; None where that is not so, as of unequal sizes."""
 
     def bad_images(self, batch: BatchT) -> tuple[str, ...]:
         """Messages of the micro-batch's images that could not be decoded."""

@@ -78,6 +78,9 @@ def test_a_run_of_another_recipe_does_not_enter_the_proxy_table(trained, tmp_pat
         (("train", "resnet20", "--init-weights", "none.pt"), "none.pt"),
         (("train", "faster_rcnn_resnet18_fpn", "--recipe", "cbam"), "recipe 'cbam' does not exist"),
         (("train", "faster_rcnn_resnet18_fpn", "--compile"), "--compile is for classifiers"),
+        (("train", "faster_rcnn_resnet18_fpn", "--joined", "2"), "--joined is for classifiers"),
+        (("train", "resnet20", "--joined", "0"), "--joined 0 is no number of micro-batches; use 1 or more"),
+        (("train", "resnet20", "--joined", "2", "--compile"), "--joined is not for --compile"),
         (("train", "faster_rcnn_resnet18_fpn", "--engine", "mmdet"), "engine 'mmdet' is not known"),
         (("train", "faster_rcnn_resnet18_fpn", "--dataset", "coco"), "freezes parts of the backbone"),
         (

@@ -1,0 +1,60 @@
+"""What a training sets where CUDA is, and nowhere else; on tensors without memory, or stubs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from awbench.recipes.common import Optimizer
+from awbench.training import distributed
+from awbench.training.numerics import deterministic
+from awbench.training.optimizers import load_optimizer, make_optimizer
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize(("device", "fused"), [("cuda", True), ("cpu", None)])
+@pytest.mark.parametrize("in_groups", [True, False])
+def test_the_optimizer_is_fused_on_a_gpu(name, device, fused, in_groups):
+    with FakeTensorMode():
+        parameters = [torch.nn.Parameter(torch.empty(3, device=device)) for _ in range(2)]
+        given = [{"params": parameters[:1]}, {"params": parameters[1:]}] if in_groups else iter(parameters)
+        optimizer = make_optimizer(given, Optimizer(name=name, lr=0.1), 0.1)
+    assert {group["fused"] for group in optimizer.param_groups} == {fused}
+
+
+def test_what_was_saved_on_a_gpu_is_stepped_as_this_device_does():
+    """Fused steps have other bits, on a CPU too."""
+    optimizer = make_optimizer([torch.nn.Parameter(torch.zeros(3))], Optimizer(name="sgd", lr=0.1), 0.1)
+    saved = optimizer.state_dict()
+    saved["param_groups"][0]["fused"] = True
+    load_optimizer(optimizer, saved)
+    assert optimizer.param_groups[0]["fused"] is None
+
+
+@pytest.mark.parametrize(
+    ("exact", "same_shapes", "timed"), [(False, True, True), (True, True, False), (False, False, False)]
+)
+def test_cudnn_times_its_algorithms_where_bits_may_differ_and_shapes_do_not(exact, same_shapes, timed):
+    before = torch.backends.cudnn.benchmark
+    with deterministic(exact, same_shapes):
+        assert torch.backends.cudnn.benchmark is timed
+    assert torch.backends.cudnn.benchmark is before
+
+
+@pytest.mark.parametrize(("kind", "given"), [("cuda", torch.device("cuda", 1)), ("cpu", None)])
+def test_nccl_knows_the_process_own_gpu(kind, given, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(distributed, "rank_and_size", lambda: (1, 2))
+    monkeypatch.setattr(distributed, "_die_with_the_launcher", lambda: None)
+    device = torch.device("cuda", 1) if kind == "cuda" else torch.device("cpu")
+    monkeypatch.setattr(distributed, "choose_device", lambda name, local_rank: device)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    for name, value in (("MASTER_ADDR", "here"), ("MASTER_PORT", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed.dist, "init_process_group", lambda backend, **named: asked.update(named))
+    for name in ("new_group", "destroy_process_group"):
+        monkeypatch.setattr(distributed.dist, name, lambda *args, **named: None)
+    with distributed.join_world(kind):
+        pass
+    assert asked["device_id"] == given
