@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from odconv import ODConv2d
+from torch import nn
 
 from awbench.experiments.measurements import record_complexity
 from awbench.measure.complexity import measure_complexity
@@ -71,6 +72,28 @@ def test_its_parameters_are_the_published_ones_to_all_printed_digits(network, ke
     )
     assert str(published) == PUBLISHED[network, kernels]
     assert equal_to_printed_digits(counted.params, published, 10**6)
+
+
+@pytest.mark.parametrize(("network", "kernels"), PUBLISHED)
+def test_its_operations_are_the_published_ones_once_the_attended_kernels_are_counted(network, kernels):
+    """What the authors counted is derived from their six numbers, see the note in odconv_paper.yaml."""
+    options = make_options(stride_placement="v1", convolution_options={"kernels": kernels})
+    inputs: list[int] = []
+    with torch.device("meta"):
+        plain, model = (build_variant(name, options) for name in (network, f"odconv_{network}"))
+        for layer in model.modules():
+            if isinstance(layer, ODConv2d):
+                layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0].numel()))
+        model.eval()(torch.empty(1, 3, 224, 224))
+    stages = [module for name, module in plain.named_modules() if name.startswith("layer")]
+    weights = sum(module.weight.numel() for module in stages if isinstance(module, nn.Conv2d))
+    times = kernels + (kernels if kernels > 1 else 0) + 1
+    rows = load_references(HERE / "odconv_paper.yaml").numbers
+    (published,) = (
+        n.value for n in rows if (n.variant, n.weights, n.metric) == (f"odconv_{network}", f"{kernels}x", "macs")
+    )
+    counted = measure_complexity(f"odconv_{network}", options).macs
+    assert equal_to_printed_digits(counted + times * weights + sum(inputs), published, 10**9)
 
 
 @pytest.mark.parametrize("kernels", [1, 4])
