@@ -15,7 +15,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables report check test test-slow test-system sanitize gpu bench lint format lock readme rates detectron2 data page-tools dist clean
+.PHONY: help install reproduce tables report check test test-slow test-system sanitize gpu bench lint format lock readme rates detectron2 data page-tools dist examples clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -111,6 +111,12 @@ dist: $(INSTALLED)  ## release check: build the wheel, install it in an environm
 	$(PYTHON) -m venv dist/venv
 	dist/venv/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt $(PIP_ARGS) dist/*.whl mypy
 	tests/system/wheel.sh dist/venv/bin
+
+examples: dist  ## the modules of examples/ from wheels of their own beside the project's: list, counts, training, study, page
+	dist/venv/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt $(PIP_ARGS) \
+	  examples/simam examples/odconv examples/condconv
+	rm -rf dist/studies && mkdir dist/studies && cp examples/*/studies/*-digits.yaml dist/studies
+	tests/system/examples.sh dist/venv/bin dist/studies
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

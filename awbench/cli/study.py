@@ -52,6 +52,7 @@ def add_parser(commands: Any) -> None:
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the commands of the next runs, run nothing")
     parser.add_argument("--backbones", type=Path, metavar="DIR", help="weights, for a study of given backbones")
+    parser.add_argument("--init-weights", type=Path, metavar="FILE", help="weights, for a study of given weights")
     parser.add_argument("--runs", type=int, metavar="N", help="stop after so many runs (default: when it is answered)")
     add_options(parser, "--data", "--device", "--cluster", "--cluster-set")
     add_options(parser, "--parallel", help="runs at a time (default: one per core; with GPUs 1)")
@@ -112,7 +113,7 @@ def run_run(args: argparse.Namespace) -> int:
         references_of(args),
     )
     how = HowToRun(
-        args.data, args.backbones, args.parallel, args.processes, args.workers, args.runs,
+        args.data, args.backbones, args.init_weights, args.parallel, args.processes, args.workers, args.runs,
         device=args.device, cluster=args.cluster, parameters=cluster_parameters(args.cluster_set),
     )  # fmt: skip
     if args.dry_run:

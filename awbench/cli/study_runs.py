@@ -31,6 +31,7 @@ class HowToRun:
     Attributes:
         data: folder of the dataset; None for the environment's (AWBENCH_IMAGENET, AWBENCH_COCO).
         backbones: folder of weights, for a study of given backbones.
+        init_weights: file, for a study whose classifiers start from given weights.
         parallel: runs at a time. processes: of each run. workers: loading processes of each.
         runs: stop after so many.
         looks: stop at the look of this number.
@@ -40,6 +41,7 @@ class HowToRun:
 
     data: Path | None = None
     backbones: Path | None = None
+    init_weights: Path | None = None
     parallel: int | None = None
     processes: int | None = None
     workers: int | None = None
@@ -100,7 +102,7 @@ def _make_backbones(
     if not missing or not (backbones.facts.proxy or os.environ.get(_DATA.get(backbones.dataset, ""))):
         return  # `study_jobs` names them
     require_platform(gather_evidence(backbones, store.read()))
-    runs, parallel, processes = plan(backbones, missing, store, replace(how, data=None))
+    runs, parallel, processes = plan(backbones, missing, store, replace(how, data=None, init_weights=None))
     result = _carry_out(runs, store, how, parallel, processes)
     done.made += len(result.trained)
     done.failed |= result.failed
@@ -178,7 +180,9 @@ def plan(
 
     given = os.environ.get(_DATA.get(study.dataset, ""))
     data = how.data or (Path(given) if given else None)
-    jobs = study_jobs(study, wanted, data.resolve() if data else None, _backbones(study, wanted, store, how))
+    backbones = _backbones(study, wanted, store, how)
+    initial = how.init_weights.resolve() if how.init_weights else None
+    jobs = study_jobs(study, wanted, data.resolve() if data else None, backbones, initial)
     cores, parallel, processes, workers = available_cores(), how.parallel or 1, how.processes or 1, how.workers or 0
     if not how.cluster and how.processes is None:
         import torch

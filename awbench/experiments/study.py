@@ -8,6 +8,7 @@ from pathlib import Path
 from awbench.errors import UserError
 from awbench.studies import GIVEN, Study
 from awbench.tasks import Job
+from awbench.tasks.job import file_sha256
 
 
 def study_job(study: Study, label: str, seed: int, data: Path | None, initial_weights: Path | None = None) -> Job:
@@ -16,7 +17,7 @@ def study_job(study: Study, label: str, seed: int, data: Path | None, initial_we
     Args:
         label: of the network.
         data: folder of the dataset.
-        initial_weights: of a detector's backbone.
+        initial_weights: of a detector's backbone, or of the whole classifier.
     """
     return Job(
         study.variant_of(label),
@@ -36,19 +37,23 @@ def study_jobs(
     runs: Iterable[tuple[str, int]],
     data: Path | None,
     backbones: Mapping[tuple[str, int], Path] | None = None,
+    initial_weights: Path | None = None,
 ) -> list[Job]:
     """The jobs of runs.
 
     Args:
         runs: (label, seed).
         backbones: (`Study.backbone_of`, seed) -> file of its weights; needed where the study says so.
+        initial_weights: of every classifier; needed where the study says so.
 
     Raises:
-        UserError: naming the backbones that are missing, and what trains them.
+        UserError: naming the backbones that are missing, and what trains them; or the initial weights are not those
+            of the study.
     """
+    _check_initial(study, initial_weights)
     jobs, missing = [], []
     for label, seed in runs:
-        weights = None
+        weights = initial_weights
         if study.backbones:
             backbone = study.backbone_of(label)
             weights = (backbones or {}).get((backbone, seed))
@@ -63,3 +68,22 @@ def study_jobs(
         )
         raise UserError(f"study {study.name} needs weights of the backbones {shown}: {remedy}")
     return jobs
+
+
+def _check_initial(study: Study, given: Path | None) -> None:
+    wanted = study.init_weights
+    if not wanted and given is None:
+        return
+    if not wanted:
+        raise UserError(f"study {study.name} starts from {_start(study)}; leave out --init-weights")
+    if given is None:
+        raise UserError(
+            f"study {study.name} starts from weights of sha256 {wanted[:12]}; give them: --init-weights FILE"
+        )
+    if not given.is_file() or (found := file_sha256(given)) != wanted:
+        what = f"has sha256 {found[:12]}" if given.is_file() else "is not a file"
+        raise UserError(f"--init-weights {given} {what}; study {study.name} starts from that of {wanted[:12]}")
+
+
+def _start(study: Study) -> str:
+    return "backbones (--backbones)" if study.backbones else "random weights"

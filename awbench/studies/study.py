@@ -19,6 +19,7 @@ from awbench.recipes import DetectionRecipe, Recipe, load_detection_recipe, load
 from awbench.recipes.datasets import DATASET_FACTS, DatasetFacts
 from awbench.recipes.defaults import ENGINES
 from awbench.reference.metrics import measured_metrics
+from awbench.studies.several import written_out
 from awbench.validation import Strict, first_error
 from awbench.variants import ModelOptions, StridePlacement, Task, Variant, describe_options, make_options, parse_variant
 from awbench.yaml_files import read_yaml
@@ -33,7 +34,7 @@ _DESCRIPTIVE: Any = {"title": True, "question": True, "networks": {"__all__": {"
 
 
 class Network(Strict):
-    """A network of a study that is not just a variant with default options.
+    """A network of a study that is not just a variant with default options, see also `awbench.studies.several`.
 
     Attributes:
         variant: its name.
@@ -75,6 +76,8 @@ class Study(Strict):
         engine: of detectors; only a smoke test may leave it to the machine.
         backbones: study whose networks' weights, of the same seed, initialise the detectors' backbones, by its name or
             its file beside this one; "given" for files that somebody has, "" for random ones.
+        init_weights: sha256 of the file that every classifier starts from (`study run --init-weights`); "" for random
+            weights.
         shares: study whose runs count here too, of networks that are the same; runs of this study's own come first.
         looks: at so many runs of each network results are judged, unless a comparison has its own.
         level: probability that all intervals of a question hold, over its looks and its pairs together.
@@ -92,6 +95,7 @@ class Study(Strict):
     changes: tuple[str, ...] = ()
     engine: str = ""
     backbones: str = ""
+    init_weights: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     shares: str = ""
     stride_placement: StridePlacement = "v1.5"
     networks: dict[str, Network] = {}
@@ -100,6 +104,11 @@ class Study(Strict):
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     matters: Annotated[float, Field(gt=0)] | None = None
     _file: str = PrivateAttr("")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _write_out(cls, data: Any) -> Any:
+        return written_out(data) if isinstance(data, dict) and isinstance(data.get("networks"), dict) else data
 
     @model_validator(mode="after")
     def _check(self) -> Study:
@@ -142,6 +151,8 @@ class Study(Strict):
             )
         if self.task == "classification" and (self.engine or self.backbones):
             raise ValueError("engine and backbones are for detectors")
+        if self.task == "detection" and self.init_weights:
+            raise ValueError("init_weights is for classifiers; a detector's backbone is initialised by 'backbones'")
         if self.engine not in ("", *ENGINES):
             raise ValueError(f"engine {self.engine!r} does not exist{suggestion(self.engine, ENGINES)}")
         if self.task == "detection" and not self.engine and self.purpose != "smoke test":

@@ -184,6 +184,10 @@ def _weights_reasons(
     initial = record.inputs.get(name, _UNKNOWN)
     if initial == _UNKNOWN:
         yield "what weights it began from is unknown"
+    if study.init_weights:
+        if initial != study.init_weights:
+            yield f"began from weights {initial[:12]}, the study's are {study.init_weights[:12]}"
+        return
     if study.backbones in ("", GIVEN):
         if (initial == "random") == (study.backbones == GIVEN):
             yield "began from random weights" if initial == "random" else "began from given weights"

@@ -1,0 +1,93 @@
+"""Networks of a study with several values of an option, and runs of a study that start from given weights."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from study_files import write_study
+from study_records import as_records, study_run
+
+from awbench.studies import load_study
+from awbench.verdicts.evidence import gather_evidence
+
+SEVERAL = {"aw": {"expansion": [1, 4], "norm": [True, False]}}
+GROUP = {"e": {"variant": "aw_resnet20", "aw": {"reduction": 4}, "several": SEVERAL}}
+COMPARED = [{"variant": "e", "over": "resnet20"}]
+
+
+def test_a_network_for_every_combination_and_the_same_design_as_when_written_out(tmp_path):
+    study = load_study(write_study(tmp_path / "short", networks=GROUP, comparisons=COMPARED))
+    labels = [f"e expansion={e} norm={norm}" for e in (1, 4) for norm in ("true", "false")]
+    assert study.labels == ("resnet20", *labels)
+    assert study.options_of(labels[1]).aw.expansion == 1 and study.options_of(labels[1]).aw.norm is False
+    assert study.options_of(labels[2]).aw.reduction == 4
+    long = {
+        label: {"variant": "aw_resnet20", "aw": {"reduction": 4, "expansion": e, "norm": norm}}
+        for label, (e, norm) in zip(labels, [(1, True), (1, False), (4, True), (4, False)], strict=True)
+    }
+    compared = [{"variant": label, "over": "resnet20"} for label in labels]
+    assert load_study(write_study(tmp_path / "long", networks=long, comparisons=compared)).digest == study.digest
+
+
+@pytest.mark.parametrize(
+    ("network", "over", "named"),
+    [
+        ({"several": {}}, "resnet20", "networks.e.several is {}"),
+        ({"several": {"aw": {"expansion": 1}}}, "resnet20", "networks.e.several.aw is {'expansion': 1}"),
+        ({"several": {"aw": {"expansion": [1, 1]}}}, "resnet20", "give each option a list of values"),
+        ({"several": {"aw": [1]}}, "resnet20", "networks.e.several.aw is [1]"),
+        ({"several": {"recipe": {"lr": [1]}}}, "resnet20", "with aw, attention, convolution"),
+        ({"several": {"aw": {"expnsion": [1, 4]}}}, "resnet20", "AW option 'expnsion' does not exist"),
+        ({"several": {"aw": {"expansion": [1, 4]}}}, "e", "comparison over e, which is 2 networks"),
+    ],
+)
+def test_what_is_no_list_of_values_is_one_line(awbench, tmp_path, network, over, named):
+    variant = {"variant": "e" if over != "e" else "resnet20", "over": over}
+    path = write_study(tmp_path, networks={"e": {"variant": "aw_resnet20", **network}}, comparisons=[variant])
+    code, _, err = awbench("study", "show", path)
+    assert code == 2 and named in err and err.count("\n") == 1 and "Traceback" not in err
+
+
+def test_runs_start_from_the_weights_of_the_design(awbench, tmp_path):
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    path = write_study(tmp_path, init_weights=digest)
+    code, _, err = awbench("study", "run", path, "--dry-run")
+    assert code == 2 and f"{digest[:12]}; give them: --init-weights FILE" in err
+    code, out, _ = awbench("study", "run", path, "--dry-run", "--init-weights", str(weights))
+    assert code == 0
+    assert out.count(f"--init-weights {weights}") == 2
+    (tmp_path / "other").write_bytes(b"others")
+    for other, why in (("other", "has sha256"), ("none", "is not a file")):
+        code, _, err = awbench("study", "run", path, "--dry-run", "--init-weights", str(tmp_path / other))
+        assert code == 2 and why in err and err.count("\n") == 1
+    random = write_study(tmp_path / "random")
+    code, _, err = awbench("study", "run", random, "--dry-run", "--init-weights", str(weights))
+    assert code == 2 and "starts from random weights" in err
+
+
+def test_only_runs_from_those_weights_count(tmp_path):
+    study = load_study(write_study(tmp_path, init_weights="a" * 64, looks=[3]))
+    started = ["a" * 64, "b" * 64, "random"]
+    runs = [
+        study_run(study, "resnet20", seed, 90.0, inputs={"initial_weights_sha256": start})
+        for seed, start in enumerate(started)
+    ]
+    evidence = gather_evidence(study, as_records(runs))
+    assert len(evidence.runs["resnet20"]) == 1
+    assert [left.reason for left in evidence.left_aside] == [
+        "began from weights bbbbbbbbbbbb, the study's are aaaaaaaaaaaa",
+        "began from weights random, the study's are aaaaaaaaaaaa",
+    ]
+
+
+def test_a_detectors_backbone_is_not_started_this_way(awbench, tmp_path):
+    detectors = [{"variant": "faster_rcnn_aw_resnet18_fpn", "over": "faster_rcnn_resnet18_fpn"}]
+    path = write_study(
+        tmp_path, dataset="digits-detection", metric="box_ap", recipe="digits-detection", changes=None,
+        comparisons=detectors, init_weights="a" * 64,
+    )  # fmt: skip
+    code, _, err = awbench("study", "show", path)
+    assert code == 2 and "init_weights is for classifiers" in err
