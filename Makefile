@@ -8,14 +8,19 @@ RESULTS ?= results
 DETECTRON2 ?=
 CHECK_ARGS ?=
 GPU_STEPS ?=
+PAGES ?=
 FASHION_MNIST := /usr/share/datasets/fashion-mnist
 
 BIN := $(VENV)/bin
 KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(KEY)
 
+# Of npm's packages, where page-tools puts them.
+VNU ?= $(VENV)/page-tools/node_modules/vnu-jar/build/dist/vnu.jar
+AXE ?= $(VENV)/page-tools/node_modules/axe-core/axe.min.js
+
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables report check test test-slow test-system sanitize gpu bench lint format lock readme rates detectron2 data page-tools dist examples clean
+.PHONY: help install reproduce tables report check test test-slow test-system sanitize gpu bench lint format lock readme rates detectron2 data page-tools check-page dist examples clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -103,8 +108,11 @@ page-tools: $(INSTALLED)  ## what the tests of the report's page need: Chromium,
 	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends \
 	    chromium $$(command -v java >/dev/null || echo default-jre-headless) $$(command -v npm >/dev/null || echo npm); } || \
 	  { echo "page-tools: needs chromium, java and npm; as root: apt-get install chromium default-jre-headless npm" >&2; exit 2; }
-	@test -f $(VENV)/page-tools/node_modules/vnu-jar/build/dist/vnu.jar || \
-	  npm install --silent --no-save --prefix $(VENV)/page-tools vnu-jar@26.9.27
+	@test -f $(VNU) -a -f $(AXE) || \
+	  npm install --silent --no-save --prefix $(VENV)/page-tools vnu-jar@26.9.27 axe-core@4.14.1
+
+check-page: $(INSTALLED)  ## the page in Chromium, 1280 and 375 px, light and dark: axe-core, the Nu checker, sizes, times, pictures (PAGES=...)
+	PYTHONPATH=$(CURDIR) $(BIN)/python tests/check_page.py --output $(RESULTS)/check-page --axe $(AXE) --vnu $(VNU) $(PAGES)
 
 dist: $(INSTALLED)  ## release check: build the wheel, install it in an environment of its own, run it there, check its types
 	rm -rf dist && $(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist $(PIP_ARGS) .

@@ -1,12 +1,7 @@
-"""A results folder whose page shows every state of a claim: `PYTHONPATH=tests python tests/page_records.py FOLDER`.
-
-With Chromium and playwright it writes pictures of the page too, at 1280 and 375 pixels: FOLDER/STATE-WIDTH.png.
-"""
+"""A results folder, and its page, for every state of a claim; `check_page` looks at pages in a browser."""
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,24 +64,3 @@ def write_page(folder: Path, state: str, figures: Sequence[Figure] | None = None
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render_page(store.read(), load_references(), figures))
     return page
-
-
-def main() -> None:
-    from playwright.sync_api import sync_playwright
-
-    folder = Path(sys.argv[1])
-    with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for state in sys.argv[2:] or STATES:
-            page = write_page(folder, state)
-            for width in (1280, 375):
-                opened = browser.new_page(viewport={"width": width, "height": 1800})
-                opened.goto(page.resolve().as_uri())
-                opened.screenshot(path=str(folder / f"{state}-{width}.png"))
-                opened.locator("#table-claims").screenshot(path=str(folder / f"{state}-{width}-claims.png"))
-        browser.close()
-
-
-if __name__ == "__main__":
-    main()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from awbench.modules import modules
+from awbench.recipes.datasets import DATASET_FACTS
+from awbench.reference.source import Claim
 from awbench.studies import Comparison, Study
-from awbench.variants import Variant, list_variants
+from awbench.variants import Variant, list_settings, list_variants
 
 # What a metric is called, by its key in records and studies.
 METRIC_TITLES = {
@@ -71,3 +73,16 @@ def pair_title(study: Study, comparison: Comparison) -> str:
         return changed
     with_options = f"{setting_title(variant.setting)}{f' with {changed}' if changed else ''}"
     return f"{with_options} over {setting_title(over.setting)}"
+
+
+def claim_title(claim: Claim) -> str:
+    """What a claim is about, e.g. "ImageNet-1k: AW-ResNet-101", "COCO 2017: AW-SE, AW-CBAM over SE, CBAM"."""
+    settings, known = list_settings(), {variant.name: variant for variant in list_variants()}
+    variants, over = (
+        ", ".join(
+            setting_title(one) if one in settings else display_name(one).removeprefix("Faster R-CNN ") for one in side
+        )
+        for side in claim.sides
+    )
+    over_plain = all(one in known and known[one].setting == "plain" for one in claim.sides[1])
+    return f"{DATASET_FACTS[claim.dataset_name].title}: {variants}{'' if over_plain else f' over {over}'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +75,8 @@ class NetworkRow:
         return ()
 
 
-def network_rows(judged: JudgedStudy, records: Records) -> list[NetworkRow]:
-    """Every network of a study, in its order."""
+def network_rows(judged: JudgedStudy, records: Records, labels: Sequence[str] = ()) -> list[NetworkRow]:
+    """Every network of a study, in its order; or those of `labels`, which may be others of its kind."""
     study, counted = judged.study, records.of_kind("complexity")
     index, size = ComplexityIndex(counted), _image_size(judged)
 
@@ -86,7 +86,8 @@ def network_rows(judged: JudgedStudy, records: Records) -> list[NetworkRow]:
         return counts_with_options(counted, study.variant_of(label).name, study.described_options[label], size)
 
     compared = {pair.comparison.variant: pair for pair in judged.comparisons}
-    timed = _timed(judged, records.of_kind("latency"), size)
+    labels = labels or study.labels
+    timed = _timed(judged, labels, records.of_kind("latency"), size)
     return [
         NetworkRow(
             judged,
@@ -95,11 +96,11 @@ def network_rows(judged: JudgedStudy, records: Records) -> list[NetworkRow]:
             counts(label),
             timed.get(label) if label not in study.networks else None,
         )
-        for label in study.labels
+        for label in labels
     ]
 
 
-def _timed(judged: JudgedStudy, latencies: Iterable[Record], size: int) -> dict[str, Record]:
+def _timed(judged: JudgedStudy, labels: Sequence[str], latencies: Iterable[Record], size: int) -> dict[str, Record]:
     """Label -> the latency of a network with default options.
 
     All are of one run, for ratios compare within one: of those with the most images a call, as a training has them,
@@ -110,7 +111,7 @@ def _timed(judged: JudgedStudy, latencies: Iterable[Record], size: int) -> dict[
     fitting = [
         record
         for record in latencies
-        if record.variant in study.labels
+        if record.variant in labels
         and isinstance(record.settings, NetworkTiming)
         and record.settings.image_size == size
         and has_default_options(record, options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import html
 import html.parser
 import json
@@ -15,8 +17,11 @@ from study_records import imagenet_pair
 
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
+from awbench.report.formats import render
 from awbench.report.page import render_page
 from awbench.report.tables import TABLES
+from awbench.variants import ModelOptions
+from awbench.verdicts.protocol import default_options
 
 HOSTILE = '</script><script>window.hacked = 1</script><img src=x onerror="hacked=1"> & "quotes" \'single\''
 
@@ -81,11 +86,54 @@ def hostile_references(tmp_path, root):
     return load_references(folder)
 
 
-def test_without_records_everything_is_not_measured(store):
+def text_of(page: str, start: str, end: str) -> str:
+    """What a reader sees between two pieces of markup, on one line."""
+    between = page.split(start)[1].split(end)[0]
+    return " ".join(html.unescape(re.sub("<[^>]*>", " ", between)).split())
+
+
+def test_the_first_screen_of_a_machine_without_records(store):
     page = render_page(store.read(), load_references())
-    assert '<span class="badge not-measured">4 not measured</span>' in page
+    first = text_of(page, "<header>", '<section id="figures"')
+    assert first.startswith("Does attention on the weights of a convolution (AW) help? Whether AW-ResNet-20 is better")
+    assert "Fashion-MNIST is not known yet" in first and "This is Fashion-MNIST, not ImageNet or COCO." in first
+    assert "The paper's 4 claims, on ImageNet-1k and COCO: 4 not measured." in first
+    assert "Accuracy, parameters, operations, latency: not measured here yet." in first
+    assert first.count("settled by 3 runs of each network or more: awbench study run") == 4
     assert "from 0 records" in page and "There are no records yet" in page
-    assert page.count("awbench study run imagenet") >= 2
+
+
+def test_the_answer_is_that_of_the_records_and_says_what_was_claimed(tmp_path):
+    for state, says in (
+        (
+            "as-claimed",
+            "On ImageNet-1k, AW-ResNet-101 is better than ResNet-101: +1.00 (+0.57 to +1.43) percentage points",
+        ),
+        ("loss", "AW-ResNet-101 is worse than ResNet-101"),
+    ):
+        page = write_page(tmp_path, state, figures=[]).read_text()
+        assert says in text_of(page, '<p class="answer">', "</p>")
+    first = text_of(write_page(tmp_path, "as-claimed", figures=[]).read_text(), "<header>", "</header>")
+    assert "That is the claimed gain (+1.00)." in first and "3 as claimed, 1 not measured" in first
+
+
+def test_tiles_have_what_is_known_of_each_network_and_say_what_is_not(store):
+    for name, params in (("resnet101", 1000), ("aw_resnet101", 1050), ("se_resnet101", 1100)):
+        values = {n: q.model_copy(update={"value": params}) for n, q in make_record().values.items()}
+        store.add(make_record(variant=name, values=values, options=default_options(name, ModelOptions())))
+    store.add(latency_record("resnet101", (1.0, 1.0, 1.0), over="resnet101"))
+    store.add(latency_record("aw_resnet101", (1.25, 1.2, 1.3), over="resnet101"))
+    store.add(latency_record("se_resnet101", (1.1, 0.7, 1.5), over="resnet101"))
+    for run in imagenet_pair(1.0, 4):
+        store.add(run)
+    page = render_page(store.read(), load_references(), figures=[])
+    shown = {title: text_of(page, f"<h3>{title}</h3>", "</div>") for title in ("Accuracy (%)", "Parameters", "Latency")}
+    assert "AW 78.38, sd 0.10 (4) SE not measured" in shown["Accuracy (%)"]
+    assert re.search(r"AW over plain \+1\.00 \(\+0\.\d\d to \+1\.\d\d\) points\.", shown["Accuracy (%)"])
+    assert "ResNet-20, Fashion-MNIST: not measured." in shown["Accuracy (%)"]
+    )
+    assert "plain 1,000 AW +5.00 % SE +10.00 % CBAM not measured" in shown["Parameters"]
+    assert "AW 1.25 times SE too noisy CBAM not measured" in shown["Latency"]
 
 
 # State of the records -> the headline of the claim about ResNet-101.
@@ -99,11 +147,12 @@ HEADLINES = {
 @pytest.mark.parametrize("state", STATES)
 def test_a_card_says_what_its_verdict_rests_on(state, tmp_path):
     page = html.unescape(write_page(tmp_path, state, figures=[]).read_text())
-    card = page.split("<h3>imagenet-r101 ")[1].split("</article>")[0]
+    card = page.split('id="claim-imagenet-r101">')[1].split("</article>")[0]
     assert f">{HEADLINES[state]}</span>" in card
     assert "AW as built here: 5 choices ours, 3 recalled" in card
     decided = state not in ("nothing", "left-aside", "too-early", "undecided", "left-aside-beside-evidence")
     assert ("what would decide: " in card) != decided
+    assert ("settled by " in card) != decided
     if not decided:
         assert re.search(r"what would decide: [35] runs of each; a true claim (is|would be) answered by ", card)
     facts = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", card))
@@ -116,6 +165,24 @@ def test_a_card_says_what_its_verdict_rests_on(state, tmp_path):
     assert ("left aside, runs and why" in card) == state.startswith("left-aside")
     if state.startswith("left-aside"):
         assert "<li>2: trained on 1,000 of 1,281,167 images</li>" in card
+
+
+def test_a_column_that_says_the_same_in_every_row_is_said_once(hostile_store):
+    page = render_page(hostile_store.read(), load_references(), figures=[])
+    claims = page.split('<details id="table-claims"')[1].split("</details>")[0]
+    headings = re.findall(r"<th .*?<button[^>]*>(.*?)</button>", claims)
+    assert "source" not in headings and headings[:2] == ["claim", "verdict"]
+    assert "source aw_convolution ; provenance primary" in text_of(claims, 'id="same-claims">', "</p>")
+    assert claims.count("<td") == len(headings) * 4 + 4, "and a button a row"
+
+
+def test_a_table_is_downloaded_as_the_command_prints_it(hostile_store):
+    page = render_page(hostile_store.read(), load_references(), figures=[])
+    files = json.loads(Parsed(page).scripts[0])["files"]
+    assert set(files) == set(TABLES)
+    for format in ("csv", "json"):
+        table = TABLES["claims"](hostile_store.read(), load_references())
+        assert gzip.decompress(base64.b64decode(files["claims"][format])).decode() == render(table, format)
 
 
 def test_every_table_is_there_with_every_row(hostile_store):

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from check_page import LEAST_LETTER, LETTERS, OPEN, WIDER
 from sample_records import latency_record, make_record
 from study_records import IMAGENET, imagenet_pair, runs_of
 
@@ -54,46 +55,36 @@ def open_page(browser, page_file):
     """Open the page at a width; fails at the end if it complained or asked for anything but itself."""
     opened, complaints = [], []
 
-    def open_at(width: int):
-        page = browser.new_page(viewport={"width": width, "height": 800})
+    def open_at(width: int, fragment: str = "", scheme: str = "light"):
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce")
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: opened.append(request.url))
-        page.goto(page_file.as_uri())
+        page.goto(page_file.as_uri() + fragment)
         return page
 
     yield open_at
     assert complaints == []
-    assert set(opened) == {page_file.as_uri()}
+    assert {address.partition("#")[0] for address in opened} == {page_file.as_uri()}
 
 
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 375])
 def test_it_loads_without_complaint_and_nothing_is_wider_than_the_screen(open_page, width):
     page = open_page(width)
-    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    page.evaluate(OPEN)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wider = "Array.from(document.querySelectorAll('.card, figure, details')).filter((e) => e.scrollWidth > innerWidth)"
-    assert page.evaluate(f"{wider}.length") == 0
+    assert page.evaluate(WIDER) == []
     assert page.evaluate("window.hacked") is None
     assert page.locator("figure svg").count() >= 3
-
-
-# Elements with text of their own, and its size on the screen: what a figure's letters are scaled to, turned or not.
-LETTERS = """Array.from(document.querySelectorAll("body *"))
-  .filter((e) => Array.from(e.childNodes).some((n) => n.nodeType === 3 && n.data.trim()) && e.getClientRects().length)
-  .filter((e) => !["SCRIPT", "STYLE", "title"].includes(e.tagName))
-  .map((e) => [e, e.getScreenCTM ? e.getScreenCTM() : {a: 1, b: 0}])
-  .map(([e, ctm]) => [parseFloat(getComputedStyle(e).fontSize) * Math.hypot(ctm.a, ctm.b), e.textContent])
-  .filter(([size]) => size < 11)"""
 
 
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 375])
 def test_no_letter_is_smaller_than_eleven_pixels_and_each_verdict_is_seen(open_page, width):
     page = open_page(width)
-    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
-    assert page.evaluate(LETTERS) == []
+    page.evaluate(OPEN)
+    assert page.evaluate(LETTERS, LEAST_LETTER) == []
     headings = page.locator("#table-claims th").all_text_contents()
     for cell in page.locator(f"#table-claims td:nth-child({headings.index('verdict') + 1})").all():
         box = cell.bounding_box()
@@ -107,7 +98,8 @@ def test_a_table_sorts_by_number_both_ways_and_filters(open_page):
     page = open_page(1280)
     table = page.locator("#table-latency")
     table.locator("summary").click()
-    ratios = table.locator("tbody tr td:nth-child(9)")
+    place = table.locator("th").all_text_contents().index("ratio to plain") + 1
+    ratios = table.locator(f"tbody tr td:nth-child({place})")
     button = table.get_by_role("button", name="ratio to plain", exact=True)
     button.click()
     assert ratios.all_text_contents() == ["1.000", "1.100", "1.500"]
@@ -119,6 +111,58 @@ def test_a_table_sorts_by_number_both_ways_and_filters(open_page):
     assert table.locator("output").text_content() == "1 of 3 rows"
     table.locator("input").fill("")
     assert table.locator("tbody tr:visible").count() == 3
+
+
+@needs_browser
+def test_a_link_opens_its_table_and_headings_stay_over_their_columns(open_page):
+    page = open_page(1280, "#table-accuracy")
+    table = page.locator("#table-accuracy")
+    assert table.get_attribute("open") is not None
+    scroll = table.locator(".scroll")
+    scroll.evaluate("(e) => { e.style.width = '600px'; e.scrollTo(200, 100); }")
+    heading, first = table.locator("thead th").first, table.locator("tbody tr").nth(6).locator("td").first
+    assert heading.bounding_box()["x"] == first.bounding_box()["x"] == scroll.bounding_box()["x"] + 1
+    assert heading.evaluate(SEEN), "no other heading slides over it"
+
+
+# Whether an element is what lies uppermost at its own middle.
+SEEN = """(e) => { const box = e.getBoundingClientRect();
+  return e.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)); }"""
+
+
+@needs_browser
+def test_verdicts_are_seen_without_scrolling_in_every_table_that_has_them(open_page):
+    page = open_page(1280)
+    page.evaluate(OPEN)
+    headings = page.locator("th.verdict")
+    assert headings.count() >= 4
+    for heading in headings.all():
+        heading.scroll_into_view_if_needed()
+        box = heading.bounding_box()
+        assert box["x"] + min(box["width"], 150) <= 1280 and heading.evaluate(SEEN)
+
+
+@needs_browser
+def test_a_table_is_downloaded(open_page):
+    page = open_page(1280)
+    for format, begins in (("csv", "claim,verdict,"), ("json", "[")):
+        with page.expect_download() as downloading:
+            page.locator(f"#table-claims button[data-format={format}]").click()
+        assert downloading.value.suggested_filename == f"awbench-claims.{format}"
+        assert Path(downloading.value.path()).read_text().startswith(begins)
+
+
+@needs_browser
+def test_figures_are_as_dark_as_the_page(open_page):
+    colours = (
+        "(e) => [getComputedStyle(document.body).backgroundColor, ...[...e.querySelectorAll('path[style], text')].map(\
+        (part) => getComputedStyle(part).fill)]"
+    )
+    paper, ground, *fills = open_page(1280, scheme="dark").locator("#figure-claims svg").evaluate(colours)
+    assert paper == ground == "rgb(20, 24, 29)"
+    assert "rgb(255, 255, 255)" not in fills and len(set(fills)) > 3
+    paper, ground, *_ = open_page(1280).locator("#figure-claims svg").evaluate(colours)
+    assert paper == ground == "rgb(255, 255, 255)"
 
 
 @needs_browser

@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,8 @@ _GOLDEN = 0.618034  # of the circle of hues: any number of steps of it lie apart
 # The rest in every figure: letters and axes, lines that guide the eye, areas behind data.
 INK, SOFT, BAND, PAPER = "#1d242b", "#6e7781", "#dfe7ee", "#ffffff"
 COLOURS = ("#6b6b6b", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#A08A00")
+_HASHED, _REFERENCE = re.compile("[a-z][0-9a-f]{10}"), re.compile(r"url\(#([^)]+)\)")
+_COLOUR, _FONT = re.compile("#([0-9a-f]{6})"), re.compile("font-family: [^;]*; ?")
 # Same records, same bytes: no date, no random ids.
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "awbench",
@@ -100,16 +102,17 @@ class Figure:
         return self._save(format)
 
     def to_inline_svg(self) -> str:
-        """An <svg> element for a page: text stays text, and no id is shared with another figure's."""
+        """An <svg> element for a page: text stays text, and no id is shared with another figure's.
+
+        A colour is a variable with itself as what holds where the page sets none, e.g. var(--c-0072b2, #0072b2).
+        """
         root = self._svg_tree(text_as_paths=False)
+        _rename(root, lambda name: f"{self.name}-{name}")
         for element in root.iter():
-            for name, value in element.attrib.items():
-                if name == "id":
-                    element.set(name, f"{self.name}-{value}")
-                elif name == f"{{{_XLINK}}}href" and value.startswith("#"):
-                    element.set(name, f"#{self.name}-{value[1:]}")
-                elif "url(#" in value:
-                    element.set(name, value.replace("url(#", f"url(#{self.name}-"))
+            if style := element.get("style"):
+                element.set(
+                    "style", _COLOUR.sub(r"var(--c-\1, #\1)", _FONT.sub("", style))
+                )  # the page has its own font
         root.set("role", "img")
         root.set("aria-label", f"{self.title}. {self.caption}")
         width, height = (root.attrib.pop(side) for side in ("width", "height"))
@@ -121,6 +124,10 @@ class Figure:
             ElementTree.register_namespace(prefix, address)
         with matplotlib.rc_context({"svg.fonttype": "path" if text_as_paths else "none"}):
             root = ElementTree.fromstring(self._save("svg"))
+        # Made of coordinates, whose last bits differ from run to run.
+        hashed = [str(element.get("id")) for element in root.iter() if _HASHED.fullmatch(element.get("id", ""))]
+        numbers = {name: f"{name[0]}{number}" for number, name in enumerate(dict.fromkeys(hashed), 1)}
+        _rename(root, lambda name: numbers.get(name, name))
         for metadata in root.findall(f"{{{_SVG}}}metadata"):
             root.remove(metadata)
         for styles in root.iter(f"{{{_SVG}}}style"):
@@ -147,6 +154,18 @@ def new_figure(name: str, title: str, caption: str, height_inches: float) -> Ite
     """A figure to draw, in the project's style."""
     with matplotlib.rc_context(_STYLE):
         yield Figure(name, title, caption, Drawing(figsize=(WIDTH_INCHES, height_inches), layout="constrained"))
+
+
+def _rename(root: ElementTree.Element, renamed: Callable[[str], str]) -> None:
+    """Change every id, and what refers to it."""
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            if name == "id":
+                element.set(name, renamed(value))
+            elif name == f"{{{_XLINK}}}href" and value.startswith("#"):
+                element.set(name, f"#{renamed(value[1:])}")
+            elif "url(#" in value:
+                element.set(name, _REFERENCE.sub(lambda match: f"url(#{renamed(match[1])})", value))
 
 
 def _points(length: str) -> str:

@@ -6,6 +6,8 @@ What rows share (settings, options, environments) is in the file once.
 
 from __future__ import annotations
 
+import base64
+import gzip
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +21,14 @@ from awbench.records import Record, Records
 from awbench.records.environment import package_version
 from awbench.reference.load import References
 from awbench.report.answers import shown_answer, shown_interval
-from awbench.report.claims import STATUSES, ClaimRow, aw_setting, claimed, headline, left_aside, requirement, status_of
+from awbench.report.claims import ClaimRow, aw_setting, claimed, headline, left_aside, requirement, status_of
+from awbench.report.formats import render
+from awbench.report.names import claim_title
+from awbench.report.page.dark import dark_colours
+from awbench.report.page.summary import QUESTION, answer, settles, tiles
 from awbench.report.table import Table
 from awbench.report.tables import TABLES
+from awbench.verdicts.claims import judge_claims
 
 if TYPE_CHECKING:
     from awbench.report.figures import Figure
@@ -40,9 +47,8 @@ _MACHINE = (
     "cudnn",
     "torchvision",
     "python",
-    "platform",
 )
-_OF_ONE_RECORD = ("git_commit", "git_dirty", "run", "awbench")
+_VERDICT = "verdict"
 
 
 def render_page(records: Records, references: References, figures: Sequence[Figure] | None = None) -> str:
@@ -59,8 +65,8 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
         figures = all_figures(records, references)
     recorded = [record for kind in _KINDS for record in records.of_kind(kind)]
     tables = {kind: make(records, references) for kind, make in TABLES.items()}
-    cards = _cards(tables["claims"])
-    counts = Counter(card["outcome"] for card in cards)
+    claims = judge_claims(records, references)
+    svgs = [figure.to_inline_svg() for figure in figures]
     titles = {source.id: source.title for source in references.sources}
     embedded = _Embedded(records)
     shown = [_table(kind, tables[kind], titles, embedded) for kind in sorted(tables, key=lambda kind: kind != "claims")]
@@ -71,21 +77,24 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
         version=package_version("awbench"),
         newest=max((record.finished for record in recorded), default=""),
         number_of_records=len(recorded),
-        outcomes=[(status, counts[status]) for status in STATUSES],
-        claims=cards,
+        question=QUESTION,
+        answer=answer(records, claims),
+        tiles=tiles(records, claims),
+        claims=_cards(tables["claims"]),
         figures=[
             {
                 "name": figure.name,
                 "title": figure.title,
                 "caption": figure.caption,
-                "svg": Markup(figure.to_inline_svg()),
+                "svg": Markup(svg),
                 "data": list(figure.data.values()),
             }
-            for figure in figures
+            for figure, svg in zip(figures, svgs, strict=True)
         ],
         tables=shown,
-        environments=Counter(map(_environment, recorded)).items(),
+        machines=Counter(map(_machine, recorded)).most_common(),
         embedded={
+            "files": {table["kind"]: table["files"] for table in shown},
             "records": embedded.records,
             "parts": [dict(part) for part in embedded.parts],
             "sources": {
@@ -99,6 +108,7 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
             },
         },
         style=Markup((_FOLDER / "report.css").read_text()),
+        dark=Markup(dark_colours(svgs)),
         script=Markup((_FOLDER / "report.js").read_text()),
     )
 
@@ -123,6 +133,7 @@ def _card(row: ClaimRow) -> dict[str, Any]:
     claim, judged = row.claim, row.judged
     return {
         "id": claim.id,
+        "title": claim_title(claim),
         "text": claim.text,
         "claimed": claimed(claim),
         "dataset": claim.dataset,
@@ -131,11 +142,12 @@ def _card(row: ClaimRow) -> dict[str, Any]:
         "provenance": judged.provenance,
         "source": judged.source.title,
         "url": judged.url,
-        "largest": shown_interval(judged.interval) if judged.interval and len(judged.comparisons) > 1 else "",
+        "measured": shown_interval(judged.interval) if judged.interval else "",
         "pairs": [],
         "left_aside": left_aside(judged),
         "setting": aw_setting(),
         "would_decide": "" if judged.size != "undecided" else row.would_decide,
+        "settles": settles(judged),
         "needs": "" if judged.size != "undecided" else requirement(judged),
     }
 
@@ -200,7 +212,8 @@ class _Embedded:
             "settings": self._part(_flat(record.settings.json_object)),
             "options": self._part(_flat(record.options)),
             "inputs": self._part(_flat(record.inputs)),
-            "environment": self._part(_environment(record)),
+            "machine": self._part(_machine(record)),
+            "run": self._part(_flat(_of_run(record))),
             "notes": record.notes,
         }
 
@@ -209,20 +222,38 @@ class _Embedded:
 
 
 def _table(kind: str, table: Table, titles: dict[str, str], embedded: _Embedded) -> dict[str, Any]:
+    """What the template shows; columns whose cells are all the same are said once, and empty ones left out."""
     rows = []
+    kept = [place for place in range(len(table.columns)) if _differs(table, place)]
     for cells, keys, source in zip(table.rows, table.origins, table.sources, strict=True):
         places = embedded.places(keys)
         published = [f"published: {titles[source]}"] if source in titles else []
         hover = "; ".join([*published, *embedded.described(keys)[:3]])
-        rows.append({"cells": cells, "records": places, "source": source, "hover": hover})
+        rows.append({"cells": [cells[place] for place in kept], "records": places, "source": source, "hover": hover})
+    same = [(name, table.rows[0][place]) for place, name in enumerate(table.columns) if place not in kept]
+    columns = [(name, side == "right") for name, side in zip(table.columns, table.alignment, strict=True)]
     return {
         "kind": kind,
         "title": table.title,
-        "columns": [(name, side == "right") for name, side in zip(table.columns, table.alignment, strict=True)],
+        "columns": [columns[place] for place in kept],
+        "same": [(name, cell) for name, cell in same if cell],
         "rows": rows,
         "notes": table.notes,
         "has_origins": any(row["records"] or row["source"] for row in rows),
+        "files": {format: _packed(render(table, format)) for format in ("csv", "json")},
     }
+
+
+def _differs(table: Table, place: int) -> bool:
+    """Whether a column has something to tell from row to row; a verdict always has, and a single row's every cell."""
+    cells = {row[place] for row in table.rows}
+    always = place == 0 or table.columns[place] == _VERDICT or len(table.rows) == 1
+    return len(cells) > 1 or (always and cells != {""})
+
+
+def _packed(text: str) -> str:
+    """A file as the page holds it: gzip in base64, the same bytes for the same text."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _commit(record: Record) -> str:
@@ -237,8 +268,12 @@ def _flat(nested: dict[str, Any], prefix: str = "") -> _Part:
     return tuple(flat)
 
 
-def _environment(record: Record) -> _Part:
-    """Where a record was measured; commits and runs are the records' own."""
-    own = {name: str(value) for name, value in record.environment.items() if name not in _OF_ONE_RECORD}
-    ordered = [name for name in _MACHINE if name in own] + sorted(set(own) - set(_MACHINE))
-    return tuple((name, own[name]) for name in ordered)
+def _machine(record: Record) -> _Part:
+    """Where a record was measured."""
+    return tuple((name, str(record.environment[name])) for name in _MACHINE if name in record.environment)
+
+
+def _of_run(record: Record) -> dict[str, Any]:
+    """The rest of its environment: what is of its run, but for the commit, which stands above."""
+    own = (*_MACHINE, "git_commit", "git_dirty")
+    return {name: value for name, value in sorted(record.environment.items()) if name not in own}

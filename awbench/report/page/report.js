@@ -66,7 +66,7 @@ function describeRecord(record) {
   ];
   for (const [name, entries] of [
     ["values", record.values],
-    ...["settings", "options", "inputs", "environment"].map((name) => [name, data.parts[record[name]]]),
+    ...["settings", "options", "inputs", "machine", "run"].map((name) => [name, data.parts[record[name]]]),
   ]) {
     const details = document.createElement("details");
     details.open = name === "values";
@@ -87,13 +87,34 @@ function show(...parts) {
   document.getElementById("origin").showModal();
 }
 
+async function download(kind, format) {
+  const packed = Uint8Array.from(atob(data.files[kind][format]), (letter) => letter.charCodeAt(0));
+  const text = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).blob();
+  const link = element("a", "");
+  link.href = URL.createObjectURL(text);
+  link.download = `awbench-${kind}.${format}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+function openTarget() {
+  const target = document.getElementById(location.hash.slice(1));
+  if (!target?.matches("details")) return;
+  target.open = true;
+  target.scrollIntoView();
+}
+
 for (const section of document.querySelectorAll("#tables > details")) {
   const table = section.querySelector("table");
   for (const button of table.tHead.querySelectorAll("button"))
     button.addEventListener("click", () => sortBy(table, button.parentElement));
   const input = section.querySelector("input");
   input.addEventListener("input", () => filter(table, input.value, section.querySelector("output")));
+  for (const button of section.querySelectorAll("button[data-format]"))
+    button.addEventListener("click", () => download(section.id.slice("table-".length), button.dataset.format));
 }
+window.addEventListener("hashchange", openTarget);
+openTarget();
 document.addEventListener("click", (event) => {
   const button = event.target.closest(".from button");
   if (button) showOrigin(button);
