@@ -65,6 +65,15 @@ def _rejoined(line: str, text: str) -> str:
     return line if line in text else re.sub(r"(?<=[_/=,-]) ", "", line)
 
 
+def varying(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[int], list[tuple[str, str]]]:
+    """(places of the columns that have a cell and tell rows apart, heading and cell of those that do not)."""
+    places = [i for i in range(len(columns)) if i == 0 or any(row[i] for row in rows)]
+    if len(rows) < 2:
+        return places, []
+    same = [i for i in places[1:] if len({row[i] for row in rows}) == 1 and columns[i] not in JUDGING]
+    return [i for i in places if i not in same], [(columns[i], rows[0][i]) for i in same]
+
+
 def fit(table: Table, width: int, gap: int = 2, named: Callable[[str], str] = str) -> Layout:
     """The layout that fits, as far as any does: the first column and verdicts stay, and columns that were asked for.
 
@@ -78,13 +87,10 @@ def fit(table: Table, width: int, gap: int = 2, named: Callable[[str], str] = st
         [named(cell) if name in _NAMING else cell for cell, name in zip(row, table.columns, strict=True)]
         for row in rows
     ]
-    places, constants = list(range(len(table.columns))), []
+    places: list[int] = list(range(len(table.columns)))
+    constants: list[tuple[str, str]] = []
     if not table.as_shown:
-        places = [i for i in places if i == 0 or any(row[i] for row in rows)]
-        if len(rows) > 1:
-            same = [i for i in places[1:] if len({row[i] for row in rows}) == 1 and table.columns[i] not in JUDGING]
-            constants = [(table.columns[i], rows[0][i]) for i in same]
-            places = [i for i in places if i not in same]
+        places, constants = varying(table.columns, rows)
     natural = {i: max(map(len, (table.columns[i], *(row[i] for row in rows)))) for i in places}
     whole, broken = ({i: _least(table, i, rows, words) for i in places} for words in (True, False))
     room = width + gap

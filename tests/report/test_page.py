@@ -131,7 +131,6 @@ def test_tiles_have_what_is_known_of_each_network_and_say_what_is_not(store):
     assert "AW 78.38, sd 0.10 (4) SE not measured" in shown["Accuracy (%)"]
     assert re.search(r"AW over plain \+1\.00 \(\+0\.\d\d to \+1\.\d\d\) points\.", shown["Accuracy (%)"])
     assert "ResNet-20, Fashion-MNIST: not measured." in shown["Accuracy (%)"]
-    )
     assert "plain 1,000 AW +5.00 % SE +10.00 % CBAM not measured" in shown["Parameters"]
     assert "AW 1.25 times SE too noisy CBAM not measured" in shown["Latency"]
 
@@ -206,6 +205,7 @@ def test_nothing_is_loaded_and_links_are_anchors_or_https(hostile_store):
     page = Parsed(render_page(hostile_store.read(), load_references()))
     assert not {"link", "iframe", "object", "embed", "base"} & set(page.tags)
     assert all(address.startswith(("#", "https://")) for address in page.addresses)
+    assert {address[1:] for address in page.addresses if address.startswith("#")} <= set(page.ids)
 
 
 def test_no_id_stands_twice_though_several_figures_are_in_one_page(hostile_store):

@@ -23,6 +23,7 @@ from awbench.reference.load import References
 from awbench.report.answers import shown_answer, shown_interval
 from awbench.report.claims import ClaimRow, aw_setting, claimed, headline, left_aside, requirement, status_of
 from awbench.report.formats import render
+from awbench.report.layout import JUDGING, varying
 from awbench.report.names import claim_title
 from awbench.report.page.dark import dark_colours
 from awbench.report.page.summary import QUESTION, answer, settles, tiles
@@ -48,7 +49,6 @@ _MACHINE = (
     "torchvision",
     "python",
 )
-_VERDICT = "verdict"
 
 
 def render_page(records: Records, references: References, figures: Sequence[Figure] | None = None) -> str:
@@ -224,19 +224,17 @@ class _Embedded:
 def _table(kind: str, table: Table, titles: dict[str, str], embedded: _Embedded) -> dict[str, Any]:
     """What the template shows; columns whose cells are all the same are said once, and empty ones left out."""
     rows = []
-    kept = [place for place in range(len(table.columns)) if _differs(table, place)]
+    places, same = varying(table.columns, table.rows)
     for cells, keys, source in zip(table.rows, table.origins, table.sources, strict=True):
-        places = embedded.places(keys)
         published = [f"published: {titles[source]}"] if source in titles else []
         hover = "; ".join([*published, *embedded.described(keys)[:3]])
-        rows.append({"cells": [cells[place] for place in kept], "records": places, "source": source, "hover": hover})
-    same = [(name, table.rows[0][place]) for place, name in enumerate(table.columns) if place not in kept]
-    columns = [(name, side == "right") for name, side in zip(table.columns, table.alignment, strict=True)]
+        shown = [cells[place] for place in places]
+        rows.append({"cells": shown, "records": embedded.places(keys), "source": source, "hover": hover})
     return {
         "kind": kind,
         "title": table.title,
-        "columns": [columns[place] for place in kept],
-        "same": [(name, cell) for name, cell in same if cell],
+        "columns": [(table.columns[place], _style(table, place)) for place in places],
+        "same": same,
         "rows": rows,
         "notes": table.notes,
         "has_origins": any(row["records"] or row["source"] for row in rows),
@@ -244,11 +242,9 @@ def _table(kind: str, table: Table, titles: dict[str, str], embedded: _Embedded)
     }
 
 
-def _differs(table: Table, place: int) -> bool:
-    """Whether a column has something to tell from row to row; a verdict always has, and a single row's every cell."""
-    cells = {row[place] for row in table.rows}
-    always = place == 0 or table.columns[place] == _VERDICT or len(table.rows) == 1
-    return len(cells) > 1 or (always and cells != {""})
+def _style(table: Table, place: int) -> str:
+    """Of a column."""
+    return "verdict" if table.columns[place] in JUDGING else "right" if table.alignment[place] == "right" else ""
 
 
 def _packed(text: str) -> str:

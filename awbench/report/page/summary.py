@@ -188,5 +188,5 @@ _QUANTITIES = (
         lambda rows: "Multiply-accumulates, and attention's elementwise multiplications; exact counts.",
         "grid", "awbench reproduce",
     ),
-    _Quantity("Latency", _latency, _latency_note, "speed", "awbench reproduce"),
+    _Quantity("Latency", _latency, _latency_note, "latency", "awbench reproduce"),
 )  # fmt: skip
