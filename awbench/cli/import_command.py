@@ -27,7 +27,8 @@ def add_parser(commands: Any) -> None:
         "import",
         help="runs that were trained elsewhere, judged among themselves",
         description="Read runs that were trained elsewhere, and keep a record of each that says so. They are judged\n"
-        "among themselves alone ('awbench table imported'), and are evidence for no claim and no study.\n\n"
+        "among themselves ('awbench table imported'); they are evidence for no claim, and count in a study that\n"
+        "asks no claim only where its file names their source and recipe (docs/your-module.md).\n\n"
         "A CSV file has a row a number, with the columns variant (or network, for one that is not built here),\n"
         "dataset, recipe, recipe_sha256, seed, metric, value, unit, images, source; a JSON file a list of such\n"
         "objects. Read too: timm's summary.csv (the last epoch counts), Detectron2's metrics.json and results,\n"

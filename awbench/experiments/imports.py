@@ -1,4 +1,4 @@
-"""Runs that were trained elsewhere, to records of a kind of their own: nothing that judges ours reads it."""
+"""Runs that were trained elsewhere, to records of a kind of their own, see `awbench.verdicts.imported`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from awbench.errors import UserError
 from awbench.records import Quantity, Record, RecordStore, measurement_key
 from awbench.records.clock import now
 from awbench.records.environment import package_version
+from awbench.records.settings import IMPORTED
 from awbench.reference.metrics import METRICS
 from awbench.reference.runs_file import ImportedRun
-
-KIND = "imported"
 
 
 def import_runs(runs: Sequence[ImportedRun], store: RecordStore) -> int:
@@ -27,14 +26,14 @@ def import_runs(runs: Sequence[ImportedRun], store: RecordStore) -> int:
     added = []
     for run in runs:
         identity = _identity(run)
-        found = store.find(KIND, run.variant, measurement_key(**identity))
+        found = store.find(IMPORTED, run.variant, measurement_key(**identity))
         if found is None:
             added.append(_record(run, identity))
         elif found.value(run.metric) != run.value:
             raise UserError(
                 f"{run.variant} seed {run.seed} ({run.metric}, {run.source}) was imported before with "
                 f"{found.value(run.metric):g}, here it is {run.value:g}; delete its record in "
-                f"{store.directory / KIND}, or name another source"
+                f"{store.directory / IMPORTED}, or name another source"
             )
     for record in added:
         store.add(record)
@@ -43,7 +42,7 @@ def import_runs(runs: Sequence[ImportedRun], store: RecordStore) -> int:
 
 def _identity(run: ImportedRun) -> dict[str, Any]:
     settings = {name: value for name, value in run.identity.items() if name != "variant"}
-    return {"kind": KIND, "variant": run.variant, "options": {}, "settings": settings, "inputs": {}}
+    return {"kind": IMPORTED, "variant": run.variant, "options": {}, "settings": settings, "inputs": {}}
 
 
 def _record(run: ImportedRun, identity: dict[str, Any]) -> Record:

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 Count = Annotated[int, Field(ge=1, le=10**12)]
+IMPORTED = "imported"  # kind of the records of runs that were trained elsewhere
 
 
 class Recorded(BaseModel):

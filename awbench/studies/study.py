@@ -50,6 +50,13 @@ class Network(Strict):
     note: str = ""
 
 
+class Imports(Strict):
+    """Runs that were trained elsewhere. Attributes: source, recipe, as `awbench import` has them."""
+
+    source: str
+    recipe: str
+
+
 class Comparison(Strict):
     """One network over another.
 
@@ -78,6 +85,8 @@ class Study(Strict):
             its file beside this one; "given" for files that somebody has, "" for random ones.
         init_weights: sha256 of the file that every classifier starts from (`study run --init-weights`); "" for random
             weights.
+        imports: imported runs that count too, of networks with default options; only outside a confirmatory study, for
+            nothing shows that they were made by its design.
         shares: study whose runs count here too, of networks that are the same; runs of this study's own come first.
         looks: at so many runs of each network results are judged, unless a comparison has its own.
         level: probability that all intervals of a question hold, over its looks and its pairs together.
@@ -97,6 +106,7 @@ class Study(Strict):
     backbones: str = ""
     init_weights: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     shares: str = ""
+    imports: tuple[Imports, ...] = ()
     stride_placement: StridePlacement = "v1.5"
     networks: dict[str, Network] = {}
     comparisons: Annotated[tuple[Comparison, ...], Field(min_length=1)]
@@ -130,6 +140,8 @@ class Study(Strict):
                 f"claim {claimed} in a study whose purpose is {self.purpose}; only a confirmatory one answers claims: "
                 "change 'purpose', or leave out 'claim'"
             )
+        if self.imports and self.purpose == "confirmatory":
+            raise ValueError("imports in a confirmatory study: nothing shows that those runs follow its design")
         seen = set()
         for comparison in self.comparisons:
             pair = (comparison.variant, comparison.over)

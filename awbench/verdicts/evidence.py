@@ -10,8 +10,9 @@ from typing import Any
 from awbench.modules import INPUT, modules
 from awbench.recipes import PROTOCOLS
 from awbench.records import Record, Records
-from awbench.records.settings import DetectorTraining, Training
+from awbench.records.settings import IMPORTED, DetectorTraining, Training
 from awbench.studies import GIVEN, Study
+from awbench.verdicts.imported import imported_runs, seed_of
 
 # What must be the same in all runs of a study: versions of the code that trains, where it ran, and the data.
 PLATFORM = {
@@ -50,7 +51,8 @@ class Evidence:
     @property
     def platform(self) -> dict[str, str]:
         """What all runs have in common, by its name in `PLATFORM`; empty where there is none."""
-        first = next((runs[0] for runs in self.runs.values() if runs), None)
+        made = (run for runs in self.runs.values() for run in runs if run.kind != IMPORTED)
+        first = next(made, None)
         return _platform(first) if first else {}
 
 
@@ -59,7 +61,7 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
 
     Of a seed the run that was recorded first counts, whatever came after it, and weights count once; all must have been
     made on the platform of the first run of all. The study's own come before those of the study that it shares runs
-    with. Nothing here depends on what a run has measured.
+    with, and imported ones last. Nothing here depends on what a run has measured.
     """
     backbones = _backbones(study, records)
     found: dict[str, dict[int, Record]] = {label: {} for label in study.labels}
@@ -88,6 +90,14 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
         modules = {**_modules(record), **modules}
         found[label][record.settings.seed] = record
         weights |= {trained} - {""}
+    for label, record, reason in imported_runs(study, records):
+        seed = seed_of(record)
+        if not reason and seed in found[label]:
+            reason = f"seed {seed} was recorded before"
+        if reason:
+            left_aside.append(LeftAside(record, reason))
+        else:
+            found[label][seed] = record
     runs = {}
     for label, by_seed in found.items():
         gap = next(seed for seed in range(len(by_seed) + 1) if seed not in by_seed)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from awbench.errors import UserError
 from awbench.records import Record, Records
+from awbench.records.settings import IMPORTED
 from awbench.reference.source import Claim
 from awbench.studies import GIVEN, Comparison, Study
 from awbench.verdicts.answers import (
@@ -87,8 +88,11 @@ class JudgedComparison:
             )
         if self.study.level < USUAL_LEVEL:
             found.append(f"The study's level is {self.study.level:.0%}, below the usual {USUAL_LEVEL:.0%}.")
+        imported = [run for side in (self.treated, self.baseline) for run in side if run.kind == IMPORTED]
+        for source in dict.fromkeys(run.settings.json_object["source"] for run in imported):
+            found.append(f"Runs from {source} were imported: how they were made is only stated.")
         processors = [[_processor(run) for run in side] for side in (self.treated, self.baseline)]
-        if self.interval and processors[0] != processors[1]:
+        if self.interval and not imported and processors[0] != processors[1]:
             of_treated, of_baseline = (" and ".join(sorted(set(side))) for side in processors)
             found.append(
                 f"Runs of {self.comparison.variant} were made on {of_treated}, those of {self.comparison.over} on "

@@ -1,13 +1,15 @@
-"""Networks of a study with several values of an option, and runs of a study that start from given weights."""
+"""What a study's file may say beyond names: several values of an option, given weights, imported runs."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 from study_files import write_study
 from study_records import as_records, study_run
 
+from awbench.records import RecordStore
 from awbench.studies import load_study
 from awbench.verdicts.evidence import gather_evidence
 
@@ -91,3 +93,59 @@ def test_a_detectors_backbone_is_not_started_this_way(awbench, tmp_path):
     )  # fmt: skip
     code, _, err = awbench("study", "show", path)
     assert code == 2 and "init_weights is for classifiers" in err
+
+
+IMPORT = {"source": "their lab", "recipe": "theirs"}
+ROWS = "variant,dataset,recipe,seed,metric,value,images,source\n"
+
+
+def imported(awbench, tmp_path, *rows):
+    (tmp_path / "runs.csv").write_text(ROWS + "".join(f"{row}\n" for row in rows))
+    assert awbench("import", str(tmp_path / "runs.csv"))[0] == 0
+
+
+def test_imported_runs_count_where_the_study_names_them_alone(awbench, tmp_path):
+    pairs = [(name, value, seed) for name, value in (("resnet20", 90), ("aw_resnet20", 95)) for seed in (0, 1)]
+    theirs = [f"{name},digits,theirs,{seed},top1,{value},359,their lab" for name, value, seed in pairs]
+    imported(awbench, tmp_path, *theirs)
+    plain = write_study(tmp_path, looks=[2], purpose="exploratory", matters=0.5)
+    status = json.loads(awbench("study", "status", plain, "--json")[1])
+    assert status["runs"] == {"resnet20": 0, "aw_resnet20": 0} and status["left_aside"] == []
+    naming = write_study(tmp_path / "naming", looks=[2], purpose="exploratory", matters=0.5, imports=[IMPORT])
+    status = json.loads(awbench("study", "status", naming, "--json")[1])
+    assert status["runs"] == {"resnet20": 2, "aw_resnet20": 2}
+    code, out, _ = awbench("study", "status", naming)
+    assert code == 0 and "+5.00" in out and "Runs from their lab were imported" in out
+    assert awbench("table", "studies")[0] == awbench("report")[0] == 0
+
+
+def test_an_imported_run_that_does_not_fit_is_left_aside(awbench, tmp_path):
+    imported(
+        awbench, tmp_path,
+        "resnet20,digits,theirs,0,top1,90,358,their lab", "resnet20,digits,theirs,1,top1,90,,their lab",
+        "resnet20,digits,theirs,7,top1,90,359,their lab", "resnet20,digits,another,0,top1,90,359,their lab",
+        "aw_resnet20,digits,theirs,0,top5,90,359,their lab",
+    )  # fmt: skip
+    naming = write_study(tmp_path, looks=[2], purpose="exploratory", imports=[IMPORT])
+    status = json.loads(awbench("study", "status", naming, "--json")[1])
+    assert status["runs"] == {"resnet20": 0, "aw_resnet20": 0}
+    assert [one["reason"] for one in status["left_aside"]] == [
+        "evaluated on 358 of 359 images", "evaluated on an unknown number of 359 images",
+        "seed 7 is not one of the study's 2",
+    ]  # fmt: skip
+
+
+def test_runs_of_ours_come_before_imported_ones(awbench, tmp_path):
+    imported(awbench, tmp_path, "resnet20,digits,theirs,0,top1,50,359,their lab")
+    naming = write_study(tmp_path, looks=[2], purpose="exploratory", imports=[IMPORT])
+    study, store = load_study(naming), RecordStore(tmp_path / "results")
+    store.add(study_run(study, "resnet20", 0, 90.0))
+    evidence = gather_evidence(study, store.read())
+    assert [run.value("top1") for run in evidence.runs["resnet20"]] == [90.0] and evidence.platform["torch"] == "2.14.1"
+    assert [left.reason for left in evidence.left_aside] == ["seed 0 was recorded before"]
+
+
+def test_a_confirmatory_study_imports_nothing(awbench, tmp_path):
+    path = write_study(tmp_path, looks=[2], purpose="confirmatory", imports=[IMPORT])
+    code, _, err = awbench("study", "show", path)
+    assert code == 2 and "nothing shows that those runs follow its design" in err
