@@ -23,8 +23,21 @@ from typing import Any
 
 from awbench.errors import UserError
 
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_REMEDIES = (
+    ("make detectron2", "pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2"),
+)  # fmt: skip
 # Ctrl-C; what torchrun, Slurm and containers send; a terminal that is closed.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def said_here(text: str) -> str:
+    """The text; where the package was installed without its repository, with what stands in place of make targets."""
+    if (_CHECKOUT / "Makefile").is_file() and (_CHECKOUT / "pyproject.toml").is_file():
+        return text
+    for target, remedy in _REMEDIES:
+        text = text.replace(target, remedy)
+    return text
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+import awbench
+from awbench.cli.api import api_page
 from awbench.cli.readme import DOCUMENTS, FIGURES, figures, fill, readme_records
 from awbench.variants import list_variants
 
@@ -22,6 +24,14 @@ def test_tables_are_what_the_command_makes(root, store):
         assert f"<!-- table: {kind} " in "".join(texts)
     for text in texts:
         assert text == fill(text, store), "run `make readme`"
+
+
+def test_the_page_of_names_is_what_the_docstrings_say(root):
+    page = (root / "docs/api.md").read_text()
+    assert page == api_page(), "run `make readme`"
+    for name in awbench.__all__:
+        assert f"\n### {name}\n" in page
+    assert " at 0x" not in page
 
 
 def texts(svg: bytes) -> list[str]:

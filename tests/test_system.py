@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import awbench as package
+from awbench import system
 from awbench.errors import UserError
 from awbench.models.weights import save_weights
 from awbench.records import RecordStore
@@ -107,3 +108,10 @@ def test_a_stray_rank_is_told_and_ignored(launched, awbench, tmp_path):
     assert code == 0 and "top-1" in out
     assert "RANK=1 is ignored" in err
     assert len(RecordStore(tmp_path / "results").read().of_kind("accuracy")) == 1
+
+
+def test_an_installation_without_the_repository_names_no_make_target(monkeypatch, tmp_path):
+    text = "engine detectron2 is not installed here: run 'make detectron2'"
+    assert system.said_here(text) == text
+    monkeypatch.setattr(system, "_CHECKOUT", tmp_path)
+    assert "make " not in system.said_here(text) and "pip install" in system.said_here(text)

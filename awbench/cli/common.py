@@ -6,14 +6,16 @@ import argparse
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from awbench.errors import UserError
+from awbench.cli.logs import is_quiet, log
+from awbench.errors import UserError, suggestion
 from awbench.text import visible
 
 if TYPE_CHECKING:
@@ -26,13 +28,38 @@ OF_THE_TIME = "{desc}: {percentage:3.0f}% of the time |{bar}| {postfix}"  # tqdm
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line, and help that keeps its examples as they are written."""
+    """argparse with errors of one line, and help that keeps its examples as they are written.
+
+    Attributes:
+        said_otherwise: an option that is none here, though elsewhere it is -> what says the same.
+    """
+
+    said_otherwise: Mapping[str, str] = {}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """argparse's, but what is unknown to a command is its error, not the error of `awbench` alone."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            own = {option: option for action in self._actions for option in action.option_strings}
+            word = unknown[0].partition("=")[0]
+            hint = _nearest(word, {**self.said_otherwise, **own}) if word.startswith("--") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {visible(' '.join(message.split()))}; see '{self.prog} --help'\n")
+        if choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            message += _nearest(choice[1], {known: known for known in re.split(r"[', ]+", choice[2]) if known})
+        stop = "" if message.endswith("?") else ";"
+        self.exit(2, f"{self.prog}: {visible(' '.join(message.split()))}{stop} see '{self.prog} --help'\n")
+
+
+def _nearest(word: str, known: Mapping[str, str]) -> str:
+    """E.g. "; did you mean --recipe?"; "" where nothing is near. Args: known, word -> what to say instead."""
+    found = re.fullmatch(r"; did you mean (.*)\?", suggestion(word, known))
+    return f"; did you mean {known[found[1]]}?" if found else ""
 
 
 def key_values(option: str, given: Sequence[str], example: str) -> list[tuple[str, str]]:
@@ -67,6 +94,13 @@ def option_value(text: str) -> int | float | str | bool:
     return {"true": True, "false": False}.get(text.lower(), number(text))
 
 
+def shown_duration(seconds: float) -> str:
+    """E.g. "42 s", "3 min", "2.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class Progress:
     """How far a long command is: a bar on a terminal, elsewhere a line on stderr every few seconds."""
 
@@ -83,11 +117,17 @@ class Progress:
             self._last = time.monotonic()
             log(f"{self._description}: {state}")
 
+    def line(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        if self._bar is not None:
+            self._bar.clear()
+        log(text)
+
 
 @contextmanager
 def show_progress(description: str, form: str | None = None) -> Iterator[Progress]:
     """Progress while the block runs. Args: form, of the bar, as tqdm takes it."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or is_quiet():
         yield Progress(None, description)
         return
     from tqdm import tqdm
@@ -102,11 +142,6 @@ def progress(items: Sequence[T], description: str, unit: str) -> Iterator[T]:
         for done, item in enumerate(items, 1):
             yield item
             shown.show(done, len(items), f"{done} of {len(items)} {unit}s", now=done == len(items))
-
-
-def log(line: str) -> None:
-    """A line for the person, on stderr."""
-    print(visible(line), file=sys.stderr, flush=True)
 
 
 def show(text: str, end: str = "\n") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,8 @@ def add_parser(commands: Any) -> None:
         "  awbench latency aw_resnet50 --batch-size 1 8 --dtype bfloat16 --layout channels_last\n"
         "  awbench latency aw_resnet101 se_resnet101 --device cuda --batch-size 64 --cuda-graph\n"
         "  awbench latency faster_rcnn_aw_resnet50_fpn --engine torchvision\n\n"
-        "Detectors are timed per image: data, network and post-processing apart; the ratio is the network's.",
+        "Detectors are timed per image: data, network and post-processing apart; the ratio is the network's.\n\n"
+        "A ratio whose interval is wider than a quarter of it is marked: too noisy. Exit code 3: all of them are.",
         epilog=aw_options_help(),
     )
     parser.add_argument("variant", nargs="*", help="names from 'awbench list', or patterns (default: all of ResNet-50)")
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
     from awbench.experiments.measurements import record_latency
     from awbench.measure.latency import LatencySettings, check_settings
-    from awbench.report.latency import latency_table
+    from awbench.report.latency import is_too_noisy, latency_table, timing
     from awbench.training.distributed import choose_device
 
     base = LatencySettings(
@@ -82,6 +84,14 @@ def run(args: argparse.Namespace) -> int:
     for note in dict.fromkeys(note for record in records for note in record.notes):
         log(f"note: {note}")
     print_table(latency_table(records), "json" if args.json else None)
+    noisy = [is_too_noisy(record) for record in records if record.variant != timing(record).over]
+    if noisy and all(noisy):
+        log(
+            "awbench: no ratio is usable: every interval is wider than a quarter of its ratio; time again with nothing "
+            "else running, or with a longer --budget",
+            logging.ERROR,
+        )
+        return 3
     return 0
 
 

@@ -35,16 +35,29 @@ from awbench.cli import (
     table,
     train,
 )
-from awbench.cli.common import Parser, log
+from awbench.cli.common import Parser
+from awbench.cli.completion import COMPLETERS, complete
+from awbench.cli.logs import log, set_up_logging
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, Stopped, UserError
 from awbench.experiments.ending import INTERRUPTED, Ending, write_ending
 from awbench.modules import VARIABLE, registered
-from awbench.system import on_stop_signals
+from awbench.system import on_stop_signals, said_here
 
 COMMANDS = (
     list_command, complexity, latency, aw_speed, train, eval, sweep, study, import_command, table, plan, report,
     reproduce, check, regress, lock,
 )  # fmt: skip
+
+# Every variable that is read, for people; docs/command-line.md has the same.
+ENVIRONMENT = {
+    "AWBENCH_MODULES": "attention modules from outside, as for --module, with commas between them",
+    "AWBENCH_IMAGENET": "folder of ImageNet (train/, val/), for reproduce and study run",
+    "AWBENCH_COCO": "folder of COCO (annotations/, train2017/, val2017/), for the same",
+    "AWBENCH_AW_STRATEGY": "how AW-convolutions are executed instead of auto, e.g. grouped",
+    "AWBENCH_CACHE": "folder of compiled kernels and tuned choices (default: ~/.cache/awbench)",
+    "CC": "C compiler of the CPU kernels (default: cc)",
+    "NO_COLOR": "no colours on a terminal",
+}
 
 _DESCRIPTION = """\
 Benchmark and reproducibility suite for AW-convolution (arXiv 2108.08205): attention on the
@@ -60,7 +73,12 @@ weights of a convolution, beside SE, CBAM and others.
   awbench plan                     runs, GPU-hours and commands that answer the open claims
   awbench report                   one page: verdicts, figures, tables
   awbench check                    compare everything with its reference
-"""
+
+Exit codes: 0 pass; 1 a number fails or regressed; 2 the input or the machine is at fault; 3 not measured, or
+nothing usable; 75 stopped and saved, the same command with --resume goes on.
+
+Environment:
+""" + "".join(f"  {name:20} {text}\n" for name, text in ENVIRONMENT.items())
 
 
 _MODULE = f"an attention module from outside (docs/your-module.md); also in the variable {VARIABLE}"
@@ -75,13 +93,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks, see docs/command-line.md
+        complete(parser)
+    args = parser.parse_args(argv)
+    set_up_logging(args.verbosity)
     try:
         with _stopped_by_signals(), registered(args.module):
             code, message = int(args.run(args)), ""
             sys.stdout.flush()  # a full disk is said here, not by the interpreter's end
     except UserError as error:
-        code, message = 2, " ".join(str(error).split())
+        code, message = 2, said_here(" ".join(str(error).split()))
     except CounterDisagreement as error:
         code, message = 1, str(error)
     except Preempted as stop:
@@ -105,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_ending(Ending(70, f"{type(error).__name__}: {error}"))
         raise
     if message:
-        log(f"awbench: {message}")
+        log(f"awbench: {message}", logging.ERROR)
     if code:  # of success a training's main process says whether it made the record; the others must not be first
         write_ending(Ending(code, message))
     return code
@@ -129,25 +151,15 @@ def _stopped_by_signals() -> Iterator[None]:
 
 
 def entry_point() -> None:
-    """The `awbench` script. What the library logs goes to stderr, routine notices too."""
+    """The `awbench` script."""
     for stream in (sys.stdout, sys.stderr):  # a terminal of another encoding shows codes
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    library = logging.getLogger("awbench")
-    library.setLevel(logging.INFO)
-    library.addHandler(_Lines())
     try:
         code = main()
     except Exception:  # printed by `main`
         code = 70
     sys.exit(code)
-
-
-class _Lines(logging.Handler):
-    """Lines for the person, on stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        log(self.format(record))
 
 
 def _parser() -> Parser:
@@ -156,15 +168,26 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     for command in COMMANDS:
         command.add_parser(commands)
-    _add_module(commands)
+    _add_common(commands)
     return parser
 
 
-def _add_module(commands: argparse._SubParsersAction[Parser]) -> None:
-    """Give every command, and every command of a command, `--module`."""
+def _add_common(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Give every command, and every command of a command, `--module`, `-q` and `-v`."""
     for parser in commands.choices.values():
         nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
         for action in nested:
-            _add_module(action)
+            _add_common(action)
         if not nested:
             parser.add_argument("--module", action="append", default=[], metavar="[NAME=]MODULE:CLASS", help=_MODULE)
+            for argument in parser._actions:
+                if values := COMPLETERS.get(argument.dest):
+                    argument.completer = values  # type: ignore[attr-defined]  # argcomplete's
+            loudness = parser.add_mutually_exclusive_group()
+            for flag, name, value, text in (
+                ("-q", "--quiet", -1, "no progress: on stderr warnings and errors alone"),
+                ("-v", "--verbose", 1, "routine choices too, e.g. how AW-convolutions are executed"),
+            ):
+                loudness.add_argument(
+                    flag, name, action="store_const", const=value, default=0, dest="verbosity", help=text
+                )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import key_values, log, option_value
+from awbench.cli.common import Parser, key_values, log, option_value
 from awbench.errors import UserError
 from awbench.modules import modules
 from awbench.recipes import DetectionRecipe, Recipe, default_dataset, default_recipe, load_detection_recipe, load_recipe
@@ -88,6 +88,12 @@ _SHARED: dict[str, dict[str, Any]] = {
     },
     "--budget": {"type": float, "default": 120.0, "metavar": "SECONDS", "help": "stop after this time (120)"},
 }  # fmt: skip
+# What other trainers have options for: values of a recipe here.
+_RECIPE = (
+    *((name, name) for name in ("epochs", "iterations", "batch_size", "label_smoothing", "precision")),
+    ("lr", "optimizer.lr"), ("learning_rate", "optimizer.lr"), ("weight_decay", "optimizer.weight_decay"),
+    ("momentum", "optimizer.momentum"), ("optimizer", "optimizer.name"), ("warmup_epochs", "schedule.warmup_epochs"),
+)  # fmt: skip
 MODEL = ("--stride-placement", "--num-classes", "--aw-option", "--attention-option", "--convolution-option")
 
 
@@ -95,6 +101,8 @@ def add_options(parser: argparse.ArgumentParser, *names: str, **changes: Any) ->
     """Add shared options; `changes` of their settings (default, help, ...) hold for all that are named."""
     for name in names:
         parser.add_argument(name, **{**_SHARED[name], **changes})
+    if "--set" in names and isinstance(parser, Parser):
+        parser.said_otherwise = {f"--{key.replace('_', '-')}": f"--set {path}={key.upper()}" for key, path in _RECIPE}
 
 
 def aw_options_help() -> str:

@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from awbench.cli.api import api_page
 from awbench.cli.grid import count_study
 from awbench.experiments.measurements import record_complexity
 from awbench.records import Records, RecordStore
@@ -111,6 +112,7 @@ def main() -> int:
         records = readme_records(root, Path(folder) / "results")
         for document in DOCUMENTS:
             write_text(root / document, fill((root / document).read_text(), records))
+        write_text(root / "docs/api.md", api_page())
         for file, figure in figures(records).items():
             write_bytes(root / "docs" / file, figure.to_bytes("svg"))
     return 0

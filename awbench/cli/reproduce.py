@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import logging
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import log, print_json, show
-from awbench.cli.grid import count_detectors, count_grid, time_grid
+from awbench.cli.grid import LATENCY_ARCHITECTURES, count_detectors, count_grid, time_grid
 from awbench.cli.options import add_options, references_of
 from awbench.errors import UserError
 from awbench.records import RecordStore
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
 
 # In order: what any machine can run, then what needs data and a GPU, backbones before detectors.
 STUDIES = ("digits", "digits-detection", "imagenet", "coco")
+_STUDY_MINUTES = {"digits": 2.0, "digits-detection": 3.0}
+_GIGABYTES = 0.2
 _DATA = {"imagenet": ("AWBENCH_IMAGENET", "ImageNet"), "coco": ("AWBENCH_COCO", "COCO")}
+_KINDS = {
+    "accuracy": "Published accuracies", "detection": "Published AP", "latency": "Published times", "claims": "Claims",
+}  # fmt: skip
 _FOLDERS = {
     "AWBENCH_IMAGENET": "train/ and val/",
     "AWBENCH_COCO": "annotations/, train2017/ and val2017/",
@@ -52,16 +59,23 @@ def run(args: argparse.Namespace) -> int:
     references, locked = references_of(args), load_locked()
     require_folders()
     store = RecordStore(args.results)
+    phases = _phases()
+    log(_plan(phases, args.results))
+    begin = functools.partial(_heading, phases)
+    begin("counts")
     off = off_from_locked([*count_grid(store), *count_detectors(store)], locked)
     for problem in off:
-        log(f"awbench: {problem}")
+        log(f"awbench: {problem}", logging.ERROR)
+    begin("latency")
     time_grid(store)
     failed: dict[str, str] = {}
     for name in STUDIES:
+        begin(f"study {name}")
         try:
             failed |= carry_out(name, store, references)
         except UserError as error:  # the other stages and the tables are made all the same
             failed[name] = str(error)
+    begin("tables, figures, page")
     records = store.read()
     tables = {kind: make(records, references) for kind, make in TABLES.items()}
     written = _write(tables, args.results)
@@ -73,6 +87,49 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(_describe(summary, args.results))
     return 1 if off else 2 if failed else 0
+
+
+def _phases() -> dict[str, tuple[str, float | None]]:
+    """Name -> (what it does, minutes on two cores that do nothing else; None where a GPU's hours depend on it)."""
+    from awbench.studies import load_study
+
+    phases: dict[str, tuple[str, float | None]] = {
+        "counts": ("parameters and operations of every network, by two counters", 1.5),
+        "latency": (f"{len(LATENCY_ARCHITECTURES)} ResNets with every attention, interleaved", 3),
+    }
+    for name in STUDIES:
+        study = load_study(name)
+        if _is_asked(name):
+            minutes = _STUDY_MINUTES.get(name)
+            phases[f"study {name}"] = (f"{study.title}, {len(study.labels)} networks of several seeds each", minutes)
+    return {**phases, "tables, figures, page": ("from the records", 0.5)}
+
+
+def _is_asked(study: str) -> bool:
+    """Whether it needs no data, or its data is at hand."""
+    return study not in _DATA or bool(os.environ.get(_DATA[study][0]))
+
+
+def _plan(phases: Mapping[str, tuple[str, float | None]], results: Path) -> str:
+    minutes = sum(minutes or 0 for _, minutes in phases.values())
+    lines = [
+        f"{len(phases)} phases, about {minutes:.0f} minutes on two idle cores, {_GIGABYTES} GB in {results}. "
+        "Stop it any time: the same command goes on from there.",
+        *(
+            f"  {number} {name}: {what} ({'see awbench plan' if takes is None else f'{takes:g} min'})"
+            for number, (name, (what, takes)) in enumerate(phases.items(), 1)
+        ),
+    ]
+    missing = [
+        f"{title} ({variable}=DIR and a GPU)" for name, (variable, title) in _DATA.items() if not _is_asked(name)
+    ]
+    lines += [f"Not in it: the studies that need {' or '.join(missing)}"] if missing else []
+    return "\n".join(lines)
+
+
+def _heading(phases: Mapping[str, tuple[str, float | None]], name: str) -> None:
+    if name in phases:
+        log(f"\n[{list(phases).index(name) + 1} of {len(phases)}] {name}")
 
 
 def require_folders() -> None:
@@ -118,13 +175,20 @@ def _write(tables: Mapping[str, Table], results: Path) -> list[Path]:
     return written
 
 
+def _noise(row: Mapping[str, Any]) -> str:
+    from awbench.report.latency import TOO_NOISY, is_too_wide
+
+    return f" {TOO_NOISY}" if is_too_wide(row["ratio_to_plain"], *row["ratio_ci"]) else ""
+
+
 def _summary(tables: Mapping[str, Table]) -> dict[str, Any]:
     complexity = tables["complexity"].objects
     return {
         "complexity": dict(Counter(str(row["verdict"]).partition(" by ")[0] for row in complexity)),
         "speed": [
             f"{row['variant']:14} {row['latency_ms']:8.2f} ms, {row['ratio_to_plain']:.3f} of {row['over']} "
-            f"({row['ratio_ci'][0]:.3f} to {row['ratio_ci'][1]:.3f}), batch {row['batch_size']}, {row['device_name']}"
+            f"({row['ratio_ci'][0]:.3f} to {row['ratio_ci'][1]:.3f}){_noise(row)}, batch {row['batch_size']}, "
+            f"{row['device_name']}"
             for row in tables["latency"].objects
             if str(row["variant"]).startswith("aw_resnet")
         ],
@@ -154,16 +218,26 @@ def lines_of(table: Table, *columns: str) -> list[str]:
 
 
 def _describe(summary: dict[str, Any], results: Path) -> str:
-    lines = ["complexity, published numbers beside counted ones:"]
-    lines += [f"  {count:4} {verdict}" for verdict, count in summary["complexity"].items()]
+    lines = ["Counts beside published numbers:"]
+    lines += [f"  {count:4} {verdict}" for verdict, count in _by_status(summary["complexity"]).items()]
     for row in summary["differing"]:
         published = f"{row['published_as_printed']} {row['unit']}"
-        lines.append(f"       {row['variant']}, {row['source']} prints {published}: {row['verdict']}; {row['note']}")
-    lines += ["latency beside the plain network (95 % interval):", *(f"  {line}" for line in summary["speed"])]
-    lines += ["digits, a proxy, top-1 over seeds:", *(f"  {line}" for line in summary["proxy"])]
-    lines += ["digits to detect, a proxy:", *(f"  {line}" for line in summary["digits-detection"])]
+        lines.append(f"       {row['variant']}, {row['source']} prints {published}: {row['verdict']}")
+    lines += ["Latency beside the plain network (95 % interval):", *(f"  {line}" for line in summary["speed"])]
+    lines += ["Digits, a smoke test, top-1 over seeds:", *(f"  {line}" for line in summary["proxy"])]
+    lines += ["Digits to detect, a smoke test:", *(f"  {line}" for line in summary["digits-detection"])]
     lines += [f"failed: {name}: {why}" for name, why in summary["failed"].items()]
     for kind, verdicts in summary["not_measured"].items():
-        lines += [f"{kind}: {count} {verdict}" for verdict, count in verdicts.items()]
-    lines.append(f"tables: {results / 'tables'}   figures: {results / 'figures'}   page: {results / 'report.html'}")
+        found = ", ".join(f"{count} {status}" for status, count in _by_status(verdicts).items())
+        lines.append(f"{_KINDS[kind]}: {found} (awbench table {kind if kind != 'latency' else 'published-latency'})")
+    lines.append(f"Tables: {results / 'tables'}   figures: {results / 'figures'}")
+    lines.append(f"Page: {results / 'report.html'}")
     return "\n".join(lines)
+
+
+def _by_status(verdicts: Mapping[str, int]) -> dict[str, int]:
+    """E.g. "not measured" -> 12, whatever it needs."""
+    found: Counter[str] = Counter()
+    for verdict, count in verdicts.items():
+        found[verdict.partition(":")[0]] += count
+    return dict(found.most_common())

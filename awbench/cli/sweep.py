@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from awbench.experiments.sweep import KEEP, plan_runs, run_sweep, submit_sweep
 
     store = RecordStore(args.results)
+    log(f"{len(jobs)} runs, {args.parallel} at a time")
     words = ["--workers", str(args.workers), "--device", args.device, *[KEEP] * args.keep_checkpoints]
     runs = plan_runs(jobs, args.results.resolve(), words)
     if args.cluster:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import log, print_json, print_runs, show, show_progress
+from awbench.cli.common import log, print_json, print_runs, show, show_progress, shown_duration
 from awbench.cli.options import MODEL, add_options, aw_options_help, is_main_process, job_of
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
 from awbench.variants import parse_variant
+
+# Of an evaluation: what is shown, and how.
+_FOUND = {"top1_percent": "top-1 {:.2f} %", "box_ap": "AP {:.2f}", "ap50": "AP50 {:.2f}"}
 
 
 def add_parser(commands: Any) -> None:
@@ -79,6 +84,12 @@ def run(args: argparse.Namespace) -> int:
     if is_main_process() and job.recipe.lr_scaled_by != 1:
         scale = f"{job.recipe.lr_scaled_by:g} to {job.recipe.lr:g}"
         log(f"batch {job.recipe.batch_size}: learning rate scaled by {scale} (linear-scaling rule)")
+    folder = list[Path]()
+
+    def on_start(output: Path) -> None:
+        folder.append(output)
+        log(f"run folder: {output}\ncurves: tensorboard --logdir {shlex.quote(str(output / 'tensorboard'))}")
+
     with _progress(args.variant) as on_progress:
         execution = Execution(
             device=args.device,
@@ -92,12 +103,15 @@ def run(args: argparse.Namespace) -> int:
             joined=args.joined,
             aw_strategy=args.aw_strategy,
             on_progress=on_progress,
+            on_start=on_start,
         )
         record, new = train(job, RecordStore(args.results), execution, planned)
     if is_main_process():
         write_ending(Ending(0, new=new))
         on = "" if args.dataset else f" on {job.dataset}, the default (--dataset NAME for another)"
         log(f"trained{on} and recorded" if new else f"found in {args.results}, not trained again")
+        if new:
+            log(f"weights: {folder[0] / 'weights.safetensors'}")
         if args.json:
             print_json(result_object(record))
         else:
@@ -108,13 +122,24 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[Any], None]]:
-    """Show the step, the speed and the loss; a line after every evaluation, and in between now and then."""
+    """Show the step, the speed and the loss now and then; after every evaluation a line with what it found."""
+    began, started_at = time.monotonic(), None
     with show_progress(name) as shown:
 
         def on_progress(at: Any) -> None:
+            nonlocal started_at
+            started_at = at.step - 1 if started_at is None else started_at
             loss = "" if at.loss is None else f", loss {at.loss:.4f}"
-            state = f"step {at.step} of {at.steps}, {at.images_per_s:.0f} images/s{loss}"
-            shown.show(at.step, at.steps, state, now=at.step % at.evaluate_every == 0)
+            if at.evaluation is None:
+                shown.show(at.step, at.steps, f"step {at.step} of {at.steps}, {at.images_per_s:.0f} images/s{loss}")
+                return
+            number, of = at.evaluation["evaluation"], -(-at.steps // at.evaluate_every)
+            shown_as = {key: title for key, title in _FOUND.items() if key in at.evaluation}
+            found = ", ".join(title.format(at.evaluation[key]) for key, title in shown_as.items())
+            kind = "epoch" if "top1_percent" in shown_as else "evaluation"  # a classifier's are one an epoch
+            left = (time.monotonic() - began) / max(at.step - started_at, 1) * (at.steps - at.step)
+            rest = f"{shown_duration(left)} left" if at.step < at.steps else shown_duration(time.monotonic() - began)
+            shown.line(f"{name}: {kind} {number} of {of}: {found}{loss}, {at.images_per_s:.0f} images/s, {rest}")
 
         yield on_progress
 

@@ -63,6 +63,8 @@ def train(
             return found, False
         started = now()
         seed_weights(job.seed)
+        if world.is_main:
+            execution.on_start(output)
         built = task.build()
         set_strategy(built.model, execution.aw_strategy)
         trainable = task.trainable(built, world, execution.workers)

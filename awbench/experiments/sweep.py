@@ -58,6 +58,12 @@ class PlannedRun:
     def is_recorded(self, store: RecordStore) -> bool:
         return store.find(self.kind, self.variant, self.key, self.study) is not None
 
+    def result(self, store: RecordStore) -> str:
+        """What its record says, e.g. "top-1 98.33 %"."""
+        record = store.find(self.kind, self.variant, self.key, self.study)
+        name, title, unit = ("top1", "top-1", " %") if self.kind == "accuracy" else ("box_ap", "AP", "")
+        return f"{title} {record.value(name):.2f}{unit}" if record and name in record.values else "recorded"
+
     def newest_checkpoint(self) -> Path | None:
         """How far it is."""
         return next(reversed(Checkpoints(self.output / "checkpoints").paths()), None)
@@ -128,14 +134,14 @@ def run_sweep(
     Raises:
         KeyboardInterrupt, Stopped: as a signal asked; the runs have saved themselves.
     """
-    result = SweepResult()
+    result, began = SweepResult(), time.monotonic()
     threads = max(1, available_cores() // (parallel * processes))
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     if parallel * processes > 1:  # a thread that spins while it waits takes the core from a run beside it
         environment.setdefault("OMP_WAIT_POLICY", "passive")
 
     def run_one(run: PlannedRun) -> None:
-        trained, waits_for, fruitless = False, None, 0
+        trained, waits_for, fruitless, started = False, None, 0, time.monotonic()
         while not children.asked_by and not run.is_recorded(store):
             if who := holder(run.output):
                 fruitless = 0  # what it was asked to do was to wait
@@ -170,7 +176,11 @@ def run_sweep(
             remove_leftovers(run.output)  # of a run that was killed after it had been recorded
         (result.trained if trained else result.found).append(run.name)
         if trained:
-            on_progress(f"trained: {run.name} ({len(result.trained) + len(result.found)} of {len(runs)})")
+            now, done = time.monotonic(), len(result.trained) + len(result.found) + len(result.failed)
+            minutes = (len(runs) - done) * (now - began) / len(result.trained) / 60
+            ahead = f", about {max(1, round(minutes))} min left" if done < len(runs) else ""
+            shown = f"{run.result(store)}, {now - started:.0f} s"
+            on_progress(f"trained: {run.name}: {shown} ({done} of {len(runs)}{ahead})")
 
     def make(run: PlannedRun) -> None:
         try:
@@ -290,7 +300,7 @@ def submit_sweep(
             run.remove_plan()
             if run.is_recorded(store):
                 (result.trained if ending.new else result.found).append(run.name)
-                on_progress(f"recorded: {run.name}")
+                on_progress(f"recorded: {run.name}: {run.result(store)}")
             else:
                 why = ending.message or "it ended without the record that was planned"
                 result.failed[run.name] = f"exit code {ending.code}: {why} ({handle.paths.stderr})"

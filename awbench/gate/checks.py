@@ -10,6 +10,7 @@ from awbench.gate.commands import requirement
 from awbench.gate.locked import LockedCounts, LockedIndex
 from awbench.records import Record, Records
 from awbench.reference.load import References
+from awbench.system import said_here
 from awbench.verdicts.agreement import judge_published
 
 Status = Literal["pass", "fail", "not measured"]
@@ -74,7 +75,9 @@ def check_complexity(
         checks.append(Check("complexity", index.name(record), status, message, required=True))
     for row in index.unmet():
         countable = not row.engine or row.engine in engines
-        requirement = "its variant, which is not in the grid" if countable else f"{row.engine} (make {row.engine})"
+        requirement = (
+            "its variant, which is not in the grid" if countable else said_here(f"{row.engine} (make {row.engine})")
+        )
         name = f"{row.variant}, {row.engine + ', ' if row.engine else ''}{row.stride_placement}, {row.image_size}"
         checks.append(not_measured("complexity", name, f"needs {requirement}", required=countable))
     return checks

@@ -11,15 +11,17 @@ from awbench.reference.load import References
 from awbench.report.table import ABSENT, Column, Table, Unmeasured, ends, in_units
 from awbench.variants import list_variants
 
+TOO_NOISY = "too noisy"
+_NOISY = 0.25
+_RATIO, _MEMORY = "ratio_to_plain", "peak_memory_bytes"
 NOTES = (
     "Latency: the median of one call with random weights; spread: interquartile range over median.",
     "Ratio to plain: the median over rounds, each of which calls all networks of a run once "
     "(interleaved); it was measured in one run and compares well between machines of a kind. A time does not.",
-    "Intervals are between order statistics, and assume no distribution.",
+    "Intervals are between order statistics, and assume no distribution. Too noisy: the ratio's is wider "
+    "than a quarter of the ratio, which says nothing.",
     "Peak memory: weights, input and what torch's allocators hand out meanwhile, of this network alone.",
 )
-_RATIO, _MEMORY = "ratio_to_plain", "peak_memory_bytes"
-_NOISY = 0.25
 
 
 def timing(record: Record) -> NetworkTiming:
@@ -30,7 +32,10 @@ def timing(record: Record) -> NetworkTiming:
 
 def is_too_noisy(record: Record) -> bool:
     """Whether the interval of a ratio to the plain network is so wide (a quarter of the ratio) that it says nothing."""
-    low, ratio, high = (float(record.value(f"{_RATIO}{end}")) for end in ("_low", "", "_high"))
+    return is_too_wide(*(float(record.value(f"{_RATIO}{end}")) for end in ("", "_low", "_high")))
+
+
+def is_too_wide(ratio: float, low: float, high: float) -> bool:
     return high - low > _NOISY * ratio
 
 
@@ -105,6 +110,7 @@ _COLUMNS: tuple[Column[Record], ...] = (
         "95 % interval of the ratio", interval(_RATIO), show=_shown_ratio_interval, key="ratio_ci", right=True,
         parts=ends("95 % interval of the ratio", interval(_RATIO)),
     ),
+    Column.shown("verdict", lambda record: TOO_NOISY if is_too_noisy(record) else ""),
     Column.exact("rounds", value("rounds")),
     Column.exact("harness_overhead_ms", value("harness_overhead_ms")),
     Column.exact("run", lambda record: record.environment["run"]),

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a watcher is told after a step: finished and total steps, of images a second and the loss of late."""
+    """What a watcher is told after a step, and after an evaluation.
+
+    Attributes:
+        step, steps: finished and total.
+        images_per_s, loss: of late.
+        evaluation: the numbers of an evaluation that was just finished, with its number; None after a step.
+    """
 
     step: int
     steps: int
     evaluate_every: int
     images_per_s: float
     loss: float | None
+    evaluation: Mapping[str, float] | None = None
 
 
-def _ignore(progress: Progress) -> None:
+def _ignore(what: object) -> None:
     pass
 
 
@@ -37,7 +44,8 @@ class Execution:
         compile: whether the network goes through torch.compile.
         joined: micro-batches in one forward pass, their statistics apart; None for 1 on a CPU, more on a GPU.
         aw_strategy: how AW-convolutions are executed.
-        on_progress: called on the main process after each step.
+        on_progress: called on the main process after each step, and after each evaluation.
+        on_start: called on the main process with the run's folder, before the first step.
     """
 
     device: str = "auto"
@@ -51,3 +59,4 @@ class Execution:
     joined: int | None = None
     aw_strategy: str = "auto"
     on_progress: Callable[[Progress], None] = _ignore
+    on_start: Callable[[Path], None] = _ignore

@@ -69,6 +69,7 @@ class Loop(Generic[BatchT, ResultT]):
         self.interval = torch.zeros(0)  # sums of the loss terms since the last logged row, and their number
         self.stop_asked_by = 0  # number of the signal
         self.evaluating = False
+        self.images_per_s = 0.0
         self.whole = True  # the network is the one after `state.step` steps, not between two
         # On a GPU, looking at a loss or asking the others waits for the device: not every step.
         self.look_every = 1 if world.device.type == "cpu" else 8
@@ -177,10 +178,8 @@ class Loop(Generic[BatchT, ResultT]):
             state.seconds = seconds_before + time.monotonic() - started
             if world.is_main:
                 elapsed = max(time.monotonic() - logged, 1e-9)
-                recent = (state.step - logged_step) * task.images_per_step / elapsed
-                self.execution.on_progress(
-                    Progress(state.step, task.steps, task.evaluate_every, recent, state.late_loss)
-                )
+                self.images_per_s = (state.step - logged_step) * task.images_per_step / elapsed
+                self._tell(state.late_loss)
             look = state.step % self.look_every == 0 or state.step == task.steps
             stop, bad = world.largest(int(bool(self.stop_asked_by)), int(first_bad)) if look else (0, -1)
             if bad >= 0:  # on whichever process: all end here, none in a collective
@@ -329,6 +328,10 @@ class Loop(Generic[BatchT, ResultT]):
     def _note_bad(self, bad: tuple[str, ...]) -> None:
         self.state.bad_images += [message for message in bad if message not in self.state.bad_images]
 
+    def _tell(self, loss: float | None, evaluation: dict[str, float] | None = None) -> None:
+        step, steps, every = self.state.step, self.task.steps, self.task.evaluate_every
+        self.execution.on_progress(Progress(step, steps, every, self.images_per_s, loss, evaluation))
+
     def _record(self, result: ResultT) -> None:
         self.state.evaluated = self.state.step
         row = {
@@ -337,6 +340,8 @@ class Loop(Generic[BatchT, ResultT]):
             **self.task.row(result),
         }
         self.state.history.append(row)
+        if self.world.is_main:
+            self._tell(self.state.late_loss, evaluation=row)
         if self.log:
             self.log.write(self.state.step, row)
 

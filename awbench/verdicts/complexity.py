@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from awbench.records import Record
 from awbench.reference.conventions import ComplexityConvention
 from awbench.reference.load import ReferenceNumber
+from awbench.system import said_here
 from awbench.variants import list_variants, parse_variant
 from awbench.verdicts.conventions import convention_differences, other_conventions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting, describe_modules
@@ -160,7 +161,7 @@ def _requirement(number: ReferenceNumber) -> str:
             return _unknown_counting(convention)
         if number.metric == "macs":
             command += f" --image-size {convention.image_size} --proposals {convention.proposals}"
-        engine = " and Detectron2 (make detectron2)" if convention.engine == "detectron2" else ""
+        engine = said_here(" and Detectron2 (make detectron2)") if convention.engine == "detectron2" else ""
         return f"{NOT_MEASURED}: needs '{command}'{engine}"
     if number.metric == "macs" and not convention.counting_is_known:
         return _unknown_counting(convention)

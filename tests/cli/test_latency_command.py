@@ -7,12 +7,20 @@ import json
 
 import pytest
 import torch
+from sample_records import latency_record
 
 from awbench.detection.engine import Detector
 from awbench.recipes.detection import Sampling
 from awbench.records import RecordStore
+from awbench.report.latency import latency_table
 
 QUICK = ("--budget", "0.2", "--width", "500")
+
+
+@pytest.fixture(autouse=True)
+def any_width(monkeypatch):
+    """A quick run on a busy machine is too noisy; the last tests are about that."""
+    monkeypatch.setattr("awbench.report.latency._NOISY", float("inf"))
 
 
 def test_json_has_what_scripts_need_and_records_are_kept(awbench, tmp_path):
@@ -99,3 +107,23 @@ def test_cuda_where_there_is_none(awbench):
 def test_detectors_are_timed_as_they_are(awbench, words, message):
     code, _, err = awbench("latency", "faster_rcnn_resnet18_fpn", "--engine", "torchvision", *words)
     assert code == 2 and message in err
+
+
+def test_where_every_ratio_is_too_noisy_it_is_marked_and_the_exit_code_is_3(awbench, monkeypatch):
+    monkeypatch.setattr("awbench.report.latency._NOISY", 0.0)
+    code, out, err = awbench("latency", "aw_resnet20", *QUICK)
+    assert code == 3 and "no ratio is usable" in err
+    plain, aw = [line for line in out.splitlines() if "resnet20 " in line and line.startswith("|")]
+    assert "too noisy" in aw and "too noisy" not in plain
+    assert awbench("latency", "resnet20", *QUICK)[0] == 0  # nothing was asked of a ratio
+    assert "Exit code 3" in awbench("latency", "--help")[1]
+
+
+def test_a_ratio_is_too_noisy_from_a_quarter_of_it_on(monkeypatch):
+    monkeypatch.undo()
+    records = [
+        latency_record("aw_resnet20", ratio) for ratio in ((1.039, 0.663, 1.477), (1.0, 0.9, 1.1), (2.0, 1.8, 2.2))
+    ]
+    table = latency_table(records)
+    assert [row[table.columns.index("verdict")] for row in table.rows] == ["too noisy", "", ""]
+    assert all("verdict" not in found for found in table.objects)  # programs have the interval

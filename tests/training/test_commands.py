@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import socket
 
 import pytest
@@ -121,3 +123,39 @@ def test_a_fifo_is_not_waited_for(awbench, option, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     code, out, err = awbench("train", "resnet20", option, "fifo")
     assert (code, out) == (2, "") and err.endswith("fifo cannot be read: it is not a regular file\n")
+
+
+def test_a_training_says_where_it_is_what_each_epoch_found_and_where_its_weights_are(awbench):
+    code, _, err = awbench("train", "resnet20", *QUICK, "--set", "epochs=2", "--output", "run")
+    lines = err.splitlines()
+    assert code == 0 and lines[1:3] == ["run folder: run", "curves: tensorboard --logdir run/tensorboard"]
+    epochs = [line for line in lines if "epoch" in line]
+    assert [re.search(r"epoch \d of \d: top-1 \d+\.\d\d %, loss \d", line) is not None for line in epochs] == [True] * 2
+    assert epochs[0].endswith(" left") and lines[-1] == "weights: run/weights.safetensors"
+
+
+def test_quiet_is_quiet_and_verbose_says_how_it_was_executed(awbench, monkeypatch):
+    assert awbench("train", "aw_resnet20", *QUICK, "-q")[2] == ""
+    code, _, err = awbench("train", "resnet51", "-q")
+    assert code == 2 and err.startswith("awbench: resnet51 is not a variant")  # an error is not progress
+    for flag, said in (("-v", True), ("-q", False)):
+        awbench("list", flag)
+        assert logging.getLogger("awbench.kernels").isEnabledFor(logging.INFO) is said
+    awbench("list")
+    assert not logging.getLogger("awbench.kernels").isEnabledFor(logging.INFO)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("train", "resnet20", "--epochs", "3"), "; did you mean --set epochs=EPOCHS? see 'awbench train --help'"),
+        (("train", "resnet20", "--lr=0.1"), "; did you mean --set optimizer.lr=LR? see 'awbench train --help'"),
+        (("train", "resnet20", "--recpie", "cifar"), "; did you mean --recipe? see 'awbench train --help'"),
+        (("study", "run", "digits", "--paralel", "2"), "; did you mean --parallel? see 'awbench study run --help'"),
+        (("train", "resnet20", "more"), "unrecognized arguments: more; see 'awbench train --help'"),
+        (("trian", "resnet20"), "; did you mean train? see 'awbench --help'"),
+    ],
+)
+def test_an_unknown_option_names_the_nearest_and_the_commands_own_help(words, hint, awbench):
+    code, out, err = awbench(*words)
+    assert (code, out) == (2, "") and err.endswith(f"{hint}\n") and err.count("\n") == 1
