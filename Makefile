@@ -20,7 +20,7 @@ VNU ?= $(VENV)/page-tools/node_modules/vnu-jar/build/dist/vnu.jar
 AXE ?= $(VENV)/page-tools/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables report check test test-slow test-system sanitize gpu bench lint format lock readme rates detectron2 data page-tools check-page dist examples clean
+.PHONY: help install reproduce tables report check test test-slow test-faults test-system sanitize gpu bench lint format lock readme rates detectron2 data page-tools check-page dist examples clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -56,7 +56,13 @@ test: $(INSTALLED)  ## the tests, under 10 minutes on two cores
 test-slow: $(INSTALLED)  ## the tests that take minutes each (twenty kills, ...)
 	$(BIN)/python -m pytest -m slow
 
-test-system: $(INSTALLED)  ## faults that need Linux namespaces: a tiny /dev/shm, a host name that resolves nowhere
+test-faults: $(INSTALLED)  ## an hour or two: a fault at every call, 100 kills, 20,000 command lines and as many records
+	@status=0; for command in "faults.py train" "faults.py sweep" "faults.py report" "faults.py table" "kills.py reproduce 34" \
+	  "kills.py torchrun 34" "kills.py detector 34" "command_lines.py 20000" "record_mutations.py 20000"; do \
+	  echo "== $$command"; PYTHONPATH=.:tests AWBENCH_AW_STRATEGY=rule $(BIN)/python tests/$$command 2>/dev/null || status=1; \
+	done; exit $$status
+
+test-system: $(INSTALLED)  ## faults that need Linux namespaces: /dev/shm, host names, a folder made read-only or full
 	tests/system/run.sh $(abspath $(BIN))/python
 
 sanitize: $(INSTALLED)  ## the C kernel's tests under gcc's address and undefined-behaviour sanitizers

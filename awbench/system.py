@@ -138,7 +138,7 @@ def open_regular(path: str | Path, folder: int | None = None) -> io.BufferedRead
 def is_held(path: Path) -> bool | None:
     """Whether a process holds a file by flock, which ends with the process; None where that cannot be told."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         return True if error.errno == errno.EWOULDBLOCK else None

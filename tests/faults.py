@@ -1,10 +1,10 @@
 """A command is run again and again, and one of its calls that change files fails each time: PYTHONPATH=tests python
-tests/faults.py COMMAND, of train, sweep, reproduce-report, report and table.
+tests/faults.py COMMAND [HOW...], of train, sweep, report and table.
 
 A clean run counts the calls: writes, flushes and closings of files, fsync, renames, links, removals, new folders and
-locks, of the command's own process. Then each in turn fails in a fresh process: ENOSPC and EROFS, which stay; EIO,
-once; SIGKILL, half of what is written being there. The same command, run again without a fault, must end with the
-results of the clean run and leave the same files.
+locks, of the command's own process; of a table, the file that it is printed to. Then each in turn fails in a fresh
+process: ENOSPC and EROFS, which stay; EIO, once; SIGKILL, half of what is written being there. The same command, run
+again without a fault, must end with the results of the clean run and leave the same files.
 """
 
 from __future__ import annotations
@@ -158,6 +158,8 @@ def run(argv: Sequence[str], faults: Faults) -> tuple[int, str, list[str]]:
                 descriptor = os.open(said, os.O_WRONLY | os.O_CREAT, 0o600)
                 os.dup2(descriptor, 1), os.dup2(descriptor, 2)
                 sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+                if argv[0] == "table":  # which writes nothing else
+                    sys.stdout = _File(Path(faults.root, "table.md").open("w"), faults)  # type: ignore[assignment]
                 faults.install()
                 code = main(argv)
             except SystemExit as exit:
@@ -165,7 +167,9 @@ def run(argv: Sequence[str], faults: Faults) -> tuple[int, str, list[str]]:
             except BaseException:
                 traceback.print_exc()
             finally:
-                sys.stdout.flush(), sys.stderr.flush()
+                sys.stderr.flush()
+                if argv[0] != "table":  # which has flushed it itself
+                    sys.stdout.flush()
                 calls.write_text("\n".join(faults.calls))
                 os._exit(code)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -218,6 +222,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "train": TRAIN,
     "sweep": ("sweep", "resnet20", "--seeds", "1", *TRAIN[2:-1]),
     "report": ("report",),
+    "table": ("table", "complexity"),
 }
 
 
@@ -232,16 +237,18 @@ def prepare(command: str, folder: Path) -> None:
             "    import faults\n    faults.small_digits()\n"
         )
         os.environ["PYTHONPATH"] = os.pathsep.join([str(startup), *sys.path])
-    if command == "report":  # of drawings that are made once
+    if command in ("report", "table"):
         from page_records import STATES
 
-        from awbench.records import Records, RecordStore
+        from awbench.records import RecordStore
+
+        for record in STATES["left-aside"]:
+            RecordStore(folder).add(record)
+    if command == "report":  # of drawings that are made once
+        from awbench.records import Records
         from awbench.reference.load import load_references
         from awbench.report import figures
 
-        store = RecordStore(folder)
-        for record in STATES["left-aside"]:
-            store.add(record)
         drawn = figures.all_figures(Records.read(folder), load_references())[:3]
         content = {(figure.name, form): figure.to_bytes(form) for figure in drawn for form in ("svg", "png")}
         figures.all_figures = lambda *args: drawn

@@ -18,7 +18,7 @@ def run_faults(root, command, *hows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["train", "report"])
+@pytest.mark.parametrize("command", ["train", "sweep", "report", "table"])
 def test_a_fault_at_every_call(command, root):
     run = run_faults(root, command)
     assert run.returncode == 0, run.stdout

@@ -62,6 +62,8 @@ def holder(folder: Path) -> str | None:
 def _acquire(folder: Path, stack: contextlib.ExitStack) -> bool:
     """Take the lock until the stack is closed; False where another has it."""
     path = folder / _NAME
+    if path.exists() and not path.is_file():  # a FIFO would be waited for
+        raise UserError(f"{path} is not a regular file; delete it")
     file = stack.enter_context(path.open("a"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors
 import torch
@@ -209,7 +209,8 @@ def _read_torch(path: Path, averaged: bool) -> tuple[dict[str, Tensor], tuple[st
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols and TorchScript, which end in an error here
-            _check_torch_file(path)
+            check_torch_file(file)
+            file.seek(0)
             with torch.serialization.safe_globals(_IGNORED):
                 content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -233,18 +234,18 @@ def _read_torch(path: Path, averaged: bool) -> tuple[dict[str, Tensor], tuple[st
     return _state_dict(path, content, _is_tensor), notes
 
 
-def _check_torch_file(path: Path) -> None:
+def check_torch_file(file: BinaryIO) -> None:
     """Raises: Exception: what torch's reader would not survive, or need far more memory for than the file has bytes."""
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
-            for _ in range(_LEGACY_PICKLES):
-                check_depth(file)
+    if not zipfile.is_zipfile(file):
+        file.seek(0)
+        for _ in range(_LEGACY_PICKLES):
+            check_depth(file)
         return
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("its entries are compressed, which torch.save never does")
-        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        if sum(entry.file_size for entry in entries) > file.seek(0, io.SEEK_END):
             raise ValueError("its entries have more bytes than the file")
         for entry in entries:
             if entry.filename.endswith(".pkl"):

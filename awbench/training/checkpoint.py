@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Any
 import torch
 
 from awbench.errors import UserError
+from awbench.models.checkpoint_files import check_torch_file, first_line
 from awbench.records import atomic
+from awbench.system import open_regular
 
 KEPT = 3
 _NAME = re.compile(r"step-(\d{9})\.pt")
@@ -83,7 +84,11 @@ class Checkpoints:
             ) from None
 
     def _read(self, path: Path, earlier: list[Path]) -> dict[str, Any]:
-        content = path.read_bytes()
+        try:
+            with open_regular(path) as file:
+                content = file.read()
+        except OSError as error:
+            raise UserError(f"checkpoint {path} cannot be read: {error.strerror}; {_remedy(earlier)}") from None
         digest, _, payload = content.removeprefix(_MAGIC).partition(b"\n")
         whole = content.startswith(_MAGIC) and hashlib.sha256(payload).hexdigest().encode() == digest
         if not whole:
@@ -91,10 +96,11 @@ class Checkpoints:
             raise UserError(f"checkpoint {path} {what}; {_remedy(earlier)}")
         # weights_only builds tensors and plain values, and refuses anything that would run code
         try:
+            check_torch_file(io.BytesIO(payload))
             state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"checkpoint {path} holds more than tensors and plain values: {reason}; refused") from None
+        except Exception as error:  # a pickle of nonsense can fail as anything
+            what = "holds more than tensors and plain values, or is nonsense"
+            raise UserError(f"checkpoint {path} {what}: {first_line(error)}; {_remedy(earlier)}") from None
         if not isinstance(state, dict):
             raise UserError(f"checkpoint {path} holds {type(state).__name__}, not a run; {_remedy(earlier)}")
         return state

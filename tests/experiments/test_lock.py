@@ -74,6 +74,15 @@ def test_a_lock_that_fails_is_a_line_with_the_reason(number, tmp_path, monkeypat
         pass
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/full", path)])
+def test_a_lock_that_is_no_file_is_not_waited_for(make, tmp_path):
+    make(tmp_path / ".lock")
+    with pytest.raises(UserError, match=r"\.lock is not a regular file"), only_one(tmp_path):
+        pass
+    with pytest.raises(UserError, match=r"\.lock is not a regular file"):
+        holder(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x", "host": 1, "since": 2}'])
 def test_a_holder_that_has_not_said_who_it_is_is_another_process(text, tmp_path):
     with only_one(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import pickle
 import pickletools
 import struct
@@ -18,6 +20,7 @@ from awbench.errors import UserError
 from awbench.models.checkpoint_files import read_checkpoint
 from awbench.models.pickle_depth import DeepPickle, check_depth
 from awbench.models.weights import load_weights, save_weights
+from awbench.training.checkpoint import Checkpoints
 
 DEPTH = 100_000
 NESTED = b")" + b"\x85" * DEPTH  # a tuple in a tuple in a tuple
@@ -101,6 +104,28 @@ def test_compressed_entries_are_refused_before_they_are_read(tmp_path):
     assert file.stat().st_size < 2**17
     with pytest.raises(UserError, match="its entries are compressed, which torch.save never does"):
         read_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(form(content) for form in (zipped, legacy, bytes) for content in PICKLES.values()),
+        zipped(pickle.dumps({}, 2), zipfile.ZIP_DEFLATED, bytes(2**24)), b"", b"PK\x03\x04", pickle.dumps(2**99, 2),
+    ],
+)  # fmt: skip
+def test_a_trainings_own_checkpoint_is_read_with_the_same_care(payload, tmp_path):
+    """Its digest is right: somebody else has made it."""
+    digest = hashlib.sha256(payload).hexdigest().encode()
+    (tmp_path / "step-000000001.pt").write_bytes(b"awbench checkpoint 1\n" + digest + b"\n" + payload)
+    with pytest.raises(UserError, match=r"step-000000001.pt holds .*; delete it to start again"):
+        Checkpoints(tmp_path).load_newest()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_a_checkpoint_that_is_no_file_is_not_waited_for(make, tmp_path):
+    make(tmp_path / "step-000000001.pt")
+    with pytest.raises(UserError, match=r"step-000000001.pt cannot be read: .*; delete it to start again"):
+        Checkpoints(tmp_path).load_newest()
 
 
 def test_entries_that_claim_more_bytes_than_the_file_are_refused(tmp_path):

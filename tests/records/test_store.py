@@ -293,6 +293,12 @@ def test_what_a_killed_writer_left_is_removed_at_the_next_write_and_what_is_bein
         assert {path.name for path in tmp_path.iterdir()} == {held.name, "c.json"}
 
 
+def test_a_fifo_among_unfinished_files_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / ".a.json.1-0.locked.partial")
+    atomic.write_text(tmp_path / "b.json", "{}")
+    assert (tmp_path / "b.json").read_text() == "{}"
+
+
 def test_a_writer_whose_file_is_taken_for_a_dead_ones_writes_another(tmp_path, monkeypatch):
     """Between its creation and its lock."""
     lock, taken = fcntl.flock, []

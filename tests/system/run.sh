@@ -1,5 +1,6 @@
 #!/bin/bash
-# Faults that need namespaces: a tiny /dev/shm, and a host name that resolves nowhere. `make test-system`, on Linux.
+# Faults that need namespaces: a tiny /dev/shm, a host name that resolves nowhere, a results folder that becomes
+# read-only or full during a run. `make test-system`, on Linux.
 # Each case runs one command in namespaces of its own, and checks its exit code, what it says, and how long it took.
 set -u
 python=${1:-python3}
@@ -33,4 +34,11 @@ case_ "/dev/shm read-only" 2 300 "/dev/shm .*--workers 0" "-rm" "mount -t tmpfs 
 case_ "no /dev/shm at all, no workers" 0 600 "top-1" "-rm" "mount -t tmpfs -o ro none /dev/shm" "$train --results c"
 case_ "a host name that resolves nowhere" 0 600 "1 trained" "-rmu" "hostname nowhere-$$" \
   "$python -m awbench sweep resnet20 --processes 2 --set epochs=1 --set norm_batch_size=32 --results d"
+# without a user of its own (-U) nobody is root here, to whom a folder is never read-only
+long="$python -m awbench train resnet20 --set epochs=6 --set norm_batch_size=64 --checkpoint-seconds 0 --resume --results"
+case_ "a results folder that becomes read-only, then writable again" 0 900 "top-1" "-U" "rm -rf e" \
+  "($long e & until ls e/runs/*/checkpoints/step* >e.list 2>&1; do sleep 0.2; done; chmod -R a-w e; wait \$!; test \$? = 2) \
+  && chmod -R u+w e && $long e"
+case_ "a results folder that is full, then has room" 0 900 "No space left" "-rm" "mkdir f && mount -t tmpfs -o size=3m none f" \
+  "($long f; test \$? = 2) && mount -o remount,size=200m f && $long f"
 exit $((failures > 0))
