@@ -159,7 +159,8 @@ def run(argv: Sequence[str], faults: Faults) -> tuple[int, str, list[str]]:
                 os.dup2(descriptor, 1), os.dup2(descriptor, 2)
                 sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
                 if argv[0] == "table":  # which writes nothing else
-                    sys.stdout = _File(Path(faults.root, "table.md").open("w"), faults)  # type: ignore[assignment]
+                    printed = Path(faults.root, "table.md").open("w")  # noqa: SIM115  # the process's own
+                    sys.stdout = _File(printed, faults)  # type: ignore[assignment]
                 faults.install()
                 code = main(argv)
             except SystemExit as exit:

@@ -74,7 +74,7 @@ def test_a_lock_that_fails_is_a_line_with_the_reason(number, tmp_path, monkeypat
         pass
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/full", path)])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/full")])
 def test_a_lock_that_is_no_file_is_not_waited_for(make, tmp_path):
     make(tmp_path / ".lock")
     with pytest.raises(UserError, match=r"\.lock is not a regular file"), only_one(tmp_path):
