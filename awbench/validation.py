@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from decimal import Decimal
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -13,7 +15,10 @@ _EARLIER_KEYS = {"standing": "provenance", "scatter": "run_to_run"}
 
 
 class Strict(BaseModel):
-    """A frozen model that forbids unknown keys, naming the nearest known one; earlier names of keys are read."""
+    """A frozen model that forbids unknown keys, naming the nearest known one; earlier names of keys are read.
+
+    True is no number, as it is to Python.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -29,7 +34,20 @@ class Strict(BaseModel):
         for key in data:
             if key not in known:
                 raise ValueError(f"unknown key {key!r}{suggestion(str(key), list(known))} Known: {', '.join(known)}")
+            values = data[key] if isinstance(data[key], (list, tuple)) else [data[key]]
+            kinds = _kinds(known[key].annotation)
+            if kinds & {int, float, Decimal} and bool not in kinds and any(isinstance(v, bool) for v in values):
+                raise ValueError(f"{key} is {data[key]!r}; it must be a number")
         return data
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types of a value, or of the members of a list: of `tuple[int, ...] | None` int and None's."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType, tuple, list):
+        return set().union(*map(_kinds, get_args(annotation)))
+    return {annotation} if isinstance(annotation, type) else set()
 
 
 _MOST_SHOWN = 20

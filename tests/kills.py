@@ -1,9 +1,9 @@
 """A command is killed at random moments and started again.
 
-PYTHONPATH=tests python tests/kills.py COMMAND [KILLS [SEED]], where COMMAND is one of `reproduce` (two networks and a detector counted, two timed, a study of two runs), `torchrun` (two
-gloo processes that train a classifier) and `detector` (torchvision's engine, a loading process). Each kill is SIGKILL
-to all processes of the command, or to one of them. In the end files are those of a command that was not killed, and
-no process and no unfinished file is left.
+PYTHONPATH=tests python tests/kills.py COMMAND [KILLS [SEED]], where COMMAND is one of `reproduce` (two networks and a
+detector counted, two timed, a study of two runs), `torchrun` (two gloo processes that train a classifier) and
+`detector` (torchvision's engine, a loading process). Each kill is SIGKILL to all processes of the command, or to one
+of them. In the end files are those of a command that was not killed, and no process and no unfinished file is left.
 """
 
 from __future__ import annotations

@@ -91,6 +91,7 @@ def test_recipes_and_studies_are_read_so(tmp_path, load):
      ("1:30", "--set epochs=1:30: not valid YAML: '1:30' is not an integer"),
      (".inf", "'.inf' is not a number such as 0.05"),
      ("2026-11-25", "--set epochs=2026-11-25: epochs: Input should be a valid integer"),
+     ("true", "--set epochs=true: epochs is True; it must be a number"),
      ("[" * 100_000, "values are nested more than 50 deep"),
      ("[1, 2", "not valid YAML")],
 )  # fmt: skip

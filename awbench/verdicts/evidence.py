@@ -117,7 +117,8 @@ def _label(study: Study, record: Record) -> str | None:
 def _other_options(study: Study, label: str, record: Record) -> str:
     wanted = study.described_options[label] | {"num_classes": record.options["num_classes"]}
     found = dict(record.options)
-    if attention := study.variant_of(label).attention:  # records of before may have options at their defaults
+    attention = study.variant_of(label).attention
+    if attention and "attention" in found:  # records of before may have options at their defaults
         found["attention"] = modules("after_norm")[attention].changed(found["attention"])
     return "" if found == wanted else difference(found, wanted)
 

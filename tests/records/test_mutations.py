@@ -7,11 +7,12 @@ import json
 from typing import Any
 
 import pytest
-from record_mutations import answers, originals, show_everywhere
+from record_mutations import STUDIES, answers, originals, show_everywhere
 from sample_records import make_record
 
 from awbench.records import BrokenRecordError, Record, Records
 from awbench.records.record import _sha256
+from awbench.verdicts.study import judge_study
 
 
 def hold(count: int, seed: int) -> None:
@@ -49,6 +50,16 @@ def test_options_and_changes_of_other_types_stop_nothing():
         )
         with contextlib.suppress(BrokenRecordError):
             show_everywhere(Records([Record.from_json(text, "record.json")]), whole=False)
+
+
+def test_options_that_a_study_asks_for_and_a_record_lacks_are_named():
+    accuracies = [record for record in originals() if record.kind == "accuracy" and "study" in record.environment]
+    record = next(record for record in accuracies if "attention" in record.options)
+    options = {name: value for name, value in record.options.items() if name != "attention"}
+    lacking = Record.from_json(changed(record, options=options), "record.json")
+    show_everywhere(Records([lacking]), whole=False)
+    aside = [aside for study in STUDIES for aside in judge_study(study, Records([lacking])).evidence.left_aside]
+    assert any("attention" in left.reason for left in aside)
 
 
 def test_counts_that_lack_a_layer_stop_nothing():
