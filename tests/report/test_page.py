@@ -110,6 +110,7 @@ def test_the_answer_is_that_of_the_records_and_says_what_was_claimed(tmp_path):
             "On ImageNet-1k, AW-ResNet-101 is better than ResNet-101: +1.00 (+0.57 to +1.43) percentage points",
         ),
         ("loss", "AW-ResNet-101 is worse than ResNet-101"),
+        ("left-aside-beside-evidence", "Whether it is the claimed gain (+1.00) is undecided."),
     ):
         page = write_page(tmp_path, state, figures=[]).read_text()
         assert says in text_of(page, '<p class="answer">', "</p>")

@@ -61,10 +61,14 @@ def answer(records: Records, claims: Sequence[JudgedClaim]) -> list[str]:
     return [*sentences, *_claims_sentence(claims, [] if claimed else own)]
 
 
+_SIZES = {"as claimed": "That is the claimed gain ({}).", "less": "That is less than claimed ({}).",
+          "more": "That is more than claimed ({}).", "undecided": "Whether it is the claimed gain ({}) is undecided."}  # fmt: skip
+
+
 def _with_claim(pair: JudgedComparison) -> str:
-    shown = {"as claimed": "That is the claimed gain", "less": "That is less than claimed", "more": "More than claimed"}
-    size = shown.get(pair.size, "Whether it is the claimed gain is undecided")
-    return f"{answer_sentence(pair)} {size} ({pair.claimed.value:+.2f})." if pair.claimed else answer_sentence(pair)
+    if pair.claimed is None:
+        return answer_sentence(pair)
+    return f"{answer_sentence(pair)} {_SIZES[pair.size].format(f'{pair.claimed.value:+.2f}')}"
 
 
 def _claims_sentence(claims: Sequence[JudgedClaim], own: Sequence[JudgedComparison]) -> list[str]:
