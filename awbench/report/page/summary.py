@@ -61,8 +61,12 @@ def answer(records: Records, claims: Sequence[JudgedClaim]) -> list[str]:
     return [*sentences, *_claims_sentence(claims, [] if claimed else own)]
 
 
-_SIZES = {"as claimed": "That is the claimed gain ({}).", "less": "That is less than claimed ({}).",
-          "more": "That is more than claimed ({}).", "undecided": "Whether it is the claimed gain ({}) is undecided."}  # fmt: skip
+_SIZES = {
+    "as claimed": "That is the claimed gain ({}).",
+    "less": "That is less than claimed ({}).",
+    "more": "That is more than claimed ({}).",
+    "undecided": "Whether it is the claimed gain ({}) is undecided.",
+}
 
 
 def _with_claim(pair: JudgedComparison) -> str:
