@@ -69,6 +69,11 @@ def available_cores() -> int:
     return max(1, min([cores, *map(math.ceil, _cpu_quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))]))
 
 
+def loading_processes(processes: int) -> int:
+    """Of each of so many processes that train on GPUs side by side: their share of the cores but one, 1 to 8."""
+    return max(1, min(8, available_cores() // processes - 1))
+
+
 def _cpu_quotas(membership: Path, mount: Path) -> Iterator[float]:
     """The CPU time per second that each cgroup on the way up from this process's own allows, versions 1 and 2.
 

@@ -6,7 +6,6 @@ benchmark's extra info and printed. On a GPU the same tests run there.
 
 from __future__ import annotations
 
-import io
 import itertools
 import statistics
 import time
@@ -16,19 +15,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 import awbench
 from awbench.attention.aw_convolution import set_strategy
-from awbench.data.datasets import ArrayImages, Split, find_dataset
-from awbench.data.views import View
+from awbench.data.datasets import ArrayImages, Split
 from awbench.kernels.strategies import AUTO
 from awbench.measure.accuracy import Accuracy
 from awbench.recipes.classification import load_recipe
 from awbench.tasks.classification import Classification, TrainableClassifier
 from awbench.tasks.job import Job
 from awbench.tasks.task import Built
-from awbench.tasks.transforms import training_transform
 from awbench.training.distributed import World
 from awbench.training.execution import Execution
 from awbench.training.loop import Loop
@@ -110,36 +106,3 @@ def test_step_against_timm(benchmark, device, noise, sgd_steps, capsys):
     benchmark.pedantic(ours, rounds=2)
     with capsys.disabled():
         print(f"\nresnet18 on {device}: our step / timm's step = {ratio:.3f}")
-
-
-@pytest.mark.benchmark(group="data path")
-def test_data_path(benchmark, capsys):
-    """Decoding and augmenting a photograph-sized JPEG: our seeded view over the bare transform."""
-    pixels = np.random.default_rng(0).integers(0, 256, (50, 38, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).resize((500, 375)).save(buffer, "JPEG")
-    content = buffer.getvalue()
-
-    class Jpegs:
-        def __len__(self) -> int:
-            return 64
-
-        def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-            return Image.open(io.BytesIO(content)).convert("RGB"), 0
-
-    transform = training_transform(load_recipe("cbam").augmentation, find_dataset("imagenet"))
-    view = View(Jpegs(), transform, 0)
-
-    def bare() -> None:
-        for index in range(64):
-            transform(Jpegs()[index][0])
-
-    def ours() -> None:
-        for index in range(64):
-            view[0, index]
-
-    _, seconds, ratio = alternate(bare, ours)
-    benchmark.extra_info.update(images_per_s_per_core=64 / seconds, ratio=ratio)
-    benchmark.pedantic(ours, rounds=2)
-    with capsys.disabled():
-        print(f"\ndata path: {64 / seconds:.0f} images/s, ours / bare transforms = {ratio:.3f}")

@@ -49,7 +49,7 @@ class Run:
 def train(run, network, world, **changes):
     """Train a network by the loop, as `awbench.experiments.runs.train` does."""
     execution = replace(run.execution, **changes)
-    trainable = run.task.trainable(Built(network), world, execution.workers)
+    trainable = run.task.trainable(Built(network), world, execution.workers_on(world))
     return Loop(trainable, run.task.identity(), run.task.job.seed, run.output, execution, world).run_to_the_end()
 
 

@@ -7,13 +7,16 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import awbench as package
 from awbench import system
 from awbench.errors import UserError
 from awbench.models.weights import save_weights
 from awbench.records import RecordStore
-from awbench.system import _cpu_quotas, available_cores, rank_and_size, stray_rank
+from awbench.system import _cpu_quotas, available_cores, loading_processes, rank_and_size, stray_rank
+from awbench.training.distributed import World
+from awbench.training.execution import Execution
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is Linux's")
@@ -22,6 +25,16 @@ def test_cores_are_those_of_the_affinity(root):
     run = subprocess.run([sys.executable, "-c", program + "print(s.available_cores())"], cwd=root, capture_output=True)
     assert run.stdout == b"1\n"
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+def test_loading_processes_are_a_processs_share_of_the_cores(monkeypatch):
+    for cores, processes, expected in ((1, 1, 1), (4, 1, 3), (64, 1, 8), (16, 4, 3), (8, 8, 1)):
+        monkeypatch.setattr("awbench.system.available_cores", lambda cores=cores: cores)
+        assert loading_processes(processes) == expected
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert Execution().workers_on(World(0, processes, torch.device("cuda"))) == expected
+    assert Execution().workers_on(World(0, 1, torch.device("cpu"))) == 0
+    assert Execution(workers=5).workers_on(World(0, 1, torch.device("cpu"))) == 5
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ _SHARED: dict[str, dict[str, Any]] = {
     # the machine
     "--device": {"default": "auto", "metavar": "{auto,cpu,cuda}", "help": "default: cuda where there is one"},
     "--workers": {
-        "type": int, "default": 0, "metavar": "N", "help": "data-loading processes; they never change a result (0)",
+        "type": int, "metavar": "N", "help": "data-loading processes; they never change a result (default: none on a "
+        "CPU, on a GPU as the cores allow, at most 8)",
     },
     "--aw-strategy": {"default": "auto", "metavar": "NAME", "help": "how AW-convolutions are executed (auto)"},
     "--threads": {"type": int, "metavar": "N", "help": "CPU threads (default: torch's own choice)"},
@@ -238,7 +239,7 @@ def job_of(args: argparse.Namespace, recipe: Recipe | DetectionRecipe | None = N
     """
     from awbench.tasks import Job
 
-    if args.workers < 0:
+    if args.workers is not None and args.workers < 0:
         raise UserError(f"--workers {args.workers} is negative; use 0 or more")
     if line := stray_rank():
         log(f"awbench: {line}")

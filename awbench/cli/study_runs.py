@@ -12,7 +12,7 @@ from awbench.cli.common import log
 from awbench.errors import UserError, suggestion
 from awbench.records import Record, RecordStore
 from awbench.studies import GIVEN, Study
-from awbench.system import available_cores
+from awbench.system import available_cores, loading_processes
 
 if TYPE_CHECKING:
     from awbench.experiments.sweep import PlannedRun, SweepResult
@@ -190,7 +190,7 @@ def plan(
         gpus = torch.cuda.device_count()
         if gpus and not study.facts.proxy:
             processes = min(gpus, study.resolved_recipe.micro_batches)
-            workers = max(1, min(_MOST_AT_ONCE, cores // processes - 1)) if how.workers is None else how.workers
+            workers = loading_processes(processes) if how.workers is None else how.workers
         else:
             parallel = how.parallel or min(cores, _MOST_AT_ONCE)
     return (

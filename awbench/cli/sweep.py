@@ -61,7 +61,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.parallel < 1 or args.processes < 1 or args.workers < 0:
+    if args.parallel < 1 or args.processes < 1 or (args.workers or 0) < 0:
         raise UserError("--parallel and --processes must be at least 1, --workers at least 0")
     jobs = _jobs(args)
 
@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
 
     store = RecordStore(args.results)
     log(f"{len(jobs)} runs, {args.parallel} at a time")
-    words = ["--workers", str(args.workers), "--device", args.device, *[KEEP] * args.keep_checkpoints]
+    words = [] if args.workers is None else ["--workers", str(args.workers)]
+    words += ["--device", args.device, *[KEEP] * args.keep_checkpoints]
     runs = plan_runs(jobs, args.results.resolve(), words)
     if args.cluster:
         result = submit_sweep(runs, store, args.cluster, cluster_parameters(args.cluster_set), log)

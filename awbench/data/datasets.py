@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from awbench.cache import one_downloads
 from awbench.errors import UserError, suggestion
@@ -36,7 +38,7 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
+    def __getitem__(self, index: int) -> tuple[Image.Image | Tensor, int]: ...
 
 
 @dataclass(frozen=True)
@@ -113,16 +115,21 @@ def find_dataset(name: str) -> Dataset:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images in files, decoded on access as RGB."""
+    """Images in files, decoded on access as RGB.
+
+    Attributes:
+        decoder: "pillow", or "torchvision", which gives tensors (3, H, W): the same pixels, resampled by another code.
+    """
 
     files: list[tuple[str, int]]
+    decoder: str = "pillow"
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+    def __getitem__(self, index: int) -> tuple[Image.Image | Tensor, int]:
         path, label = self.files[index]
-        return decode_rgb(path), label
+        return (decode_to_tensor(path) if self.decoder == "torchvision" else decode_rgb(path)), label
 
 
 def decode_rgb(path: str | Path, upright: bool = False) -> Image.Image:
@@ -140,6 +147,25 @@ def decode_rgb(path: str | Path, upright: bool = False) -> Image.Image:
     except Exception as error:  # Pillow's decoders raise struct.error, KeyError, NotImplementedError, MemoryError, ...
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageDecodeError(f"{path} cannot be decoded ({reason}); {DECODE_REMEDY}") from None
+
+
+def decode_to_tensor(path: str | Path) -> Tensor:
+    """An image file as RGB, (3, H, W) uint8, by torchvision's decoder; by Pillow where that does not know the format.
+
+    torchvision calls it deprecated since 0.29, in favour of TorchCodec.
+
+    Raises:
+        ImageDecodeError: it cannot be decoded.
+    """
+    from torchvision.io import ImageReadMode, decode_image
+    from torchvision.transforms.v2.functional import pil_to_tensor
+
+    try:
+        with open_regular(path) as file:
+            content = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
+        return decode_image(content, ImageReadMode.RGB)
+    except (OSError, ValueError, RuntimeError):
+        return pil_to_tensor(decode_rgb(path))
 
 
 # A class is its place among the sorted WordNet ids; ImageNetV2's folders bear the places themselves.

@@ -39,6 +39,7 @@ class Loader:
         view: addressed by (epoch, index).
         order: yields lists of such keys; batches come in its order, whatever the number of workers.
         collate: makes a batch of what the view gave for one of those lists.
+        prefetch: batches that each loading process has ready; they lie in /dev/shm.
 
     Attributes:
         silence_seconds: without a batch, after which a line says so.
@@ -50,7 +51,13 @@ class Loader:
     most_silences = 10
 
     def __init__(
-        self, view: Any, order: Any, workers: int, pin_memory: bool, collate: Callable[[Any], Any] = collate
+        self,
+        view: Any,
+        order: Any,
+        workers: int,
+        pin_memory: bool,
+        collate: Callable[[Any], Any] = collate,
+        prefetch: int = 4,
     ) -> None:
         self.workers = workers
         begin = None
@@ -63,7 +70,7 @@ class Loader:
             num_workers=workers,
             collate_fn=collate,
             pin_memory=pin_memory,
-            prefetch_factor=4 if workers else None,
+            prefetch_factor=prefetch if workers else None,
             timeout=self.silence_seconds if workers else 0,
             worker_init_fn=begin,
         )

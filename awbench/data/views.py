@@ -29,7 +29,13 @@ def derive_seed(*parts: int | str) -> int:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images (N, 3, H, W), labels (N,) int64, and the messages of images that could not be decoded."""
+    """A micro-batch.
+
+    Attributes:
+        images: (N, 3, H, W), uint8 until they are normalised on the network's device.
+        labels: (N,) int64.
+        bad: messages of images that could not be decoded.
+    """
 
     images: Tensor
     labels: Tensor
@@ -45,7 +51,7 @@ class View:
 
     Attributes:
         images: the split's samples.
-        transform: PIL image -> (3, H, W) float tensor; draws from torch's global generator alone.
+        transform: image -> (3, H, W) uint8 tensor; draws from torch's global generator alone.
         seed: of the run.
         skip_bad_images: report an image that cannot be decoded instead of raising.
     """

@@ -67,7 +67,7 @@ def train(
             execution.on_start(output)
         built = task.build()
         set_strategy(built.model, execution.aw_strategy)
-        trainable = task.trainable(built, world, execution.workers)
+        trainable = task.trainable(built, world, execution.workers_on(world))
         finished = Loop(trainable, identity, job.seed, output, execution, world).run_to_the_end()
         bad = [*world.gather(finished.state.bad_images), *finished.result.bad]
         weights = output / "weights.safetensors"
@@ -121,7 +121,7 @@ def evaluate(
     started = now()
     with join_world(execution.device) as world:
         built.model.to(world.device)
-        result = task.evaluate(built, world, execution.workers)
+        result = task.evaluate(built, world, execution.workers_on(world))
         notes = [*task.notes(), *built.notes, *_left_out(result.bad)]
         record = _record(identity, task.values(result), notes, {"world_size": world.size}, started)
         if world.is_main:

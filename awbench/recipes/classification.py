@@ -55,6 +55,8 @@ class Recipe(BaseRecipe):
             batch_size. Published ImageNet recipes ran as many GPUs with 32 images each; the statistics
             of a step stay those, however many processes share it.
         precision: "float32", or autocast to "bfloat16" or "float16".
+        decoder: of image files: "pillow", or "torchvision", whose tensors are resampled in a third of the time, a value
+            of 500 by one level of 255 otherwise (benchmarks/test_data_path.py); the effect on accuracy is not measured.
         lr_scaled_by: batch_size / the recipe's own, by the linear-scaling rule (Goyal et al., arXiv 1706.02677).
     """
 
@@ -68,6 +70,7 @@ class Recipe(BaseRecipe):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Precision = "float32"
     channels_last: bool = False
+    decoder: Literal["pillow", "torchvision"] = "pillow"
     lr_scaled_by: float = 1.0
 
     @model_validator(mode="after")
@@ -81,7 +84,10 @@ class Recipe(BaseRecipe):
 
     def identity(self) -> dict[str, Any]:
         """What of it can change a result: all but its description."""
-        return self.model_dump(mode="json", exclude=set(DESCRIPTIVE))
+        described = self.model_dump(mode="json", exclude=set(DESCRIPTIVE))
+        if self.decoder == "pillow":  # what all were decoded by, before there was a choice
+            del described["decoder"]
+        return described
 
     @property
     def micro_batches(self) -> int:

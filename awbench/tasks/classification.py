@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from awbench.data.datasets import Split, find_dataset, open_split
+from awbench.data.datasets import ImageFiles, Split, find_dataset, open_split
 from awbench.data.loader import Loader
 from awbench.data.pixels import IMAGENET_RGB
 from awbench.data.views import Batch, EvaluationOrder, TrainingOrder, View
@@ -22,12 +23,20 @@ from awbench.recipes import PROTOCOLS, Recipe
 from awbench.records import Quantity
 from awbench.tasks.job import Job, file_sha256
 from awbench.tasks.task import Built
-from awbench.tasks.transforms import evaluation_transform, training_transform
+from awbench.tasks.transforms import evaluation_transform, normalise, training_transform
 from awbench.training.distributed import World
 from awbench.training.numerics import autocast
 from awbench.training.optimizers import make_optimizer
 from awbench.training.trainable import State
 from awbench.variants import describe_options
+
+
+def _decoded_by(decoder: str, split: Split) -> Split:
+    """The split; images in files are decoded by the library of that name."""
+    if not isinstance(split.images, ImageFiles):
+        return split
+    return dataclasses.replace(split, images=dataclasses.replace(split.images, decoder=decoder))
+
 
 # On a GPU of much memory so many images make a forward pass: micro-batches of 32 leave it waiting for launches. Chosen.
 _IMAGES_OF_A_PASS, _LARGE_BYTES = 128, 32 * 2**30
@@ -58,7 +67,7 @@ class Classification:
         assert isinstance(job.recipe, Recipe), "a classifier's recipe"
         self.job, self.recipe, self.dataset = job, job.recipe, find_dataset(job.dataset)
         self.splits = splits or self._open()
-        self.train, self.val = self.splits
+        self.train, self.val = (_decoded_by(job.recipe.decoder, split) for split in self.splits)
         self.options = job.model_options(self.dataset.num_classes)
 
     def _open(self) -> tuple[Split, Split]:
@@ -95,6 +104,7 @@ class Classification:
                 "layout": built.loaded.layout,
                 **described,
                 "precision": recipe.precision,
+                **({"decoder": recipe.decoder} if recipe.decoder != "pillow" else {}),
                 "skip_bad_images": job.skip_bad_images,
                 **job.averaged_setting,
             }
@@ -132,11 +142,19 @@ class Classification:
         """Accuracy by the recipe's evaluation transform, each image once over all processes."""
         split, recipe = self.val, self.recipe
         order = EvaluationOrder(len(split.images), recipe.batch_size, world.rank, world.size)
-        transform = evaluation_transform(recipe.evaluation, self.dataset)
-        view = View(split.images, transform, 0, self.job.skip_bad_images)
-        loader = Loader(view, order, workers, pin_memory=world.device.type == "cuda")
+        view = View(split.images, evaluation_transform(recipe.evaluation), 0, self.job.skip_bad_images)
+        loader = Loader(view, order, workers, pin_memory=world.device.type == "cuda", prefetch=1)
+        batches = (self.on_device(batch, world.device) if len(batch.labels) else batch for batch in loader)
         context = autocast(recipe.precision, world.device)
-        return measure_accuracy(built.model, loader, world, context, recipe.channels_last)
+        return measure_accuracy(built.model, batches, world, context, recipe.channels_last)
+
+    def on_device(self, batch: Batch, device: torch.device) -> Batch:
+        """Its images normalised there, in the recipe's layout."""
+        layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
+        images = batch.images.to(device, non_blocking=True, memory_format=layout)
+        if images.dtype == torch.uint8:
+            images = normalise(images, self.dataset)
+        return Batch(images, batch.labels.to(device, non_blocking=True), batch.bad)
 
     def values(self, result: Accuracy) -> dict[str, Quantity]:
         return {
@@ -196,8 +214,8 @@ class TrainableClassifier:
         self.images_per_step, self.same_shapes = recipe.batch_size, True
         self.joined = max(1, _IMAGES_OF_A_PASS // recipe.norm_batch_size) if _is_large(world.device) else 1
         self.precision: str = recipe.precision
-        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.model: nn.Module = model.to(world.device, memory_format=self.layout)  # type: ignore[call-overload]
+        layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.model: nn.Module = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.model.parameters(), recipe.optimizer, recipe.lr)
 
     def learning_rate(self, step: int) -> float:
@@ -215,26 +233,20 @@ class TrainableClassifier:
             rank=self.world.rank,
             world_size=self.world.size,
         )
-        transform = training_transform(self.recipe.augmentation, self.task.dataset)
-        view = View(images, transform, job.seed, job.skip_bad_images)
+        view = View(images, training_transform(self.recipe.augmentation), job.seed, job.skip_bad_images)
         return iter(Loader(view, order, self.workers, pin_memory=self.world.device.type == "cuda"))
 
     def join(self, batches: Sequence[Batch]) -> Batch | None:
         sizes = {len(batch.labels) for batch in batches}
         if len(sizes) > 1 or min(sizes) < 2:  # images were left out
             return None
-        parts = [self._on_device(batch) for batch in batches]
+        parts = [self.task.on_device(batch, self.world.device) for batch in batches]
         return Batch(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
-
-    def _on_device(self, batch: Batch) -> Batch:
-        device = self.world.device
-        images = batch.images.to(device, non_blocking=True, memory_format=self.layout)
-        return Batch(images, batch.labels.to(device, non_blocking=True), batch.bad)
 
     def losses(self, model: nn.Module, batch: Batch, seed: int) -> dict[str, Tensor]:
         if len(batch.labels) < 2:
             raise UserError("a micro-batch has fewer than two images that can be decoded; repair the files")
-        batch = self._on_device(batch)
+        batch = self.task.on_device(batch, self.world.device)
         logits = model(batch.images).float()
         return {"cross_entropy": F.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)}
 

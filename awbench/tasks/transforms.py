@@ -15,8 +15,8 @@ from awbench.recipes.classification import Augmentation, Evaluation
 Transform = Callable[[Any], Tensor]
 
 
-def training_transform(augmentation: Augmentation, dataset: Dataset) -> Transform:
-    """PIL image -> normalised (3, size, size) float32, randomly augmented."""
+def training_transform(augmentation: Augmentation) -> Transform:
+    """An image, of Pillow or a tensor (3, H, W), -> (3, size, size) uint8, randomly augmented."""
     steps: list[Any] = []
     if augmentation.name == "random_resized_crop":
         steps.append(
@@ -33,24 +33,21 @@ def training_transform(augmentation: Augmentation, dataset: Dataset) -> Transfor
         steps.append(v2.CenterCrop(augmentation.size))
     if augmentation.horizontal_flip:
         steps.append(v2.RandomHorizontalFlip(0.5))
-    return v2.Compose([*steps, *_to_tensor(dataset)])
+    return v2.Compose([*steps, v2.PILToTensor(), v2.ToPureTensor()])
 
 
-def evaluation_transform(evaluation: Evaluation, dataset: Dataset) -> Transform:
-    """PIL image -> normalised (3, crop, crop) float32: shorter side to `resize`, centre crop; nothing random."""
+def evaluation_transform(evaluation: Evaluation) -> Transform:
+    """An image -> (3, crop, crop) uint8: shorter side to `resize`, centre crop; nothing random."""
     steps: list[Any] = []
     if evaluation.resize:
         steps.append(
             v2.Resize(evaluation.resize, interpolation=InterpolationMode(evaluation.interpolation), antialias=True)
         )
     steps.append(v2.CenterCrop(evaluation.crop))
-    return v2.Compose([*steps, *_to_tensor(dataset)])
+    return v2.Compose([*steps, v2.PILToTensor(), v2.ToPureTensor()])
 
 
-def _to_tensor(dataset: Dataset) -> list[Any]:
-    return [
-        v2.PILToTensor(),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize(list(dataset.mean), list(dataset.std)),
-        v2.ToPureTensor(),
-    ]
+def normalise(images: Tensor, dataset: Dataset) -> Tensor:
+    """(N, 3, H, W) uint8 -> float32, normalised, on the device that holds them: a quarter of the bytes goes there."""
+    scaled = v2.functional.to_dtype(images, torch.float32, scale=True)
+    return v2.functional.normalize(scaled, list(dataset.mean), list(dataset.std), inplace=True)

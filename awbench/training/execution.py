@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from awbench.system import loading_processes
+from awbench.training.distributed import World
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Execution:
 
     Attributes:
         device: "auto", "cpu" or "cuda".
-        workers: loading processes for each training process.
+        workers: loading processes for each training process; None for none on a CPU, and a GPU's share of the cores.
         output: folder of checkpoints and metrics; None for one below the results, named after the job.
         resume: go on from the newest checkpoint, if there is one.
         keep_checkpoints: of a run that is finished and recorded; otherwise its weights alone stay.
@@ -49,7 +53,7 @@ class Execution:
     """
 
     device: str = "auto"
-    workers: int = 0
+    workers: int | None = None
     output: Path | None = None
     resume: bool = False
     keep_checkpoints: bool = False
@@ -60,3 +64,9 @@ class Execution:
     aw_strategy: str = "auto"
     on_progress: Callable[[Progress], None] = _ignore
     on_start: Callable[[Path], None] = _ignore
+
+    def workers_on(self, world: World) -> int:
+        """Loading processes of one training process."""
+        if self.workers is not None:
+            return self.workers
+        return 0 if world.device.type == "cpu" else loading_processes(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))

@@ -11,13 +11,22 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
-from awbench.data.datasets import DATASETS, ImageDecodeError, ImageFiles, find_dataset, open_split
+from awbench.data.datasets import (
+    DATASETS,
+    ImageDecodeError,
+    ImageFiles,
+    decode_rgb,
+    decode_to_tensor,
+    find_dataset,
+    open_split,
+)
 from awbench.data.loader import Loader
 from awbench.data.views import EvaluationOrder, TrainingOrder, View
 from awbench.errors import UserError
 from awbench.recipes.classification import load_recipe
-from awbench.tasks.transforms import evaluation_transform, training_transform
+from awbench.tasks.transforms import evaluation_transform, normalise, training_transform
 
 
 def test_digits_are_split_once_and_for_all():
@@ -66,7 +75,7 @@ def test_an_order_that_starts_later_goes_on_where_the_other_would_be():
 @pytest.mark.parametrize("workers", [1, 3])
 def test_workers_change_nothing(workers):
     split, recipe = open_split("digits", None, "train"), load_recipe("digits-quick")
-    view = View(split.images, training_transform(recipe.augmentation, find_dataset("digits")), 7)
+    view = View(split.images, training_transform(recipe.augmentation), 7)
     order = TrainingOrder(len(split.images), 64, 64, 7, 0, 5)
     alone, helped = (list(Loader(view, order, n, False)) for n in (0, workers))
     assert all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in zip(alone, helped))  # noqa: B905
@@ -74,7 +83,7 @@ def test_workers_change_nothing(workers):
 
 def test_augmentation_depends_on_seed_epoch_and_sample_alone():
     split, recipe = open_split("digits", None, "train"), load_recipe("digits-quick")
-    transform = training_transform(recipe.augmentation, find_dataset("digits"))
+    transform = training_transform(recipe.augmentation)
     images = [View(split.images, transform, seed)[epoch, 3][0] for seed, epoch in ((1, 0), (1, 0), (1, 5), (2, 5))]
     assert torch.equal(images[0], images[1])
     before = torch.random.get_rng_state()
@@ -87,7 +96,9 @@ def test_augmentation_depends_on_seed_epoch_and_sample_alone():
 def test_evaluation_pixels_are_the_images_own():
     split, recipe = open_split("digits", None, "val"), load_recipe("digits-quick")
     dataset = find_dataset("digits")
-    image = evaluation_transform(recipe.evaluation, dataset)(split.images[0][0])
+    pixels = evaluation_transform(recipe.evaluation)(split.images[0][0])
+    assert pixels.dtype == torch.uint8
+    image = normalise(pixels[None], dataset)[0]
     raw = torch.from_numpy(split.images.pixels[0].copy()).permute(2, 0, 1) / 255
     torch.testing.assert_close(image, (raw - torch.tensor(dataset.mean)[:, None, None]) / dataset.std[0])
 
@@ -239,12 +250,51 @@ def test_a_truncated_jpeg_stops_or_is_left_out_and_listed(tmp_path):
     broken.write_bytes(whole.read_bytes()[:900])
     files = ImageFiles([(str(whole), 0), (str(broken), 1), (str(whole), 2)])
     recipe = load_recipe("cbam", ["augmentation.size=8"])
-    transform = training_transform(recipe.augmentation, find_dataset("imagenet"))
+    transform = training_transform(recipe.augmentation)
     with pytest.raises(ImageDecodeError, match="broken.JPEG"):
         list(Loader(View(files, transform, 0), EvaluationOrder(3, 3), 0, False))
     (batch,) = Loader(View(files, transform, 0, skip_bad_images=True), EvaluationOrder(3, 3), 0, False)
     assert batch.labels.tolist() == [0, 2]
     assert "broken.JPEG" in batch.bad[0]
+
+
+def test_a_batch_is_normalised_to_the_bits_that_its_images_were():
+    """Image by image with torchvision's transforms, as loading processes did; and in channels_last."""
+    dataset = find_dataset("imagenet")
+    images = torch.randint(256, (4, 3, 9, 8), dtype=torch.uint8)
+    steps = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(dataset.mean), list(dataset.std))]
+    one_by_one = torch.stack([v2.Compose(steps)(image) for image in images])
+    assert torch.equal(normalise(images, dataset), one_by_one)
+    channels_last = normalise(images.to(memory_format=torch.channels_last), dataset)
+    assert torch.equal(channels_last, one_by_one)
+    assert channels_last.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_torchvisions_decoder_gives_pillows_pixels_and_names_what_it_cannot_decode(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    for name, mode in (("a.JPEG", "RGB"), ("b.png", "RGB"), ("c.JPEG", "L"), ("d.JPEG", "CMYK"), ("e.gif", "P")):
+        Image.fromarray(noise).convert(mode).save(tmp_path / name)
+        ours = decode_to_tensor(tmp_path / name)
+        assert torch.equal(ours, torch.from_numpy(np.array(decode_rgb(tmp_path / name))).permute(2, 0, 1)), name
+    whole = (tmp_path / "a.JPEG").read_bytes()
+    for name, content in (("cut.JPEG", whole[:-200]), ("text.JPEG", b"no image"), ("empty.JPEG", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ImageDecodeError, match=f"{name} cannot be decoded"):
+            decode_to_tensor(tmp_path / name)
+
+
+def test_the_transforms_take_both_decoders_images_alike(tmp_path):
+    """Resampled by another code: some pixels by one level."""
+    smooth = Image.fromarray(np.random.default_rng(0).integers(0, 256, (15, 20, 3), dtype=np.uint8)).resize((400, 300))
+    smooth.save(tmp_path / "a.JPEG")
+    recipe = load_recipe("cbam")
+    for transform in (training_transform(recipe.augmentation), evaluation_transform(recipe.evaluation)):
+        made = []
+        for decoder in ("pillow", "torchvision"):
+            torch.manual_seed(3)
+            made.append(transform(ImageFiles([(str(tmp_path / "a.JPEG"), 0)], decoder)[0][0]).int())
+        difference = (made[0] - made[1]).abs()
+        assert difference.max() <= 1 and difference.double().mean() < 0.01
 
 
 def test_cifar_that_is_neither_there_nor_downloadable_is_named(monkeypatch, tmp_path):

@@ -58,3 +58,11 @@ def test_a_wrong_value_is_one_line(changes, message):
 def test_an_unknown_recipe():
     with pytest.raises(UserError, match=r"recipe 'cbm' does not exist; did you mean cbam\?"):
         load_recipe("cbm")
+
+
+def test_the_decoder_is_recorded_where_it_is_not_the_one_of_older_records():
+    assert "decoder" not in load_recipe("cbam").identity()
+    assert load_recipe("cbam", ["decoder=pillow"]).identity() == load_recipe("cbam").identity()
+    assert load_recipe("cbam", ["decoder=torchvision"]).identity()["decoder"] == "torchvision"
+    with pytest.raises(UserError, match="decoder"):
+        load_recipe("cbam", ["decoder=nvjpeg"])

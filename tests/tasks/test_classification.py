@@ -145,12 +145,12 @@ def test_running_statistics_of_a_step_are_the_mean_over_its_parts(tmp_path):
     from awbench.tasks.transforms import training_transform
 
     task = run.task
-    view = View(task.train.images, training_transform(task.recipe.augmentation, task.dataset), task.job.seed)
+    view = View(task.train.images, training_transform(task.recipe.augmentation), task.job.seed)
     order = TrainingOrder(70, 64, 32, task.job.seed, 0, 1)
     means = []
     for part in order:
         fresh = model("resnet20").train()
-        fresh(collate([view[key] for key in part]).images)
+        fresh(task.on_device(collate([view[key] for key in part]), ALONE.device).images)
         means.append(fresh.bn1.running_mean)
     torch.testing.assert_close(network.bn1.running_mean, (means[0] + means[1]) / 2)
     assert network.bn1.num_batches_tracked == 1
