@@ -18,6 +18,16 @@ def test_list_prints_a_name_a_line(awbench):
     assert out.split() == [variant.name for variant in list_variants("classification")]
 
 
+def test_list_with_counts_needs_no_counting_and_names_what_has_none(awbench, tmp_path):
+    rows = json.loads(awbench("list", "aw_resnet50", "resnet50", "--counts", "--json")[1])
+    assert [(row["variant"], row["params"], row["macs"]) for row in rows] == [
+        ("aw_resnet50", 25_722_240, 4_090_598_912), ("resnet50", 25_557_032, 4_089_184_256),
+    ]  # fmt: skip
+    code, out, err = awbench("list", "*resnet50*", "--counts")
+    assert code == 0 and "| aw_se_resnet50 " in out and "25,722,240" in out and err == ""
+    assert not any(tmp_path.iterdir())
+
+
 def test_list_as_json(awbench):
     rows = json.loads(awbench("list", "--json")[1])
     assert {"variant", "task", "depth", "attention", "aw"} <= set(rows[0])
