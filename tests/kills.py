@@ -27,7 +27,7 @@ from study_files import write_study
 
 ROOT = Path(__file__).resolve().parents[1]
 # Seconds are in them, which no two runs share.
-_TIMED = re.compile("tables/(speed|digits-detection|studies)[.]|figures/latency|report.html|records/latency/")
+_TIMED = re.compile("tables/(speed|latency|digits-detection|studies)[.]|figures/latency|report.html|records/latency/")
 _CLASSIFIER = (
     "aw_resnet20", "--set", "epochs=4", "--set", "batch_size=96", "--set", "norm_batch_size=32",
 )  # fmt: skip

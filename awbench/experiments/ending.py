@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -31,6 +32,14 @@ def abandoned_files(folder: Path, what: str) -> list[Path]:
     found = ((path, path.stem.rpartition("-")) for path in folder.glob(f"{what}-*.json"))
     mine = f"{what}-{socket.gethostname()}"
     return [path for path, (start, _, pid) in found if start == mine and pid.isdigit() and not _is_alive(int(pid))]
+
+
+def remove_abandoned(runs: Path) -> None:
+    """Remove such files of every run below a folder: of a recorded one nobody asks again."""
+    for folder in runs.glob("*"):
+        for path in (*abandoned_files(folder, "plan"), *abandoned_files(folder, "end")):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _is_alive(pid: int) -> bool:

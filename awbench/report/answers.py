@@ -51,7 +51,9 @@ def shown_compatible(judged: JudgedComparison) -> str:
 
 def shown_length(recipe: Mapping[str, Any]) -> str:
     """How long a recipe trains, e.g. "100 epochs", "270,000 iterations"."""
-    return f"{recipe['epochs']} epochs" if "epochs" in recipe else f"{recipe['iterations']:,} iterations"
+    if "epochs" in recipe:
+        return f"{recipe['epochs']} epochs"
+    return f"{recipe['iterations']:,} iterations" if "iterations" in recipe else "a length that is not recorded"
 
 
 def reasons(evidence: Evidence) -> list[tuple[str, int]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import socket
 
 import pytest
 from study_files import TINY, write_study
@@ -84,6 +86,15 @@ def test_a_run_that_is_there_and_does_not_count_is_not_tried_for_ever(awbench, t
     path.write_text(made.model_copy(update={"notes": ["left out: an image"]}).to_json())
     done = json.loads(awbench("study", "run", study, "--runs", "1", "--json")[1])
     assert done["made"] == 0 and [one["reason"][:8] for one in done["left_aside"]] == ["1 images"]
+
+
+def test_what_a_killed_sweep_wrote_for_a_recorded_run_is_removed(awbench, tmp_path):
+    study, run = write_study(tmp_path, looks=[1]), tmp_path / "results" / "runs" / "run"
+    run.mkdir(parents=True)
+    dead, living = (run / f"plan-{socket.gethostname()}-{pid}.json" for pid in (2**22 + 1, os.getpid()))
+    dead.touch(), living.touch()
+    awbench("study", "run", study, "--runs", "1")
+    assert (dead.exists(), living.exists()) == (False, True)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from sample_records import make_record
 
 from awbench.records import BrokenRecordError, Record, Records
 from awbench.records.record import _sha256
+from awbench.report.answers import shown_length
 from awbench.verdicts.study import judge_study
 
 
@@ -60,6 +61,10 @@ def test_options_that_a_study_asks_for_and_a_record_lacks_are_named():
     show_everywhere(Records([lacking]), whole=False)
     aside = [aside for study in STUDIES for aside in judge_study(study, Records([lacking])).evidence.left_aside]
     assert any("attention" in left.reason for left in aside)
+
+
+def test_a_recipe_without_a_length_is_shown():
+    assert shown_length({"epochs": 3}) == "3 epochs" and shown_length({}) == "a length that is not recorded"
 
 
 def test_counts_that_lack_a_layer_stop_nothing():
