@@ -94,12 +94,18 @@ class RunGroup:
 
 
 def group_runs(records: Records) -> list[RunGroup]:
-    """All trainings, in the order in which the first run of each group was recorded."""
+    """All trainings, by dataset, recipe, network and options: which of two at a time ended first says nothing."""
     groups: dict[str, dict[int, Record]] = {}
     for record in (*records.of_kind("accuracy"), *records.of_kind("detection")):
         if isinstance(record.settings, Training):
             groups.setdefault(_all_but_the_seed(record), {})[record.settings.seed] = record
-    return [RunGroup(tuple(runs[seed] for seed in sorted(runs))) for runs in groups.values()]
+    found = [RunGroup(tuple(runs[seed] for seed in sorted(runs))) for runs in groups.values()]
+    place = {variant.name: place for place, variant in enumerate(list_variants())}
+
+    def order(group: RunGroup) -> tuple[str, str, int, str]:
+        return group.settings.dataset, group.recipe, place.get(group.variant, len(place)), group.options
+
+    return sorted(found, key=order)
 
 
 def _all_but_the_seed(record: Record) -> str:

@@ -37,6 +37,11 @@ def test_a_seed_that_was_trained_twice_counts_once():
     assert (row["runs"], row["mean"]) == ("1", "77.00")
 
 
+def test_which_network_was_recorded_first_changes_nothing():
+    groups = [runs_of(IMAGENET, label, [77.0]) for label in ("resnet101", "se_resnet101", "aw_resnet101")]
+    assert rows(*groups) == rows(*reversed(groups))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
