@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from awbench.records import Record
 
 torch.set_num_threads(1)  # two test processes on two cores, and the same sums everywhere
 os.environ["AWBENCH_AW_STRATEGY"] = "rule"  # nothing is tuned by chance
+signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup and "&" they are ignored, which awbench heeds
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 for dtype in (torch.float32, torch.float64):
     # What is compiled the first time is said here, in no test's output.
     direct.unsupported_reason(torch.device("cpu"), dtype)

@@ -103,8 +103,12 @@ def test_a_claim_of_several_pairs_waits_for_the_one_with_the_fewest_runs(store):
 def test_without_a_look_to_come_only_a_new_study_decides(store):
     fill(store, imagenet_pair(0.5, 10))
     assert claims(store)["imagenet-r101"]["would_decide"] == "no look is left: a new study, with more runs"
-    card = render_page(store.read(), load_references(), []).split("<h3>imagenet-r101 ")[1].split("</article>")[0]
-    assert "no look is left: a new study" in card and "awbench study run" not in card
+    card = render_page(store.read(), load_references(), []).split('id="claim-imagenet-r101">')[1].split("</article>")[0]
+    assert (
+        "no look is left: a new study" in card
+        and "a new study with more runs: no look is left" in card
+        and "awbench study run" not in card
+    )
 
 
 @pytest.mark.parametrize(
