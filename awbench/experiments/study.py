@@ -75,15 +75,14 @@ def _check_initial(study: Study, given: Path | None) -> None:
     if not wanted and given is None:
         return
     if not wanted:
-        raise UserError(f"study {study.name} starts from {_start(study)}; leave out --init-weights")
+        start = "backbones (--backbones)" if study.backbones else "random weights"
+        raise UserError(f"study {study.name} starts from {start}; leave out --init-weights")
     if given is None:
         raise UserError(
             f"study {study.name} starts from weights of sha256 {wanted[:12]}; give them: --init-weights FILE"
         )
     if not given.is_file() or (found := file_sha256(given)) != wanted:
         what = f"has sha256 {found[:12]}" if given.is_file() else "is not a file"
-        raise UserError(f"--init-weights {given} {what}; study {study.name} starts from that of {wanted[:12]}")
-
-
-def _start(study: Study) -> str:
-    return "backbones (--backbones)" if study.backbones else "random weights"
+        raise UserError(
+            f"--init-weights {given} {what}; study {study.name} starts from the file of sha256 {wanted[:12]}"
+        )

@@ -167,7 +167,19 @@ class ConvolutionTiming(TimedSettings):
     stride: Count
 
 
+class ImportedRun(Settings):
+    """Of a run that was trained elsewhere. Attributes: is_variant, whether its network is one of those built here."""
+
+    is_variant: bool
+    dataset: str
+    recipe: str
+    seed: int
+    metric: str
+    source: str
+
+
 _BY_KIND: dict[str, type[Settings]] = {
+    IMPORTED: ImportedRun,
     "complexity": Counting,
     "latency": NetworkTiming,
     "aw_speed": ConvolutionTiming,

@@ -9,7 +9,7 @@ import pytest
 from study_files import write_study
 from study_records import as_records, study_run
 
-from awbench.records import RecordStore
+from awbench.records import Record, RecordStore
 from awbench.studies import load_study
 from awbench.verdicts.evidence import gather_evidence
 
@@ -149,3 +149,12 @@ def test_a_confirmatory_study_imports_nothing(awbench, tmp_path):
     path = write_study(tmp_path, looks=[2], purpose="confirmatory", imports=[IMPORT])
     code, _, err = awbench("study", "show", path)
     assert code == 2 and "nothing shows that those runs follow its design" in err
+
+
+@pytest.mark.parametrize("change", [{"seed": "0"}, {"seed": None}, {"source": 1}, {"is_variant": "yes"}])
+def test_settings_of_an_imported_run_have_their_types(awbench, tmp_path, change):
+    imported(awbench, tmp_path, "resnet20,digits,theirs,0,top1,50,359,their lab")
+    (record,) = RecordStore(tmp_path / "results").read().of_kind("imported")
+    written = json.loads(record.model_dump_json())
+    with pytest.raises(ValueError, match=next(iter(change))):
+        Record.model_validate({**written, "settings": {**written["settings"], **change}})
