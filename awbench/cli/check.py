@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from awbench.cli.common import log, print_json, show
 from awbench.cli.grid import count_detectors, count_grid
 from awbench.cli.latency import timing_progress
-from awbench.cli.options import add_options, references_of
+from awbench.cli.options import add_options, references_of, results_to_read
 from awbench.errors import UserError, suggestion
 from awbench.recipes.defaults import ENGINES
 from awbench.records import RecordStore
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         if kind not in checks.KINDS:
             raise UserError(f"--require {kind} is not a kind of check{suggestion(kind, checks.KINDS)} See --help.")
     locked, locked_runs, latency_bands = load_locked(), proxies.load_locked_runs(), bands.load_bands()
-    references, store = references_of(args), RecordStore(args.results)
+    references, store = references_of(args), RecordStore(args.results if args.measure else results_to_read(args))
     if args.measure:
         measure_bands(store, latency_bands)
     engines = [engine for engine in ENGINES if engine != "detectron2" or has_detectron2()]

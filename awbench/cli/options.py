@@ -179,7 +179,7 @@ def is_main_process() -> bool:
 
 
 def results_to_read(args: argparse.Namespace) -> Path:
-    """The folder of --results, for a command that adds nothing to it. Before a first run the default has no records.
+    """The folder of --results, for a command that judges what is in it. Before a first run the default has no records.
 
     Raises:
         UserError: another one was asked for, which does not exist.

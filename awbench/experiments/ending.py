@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,36 +18,6 @@ class Ending:
     code: int
     message: str = ""
     new: bool = False
-
-
-def private_file(folder: Path, what: str) -> Path:
-    """A file of this process in a folder that others use too: `what`-HOST-PID.json."""
-    return folder / f"{what}-{socket.gethostname()}-{os.getpid()}.json"
-
-
-def abandoned_files(folder: Path, what: str) -> list[Path]:
-    """The private files of processes of this host that are gone; of other hosts nobody can tell here."""
-    found = ((path, path.stem.rpartition("-")) for path in folder.glob(f"{what}-*.json"))
-    mine = f"{what}-{socket.gethostname()}"
-    return [path for path, (start, _, pid) in found if start == mine and pid.isdigit() and not _is_alive(int(pid))]
-
-
-def remove_abandoned(runs: Path) -> None:
-    """Remove such files of every run below a folder: of a recorded one nobody asks again."""
-    for folder in runs.glob("*"):
-        for path in (*abandoned_files(folder, "plan"), *abandoned_files(folder, "end")):
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's; or no pid at all
-        pass
-    return True
 
 
 def write_ending(ending: Ending) -> None:

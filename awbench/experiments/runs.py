@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from awbench.attention.aw_convolution import set_strategy
-from awbench.experiments.ending import abandoned_files
-from awbench.experiments.lock import BusyError, only_one
+from awbench.experiments.leftovers import remove_held_leftovers, remove_leftovers
+from awbench.experiments.lock import only_one
 from awbench.experiments.measurements import module_descriptions
 from awbench.experiments.planned import Planned
 from awbench.models.weights import save_weights
@@ -92,7 +91,7 @@ def train(
         if world.is_main:
             store.add(record)
             if not execution.keep_checkpoints:
-                _remove_leftovers(output)
+                remove_held_leftovers(output)
         world.barrier()
     return record, True
 
@@ -155,21 +154,3 @@ def _record(
 def _left_out(messages: Sequence[str]) -> list[str]:
     """Notes on images that could not be decoded, each once."""
     return [f"left out: {message}" for message in dict.fromkeys(messages)]
-
-
-def remove_leftovers(output: Path) -> None:
-    """Remove what a recorded run does not need any more: checkpoints, and what killed sweeps wrote for it."""
-    if not any(_leftovers(output)):
-        return
-    with contextlib.suppress(BusyError), only_one(output):
-        _remove_leftovers(output)
-
-
-def _leftovers(output: Path) -> list[Path]:
-    return [*output.glob("checkpoints"), *abandoned_files(output, "plan"), *abandoned_files(output, "end")]
-
-
-def _remove_leftovers(output: Path) -> None:
-    for path in _leftovers(output):
-        with contextlib.suppress(OSError):  # the record counts
-            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -17,10 +17,11 @@ from typing import Any
 
 from awbench.errors import TRY_AGAIN, UserError
 from awbench.experiments.children import Children
-from awbench.experiments.ending import INTERRUPTED, VARIABLE, Ending, private_file, read_ending
+from awbench.experiments.ending import INTERRUPTED, VARIABLE, Ending, read_ending
+from awbench.experiments.leftovers import private_file, remove_leftovers
 from awbench.experiments.lock import holder
 from awbench.experiments.planned import Planned
-from awbench.experiments.runs import remove_leftovers, run_folder
+from awbench.experiments.runs import run_folder
 from awbench.records import RecordStore, measurement_key
 from awbench.records.environment import training_source_digest
 from awbench.system import available_cores

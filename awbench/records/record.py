@@ -163,6 +163,12 @@ class Record(Strict):
         """Identifies what was measured: two records of one key measured the same thing with the same inputs."""
         return measurement_key(self.kind, self.variant, self.options, self.settings.json_object, self.inputs)
 
+    @property
+    def study(self) -> tuple[str, str]:
+        """Name and digest of the study that it was made for, "" where it was made for none."""
+        made_for = self.environment.get("study")
+        return (str(made_for.get("name")), str(made_for.get("sha256"))) if isinstance(made_for, dict) else ("", "")
+
     def value(self, name: str) -> int | float:
         return self.values[name].value
 

@@ -119,7 +119,7 @@ class RecordStore:
         records = _read([directory / name for name in names], self._parsed)
         found = [record for record in records if record.key == key]
         if study is not None:
-            found = [record for record in found if (record.environment.get("study") or {}).get("sha256") == study]
+            found = [record for record in found if record.study[1] == study]
         return found[-1] if found else None
 
     def read(self) -> Records:

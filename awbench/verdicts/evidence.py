@@ -70,7 +70,7 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
     platform: dict[str, str] | None = None
     modules: dict[str, str] = {}
     oldest_first = records.of_kind(study.kind)
-    for record in sorted(oldest_first, key=lambda one: bool(study.shares) and _made_by(one)[0] == study.shares):
+    for record in sorted(oldest_first, key=lambda one: bool(study.shares) and one.study[0] == study.shares):
         label = _label(study, record)
         if label is None or not isinstance(record.settings, Training) or record.settings.dataset != study.dataset:
             continue
@@ -212,7 +212,7 @@ def _weights_reasons(
 
 def _design_reasons(study: Study, label: str, record: Record) -> Iterator[str]:
     assert isinstance(record.settings, Training)
-    name, found = _made_by(record)
+    name, found = record.study
     wanted = study.designs.get(name)
     if wanted is None:
         yield f"not made by the study (awbench study run {study.argument})"
@@ -221,12 +221,6 @@ def _design_reasons(study: Study, label: str, record: Record) -> Iterator[str]:
         yield f"{whose}'s design was changed since ({found[:12]}, now {wanted[:12]})"
     if not 0 <= record.settings.seed < study.runs_of(label):
         yield f"seed {record.settings.seed} is not one of the study's {study.runs_of(label)}"
-
-
-def _made_by(record: Record) -> tuple[str, str]:
-    """Name and digest of the study that made a run, "" where none did."""
-    made_by = record.environment.get("study")
-    return (str(made_by.get("name")), str(made_by.get("sha256"))) if isinstance(made_by, dict) else ("", "")
 
 
 def _backbones(study: Study, records: Records) -> dict[tuple[str, int], str]:

@@ -190,6 +190,7 @@ def test_python_m_awbench(root):
         ("table", "claims"),
         ("report",),
         ("plan",),
+        ("check",),
         ("study", "status", "digits"),
         ("study", "run", "digits", "--dry-run"),
     ],

@@ -32,8 +32,13 @@ def test_runs_are_made_once_and_carry_the_design(awbench, tmp_path):
     code, out, _ = awbench("study", "run", study, "--json")
     done = json.loads(out)
     assert code == 0 and done["made"] == 2 and done["runs"] == {"resnet20": 1, "aw_resnet20": 1}
+    runs = tmp_path / "results" / "runs"
+    other = runs / "aw_resnet20-digits-digits-quick-seed0-12345678"  # of no recorded run of the study
+    for run in (*runs.iterdir(), other):
+        (run / "checkpoints").mkdir(parents=True)  # as if it had been killed between its record and its clean-up
     code, out, _ = awbench("study", "run", study, "--json")
     assert (code, json.loads(out)["made"]) == (0, 0)
+    assert list(runs.glob("*/checkpoints")) == [other / "checkpoints"]
     records = Records.read(tmp_path / "results").of_kind("accuracy")
     designs = [record.environment["study"] for record in records]
     assert designs == [{"name": "tiny", "sha256": load_study(study).digest}] * 2

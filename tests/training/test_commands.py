@@ -10,7 +10,7 @@ import socket
 
 import pytest
 
-from awbench.experiments.ending import private_file
+from awbench.experiments.leftovers import private_file
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.tables import TABLES
