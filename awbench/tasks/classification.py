@@ -25,6 +25,7 @@ from awbench.tasks.job import Job, file_sha256
 from awbench.tasks.task import Built
 from awbench.tasks.transforms import evaluation_transform, normalise, training_transform
 from awbench.training.distributed import World
+from awbench.training.norms import interleave
 from awbench.training.numerics import autocast
 from awbench.training.optimizers import make_optimizer
 from awbench.training.trainable import State
@@ -213,6 +214,7 @@ class TrainableClassifier:
         self.steps = recipe.epochs * self.evaluate_every
         self.images_per_step, self.same_shapes = recipe.batch_size, True
         self.joined = max(1, _IMAGES_OF_A_PASS // recipe.norm_batch_size) if _is_large(world.device) else 1
+        self.interleaved = not recipe.channels_last  # there, channels of several are no neighbours
         self.precision: str = recipe.precision
         layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
@@ -241,7 +243,8 @@ class TrainableClassifier:
         if len(sizes) > 1 or min(sizes) < 2:  # images were left out
             return None
         parts = [self.task.on_device(batch, self.world.device) for batch in batches]
-        return Batch(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+        layout = interleave if self.interleaved else torch.cat
+        return Batch(layout([part.images for part in parts]), layout([part.labels for part in parts]))
 
     def losses(self, model: nn.Module, batch: Batch, seed: int) -> dict[str, Tensor]:
         if len(batch.labels) < 2:

@@ -261,7 +261,8 @@ class TrainableDetector:
                 "smaller images_per_part"
             )
         self.steps, self.evaluate_every = recipe.iterations, recipe.evaluate_every
-        self.images_per_step, self.joined, self.same_shapes = recipe.batch_size, 1, False
+        self.images_per_step, self.joined = recipe.batch_size, 1
+        self.interleaved = self.same_shapes = False
         self.precision: str = recipe.precision
         layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.model: nn.Module = built.model.to(world.device, memory_format=layout)  # type: ignore[call-overload]

@@ -287,7 +287,7 @@ class Loop(Generic[BatchT, ResultT]):
             if world.size > 1 and done < len(own):
                 quiet = parallel.no_sync()  # type: ignore[operator]  # DistributedDataParallel's
             with quiet:
-                apart = self.statistics.joined(count) if count > 1 else contextlib.nullcontext()
+                apart = self.statistics.joined(count, task.interleaved) if count > 1 else contextlib.nullcontext()
                 with autocast(task.precision, world.device), self._plain_errors(step), apart:
                     losses = task.losses(parallel, batch, derive_seed("part", self.seed, step, micro_batch))
                 total = torch.stack(list(losses.values())).sum()

@@ -7,7 +7,8 @@ would have made of them. So they do not depend on which process computed which o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.distributed as dist
@@ -65,23 +66,36 @@ class RunningStatistics:
         torch._foreach_copy_(self.floats, self._pieces(self.before))
 
     @contextlib.contextmanager
-    def joined(self, count: int) -> Iterator[None]:
-        """The forward pass of `count` micro-batches of equal size, one after the other along the batch: inside, every
-        norm in training takes statistics of each of them apart.
+    def joined(self, count: int, interleaved: bool) -> Iterator[None]:
+        """The forward pass of `count` micro-batches of equal size: inside, every norm in training takes statistics of
+        each of them apart.
+
+        Args:
+            interleaved: the batch is as `interleave` makes it, else one micro-batch after the other.
         """
-        rows = self.before.repeat(count, 1)
-        pieces = dict(zip(map(id, self.floats), zip(*map(self._pieces, rows), strict=True), strict=True))
         own = [norm for norm in self.norms if norm.training and norm.running_mean is not None]
+        affine = [part for norm in own for part in (norm.weight, norm.bias) if part is not None] if interleaved else []
+        order = _by_tensor(self.floats, count)
+        rows = self.before.repeat(count)[order]
+        copies = _copies(rows, self.floats, count)
+        if affine:
+            wide = _row(affine).repeat(count).index_select(0, _by_tensor(affine, count))
+            copies |= _copies(wide, affine, count)
         for norm in own:
-            means, variances = (pieces[id(buffer)] for buffer in (norm.running_mean, norm.running_var))
-            norm.forward = _Apart(norm, means, variances)  # type: ignore[method-assign]
+            means, variances = copies[id(norm.running_mean)], copies[id(norm.running_var)]
+            if interleaved:
+                shared = copies.get(id(norm.weight)), copies.get(id(norm.bias))
+                forward = functools.partial(_side_by_side, norm, count, means, variances, *shared)
+            else:
+                forward = functools.partial(_in_turn, norm, count, means, variances)
+            norm.forward = forward  # type: ignore[method-assign]
         try:
             yield
         finally:
             for norm in own:
                 del norm.forward
         with torch.no_grad():
-            for row in rows:
+            for row in torch.empty_like(rows).index_copy_(0, order, rows).view(count, -1):
                 self.sums += row
             torch._foreach_add_(self.integers, count)
 
@@ -110,31 +124,79 @@ class RunningStatistics:
         ]
 
 
-def _row(buffers: list[Tensor]) -> Tensor:
-    return torch.cat([buffer.flatten() for buffer in buffers])
+def _row(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])
 
 
-class _Apart:
-    """A norm's forward pass over several micro-batches, each normalised alone.
+def interleave(micro_batches: Sequence[Tensor]) -> Tensor:
+    """Micro-batches of equal shape as one batch: the first sample of each, the second of each, and so on.
+
+    (count, C) are then neighbours in a contiguous batch, and one norm of count x C channels is all of theirs.
+    """
+    return torch.stack(list(micro_batches), dim=1).flatten(0, 1)
+
+
+def _copies(rows: Tensor, tensors: Sequence[Tensor], count: int) -> dict[int, Tensor]:
+    """By the identity of a tensor its `count` copies, one after the other, of rows ordered `_by_tensor`."""
+    pieces = rows.split([count * tensor.numel() for tensor in tensors])
+    return dict(zip(map(id, tensors), pieces, strict=True))
+
+
+def _by_tensor(tensors: Sequence[Tensor], count: int) -> Tensor:
+    """Of `count` rows that hold the tensors: where the copies of the first lie, then those of the second, ..."""
+    return _places(tuple(tensor.numel() for tensor in tensors), count, tensors[0].device)
+
+
+@functools.lru_cache(maxsize=8)
+def _places(sizes: tuple[int, ...], count: int, device: torch.device) -> Tensor:
+    parts = torch.arange(count * sum(sizes)).view(count, -1).split(sizes, dim=1)
+    return torch.cat([part.flatten() for part in parts]).to(device)
+
+
+def _side_by_side(
+    norm: _BatchNorm,
+    count: int,
+    means: Tensor,
+    variances: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    input: Tensor,
+) -> Tensor:
+    """A norm's forward pass over interleaved micro-batches, each normalised alone: one norm of count x C channels.
 
     Args:
-        means, variances: the running ones, a tensor a micro-batch; they are moved as the norm would move its own.
+        means, variances: (count x C) running ones; they are moved as the norm would move its own.
+        weight, bias: (count x C) copies of the norm's.
+        input: (N x count, C, ...).
     """
+    wide = input.unflatten(0, (-1, count)).flatten(1, 2)
+    if norm.momentum is not None:
+        output = F.batch_norm(wide, means, variances, weight, bias, True, norm.momentum, norm.eps)
+    else:
+        own = torch.zeros_like(means), torch.zeros_like(variances)
+        output = F.batch_norm(wide, *own, weight, bias, True, 1.0, norm.eps)
+        shares = torch.tensor(_momenta(norm, count), dtype=means.dtype, device=means.device)[:, None]
+        for running, found in zip((means, variances), own, strict=True):
+            running.view(count, -1).lerp_(found.view(count, -1), shares)
+    # No view to autograd: of a view, a ReLU in place copies the whole forth and back.
+    unviewed: Tensor = torch.ops.aten._unsafe_view(output.contiguous(), input.shape)
+    return unviewed
 
-    def __init__(self, norm: _BatchNorm, means: tuple[Tensor, ...], variances: tuple[Tensor, ...]) -> None:
-        self.norm, self.means, self.variances = norm, means, variances
 
-    def __call__(self, input: Tensor) -> Tensor:
-        norm, count = self.norm, len(self.means)
-        if norm.momentum is not None:
-            momenta = [norm.momentum] * count
-        else:  # a mean over all batches so far
-            assert norm.num_batches_tracked is not None, "it tracks statistics"
-            momenta = [1.0 / (int(norm.num_batches_tracked) + 1 + position) for position in range(count)]
-        parts = zip(input.chunk(count), self.means, self.variances, momenta, strict=True)
-        return torch.cat(
-            [
-                F.batch_norm(part, mean, variance, norm.weight, norm.bias, True, momentum, norm.eps)
-                for part, mean, variance, momentum in parts
-            ]
-        )
+def _in_turn(norm: _BatchNorm, count: int, means: Tensor, variances: Tensor, input: Tensor) -> Tensor:
+    """As `_side_by_side`, over micro-batches one after the other: (count x N, C, ...), in any layout."""
+    parts = zip(input.chunk(count), means.chunk(count), variances.chunk(count), _momenta(norm, count), strict=True)
+    return torch.cat(
+        [
+            F.batch_norm(part, mean, variance, norm.weight, norm.bias, True, momentum, norm.eps)
+            for part, mean, variance, momentum in parts
+        ]
+    )
+
+
+def _momenta(norm: _BatchNorm, count: int) -> list[float]:
+    if norm.momentum is not None:
+        return [norm.momentum] * count
+    assert norm.num_batches_tracked is not None, "it tracks statistics"  # a mean over all batches so far
+    seen = int(norm.num_batches_tracked)
+    return [1 / (seen + 1 + position) for position in range(count)]

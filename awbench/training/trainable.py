@@ -26,6 +26,7 @@ class Trainable(Protocol[BatchT, ResultT]):
         evaluate_every: steps between evaluations; the last step is always followed by one.
         micro_batches: in which a step's batch is computed, over all processes.
         joined: of those, in one forward pass, where nobody asks for another number; 1 where they cannot be.
+        interleaved: whether `join` gives the first sample of each, the second of each, ...; else each as a whole.
         same_shapes: whether all batches of the training have one shape, but for images left out.
         images_per_step: over all processes.
     """
@@ -37,6 +38,7 @@ class Trainable(Protocol[BatchT, ResultT]):
     evaluate_every: int
     micro_batches: int
     joined: int
+    interleaved: bool
     same_shapes: bool
     images_per_step: int
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import torch
 from small_runs import ALONE, STEPS, Killed, digest, kill_at, make_run, model, train
 
 from awbench.data.datasets import ImageFiles
+from awbench.data.views import Batch
 from awbench.errors import Preempted, UserError
 from awbench.experiments.runs import evaluate
 from awbench.models.weights import load_weights
@@ -232,3 +234,17 @@ def test_no_image_that_can_be_decoded_is_an_error(tmp_path):
     task = Classification(replace(task.job, skip_bad_images=True), (task.train, bad))
     with pytest.raises(UserError, match=r"not one image could be decoded: .*a.JPEG"):
         task.evaluate(Built(model()), ALONE, 0)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_joined_micro_batches_lie_as_the_loop_is_told(channels_last, tmp_path):
+    run = make_run(tmp_path, f"channels_last={str(channels_last).lower()}")
+    trainable = run.task.trainable(Built(model()), ALONE, 0)
+    first, second = itertools.islice(trainable.batches(0), 2)
+    joined = trainable.join([first, second])
+    places = (slice(0, None, 2), slice(1, None, 2)) if trainable.interleaved else (slice(0, 8), slice(8, 16))
+    assert trainable.interleaved is not channels_last
+    for batch, place in zip((first, second), places, strict=True):
+        assert torch.equal(joined.labels[place], batch.labels)
+        assert torch.equal(joined.images[place], run.task.on_device(batch, ALONE.device).images)
+    assert trainable.join([first, Batch(second.images[:2], second.labels[:2])]) is None
