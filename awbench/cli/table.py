@@ -58,7 +58,8 @@ def add_parser(commands: Any) -> None:
         help="only rows whose cell matches, e.g. 'variant=aw_*' (repeatable: all must match)",
     )  # fmt: skip
     parser.add_argument(
-        "--study", action="append", default=[], metavar="FILE", help="of claims: a study of your own (repeatable)"
+        "--study", action="append", default=[], metavar="FILE",
+        help="of claims and studies: a study of your own (repeatable)",
     )
     add_options(parser, "--results", "--references", "--only-references")
     parser.set_defaults(run=run)
@@ -66,13 +67,18 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from awbench.report.claims import claims_table
+    from awbench.report.studies import studies_table
     from awbench.report.table import select
     from awbench.report.tables import TABLES
     from awbench.studies import load_studies
 
-    if args.study and args.kind != "claims":
-        raise UserError(f"--study {args.study[0]} is for the table of claims, not for {args.kind}")
-    make = functools.partial(claims_table, studies=load_studies(tuple(args.study))) if args.study else TABLES[args.kind]
+    make = TABLES[args.kind]
+    if args.study and args.kind == "claims":
+        make = functools.partial(claims_table, studies=load_studies(tuple(args.study)))
+    elif args.study and args.kind == "studies":
+        make = functools.partial(studies_table, files=args.study)
+    elif args.study:
+        raise UserError(f"--study {args.study[0]} is for the tables of claims and of studies, not for {args.kind}")
     table = make(read_records(args), references_of(args))
     where = key_values("--where", args.where, "'variant=aw_*'")
     print_table(select(table, _names(args.columns), _names(args.sort), where), args.format, args.notes)

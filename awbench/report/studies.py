@@ -15,18 +15,18 @@ from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
 from awbench.report.latency import describe_setting, timing
 from awbench.report.names import network_title
 from awbench.report.table import ABSENT, Column, Table, estimate, in_units
-from awbench.studies import load_studies
+from awbench.studies import load_studies, load_study
 from awbench.variants import ModelOptions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, counts_with_options
 from awbench.verdicts.protocol import has_default_options
 from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study, values_of
 
 
-def own_questions(records: Records) -> list[JudgedStudy]:
-    """The project's studies that ask something of their own, judged; smoke tests answer nothing."""
+def own_questions(records: Records, files: Sequence[str] = ()) -> list[JudgedStudy]:
+    """The project's studies that ask something of their own, judged, then those of `files`; smoke tests answer nothing."""
     studies = (study for study in load_studies() if study.purpose != "smoke test")
     asked = (study for study in studies if not any(comparison.claim for comparison in study.comparisons))
-    return [judge_study(study, records) for study in asked]
+    return [judge_study(study, records) for study in (*asked, *map(load_study, files))]
 
 
 def answer_sentence(judged: JudgedComparison) -> str:
@@ -206,9 +206,9 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
 )  # fmt: skip
 
 
-def studies_table(records: Records, references: References) -> Table:
-    """A row for each network of the studies that ask something of their own."""
-    judged = own_questions(records)
+def studies_table(records: Records, references: References, files: Sequence[str] = ()) -> Table:
+    """A row for each network of the studies that ask something of their own, the project's and those of `files`."""
+    judged = own_questions(records, files)
     asides = [(study.study.name, reasons(study.evidence)) for study in judged]
     values = [row for study in judged for row in network_rows(study, records)]
     return Table(
