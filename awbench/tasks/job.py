@@ -46,8 +46,13 @@ class Job:
     def name(self) -> str:
         """For people, e.g. "aw_resnet20 digits-quick seed 0", or "aw_resnet20 gate=tanh digits-quick seed 0"."""
         engine = [self.engine] if self.engine else []
+        return " ".join([self.network, *engine, self.recipe.name, f"seed {self.seed}"])
+
+    @property
+    def network(self) -> str:
+        """For people, e.g. "aw_resnet20", or "aw_resnet20 gate=tanh"."""
         options = [word for word in _options_argv(self.options) if not word.startswith("--")]
-        return " ".join([self.variant.name, *options, *engine, self.recipe.name, f"seed {self.seed}"])
+        return " ".join([self.variant.name, *options])
 
     def folder_name(self, key: str) -> str:
         """Name of the folder of the run that makes the record of this key."""

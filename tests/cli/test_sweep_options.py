@@ -7,6 +7,11 @@ import pytest
 from awbench.cli.main import _parser
 from awbench.cli.sweep import _jobs
 from awbench.errors import UserError
+from awbench.experiments.sweep import plan_runs
+from awbench.recipes.classification import load_recipe
+from awbench.recipes.detection import load_detection_recipe
+from awbench.tasks import Job
+from awbench.variants import make_options, parse_variant
 
 
 def planned(*words: str) -> list[str]:
@@ -40,6 +45,23 @@ def test_an_option_concerns_the_variants_that_have_what_it_is_about():
 def test_an_option_that_does_not_exist_is_named_before_anything_is_planned():
     with pytest.raises(UserError, match="'expnsion' does not exist; did you mean expansion"):
         planned("aw_resnet20", "--aw-option", "expnsion=1")
+
+
+@pytest.mark.parametrize(
+    ("variant", "options"),
+    [
+        ("aw_resnet20", {"aw_options": {"expansion": 7}}),
+        ("faster_rcnn_aw_resnet18_fpn", {"aw_options": {"expansion": 7}}),
+        ("se_resnet20", {"attention_options": {"reduction": 0}}),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_found_before_the_first_run(variant, options, tmp_path):
+    dataset = "digits-detection" if variant.startswith("faster") else "digits"
+    recipe = load_recipe("digits-quick") if dataset == "digits" else load_detection_recipe("digits-detection")
+    job = Job(parse_variant(variant), make_options(**options), dataset, None, recipe, 0)
+    with pytest.raises(UserError, match=f"^{variant} .*=.*: .*"):
+        plan_runs([job], tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_patterns_initial_weights_and_placement_are_in_every_job(tmp_path):

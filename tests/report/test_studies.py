@@ -14,6 +14,7 @@ from awbench.reference.load import load_references
 from awbench.report.figures.studies import study_figures
 from awbench.report.studies import answer_sentence, own_questions, studies_table
 from awbench.studies import load_study
+from awbench.studies.study import STUDIES
 from awbench.variants import ModelOptions, parse_variant
 
 FASHION = load_study("fashion-mnist")
@@ -93,6 +94,16 @@ def test_networks_of_other_options_have_their_own_counts_and_a_label(tmp_path):
         assert rows[label]["params"] == sum(parameter.numel() for parameter in built.parameters())
     assert rows["e1"]["params"] > rows["e16"]["params"] > rows["aw_resnet20"]["params"]
     assert rows["e1"]["values"] == [94.0, 94.1, 94.2] and rows["tanh"]["runs"] == 0
+
+
+def test_a_study_of_ones_own_stands_beside_the_projects(tmp_path):
+    text = (STUDIES / "fashion-mnist.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("name: fashion-mnist", "name: mine\nshares: fashion-mnist"))
+    alone, beside = (
+        [row["study"] for row in studies_table(runs(PLAIN, PLAIN), load_references(), files=files).objects]
+        for files in ([], [str(tmp_path / "mine.yaml")])
+    )
+    assert beside == [*alone, *(["mine"] * 8)]
 
 
 def test_the_figure_shows_what_was_measured_and_nothing_else():
