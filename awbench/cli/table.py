@@ -58,7 +58,10 @@ def add_parser(commands: Any) -> None:
         help="only rows whose cell matches, e.g. 'variant=aw_*' (repeatable: all must match)",
     )  # fmt: skip
     parser.add_argument(
-        "--study", action="append", default=[], metavar="FILE",
+        "--study",
+        action="append",
+        default=[],
+        metavar="FILE",
         help="of claims and studies: a study of your own (repeatable)",
     )
     add_options(parser, "--results", "--references", "--only-references")

@@ -23,7 +23,7 @@ from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study, v
 
 
 def own_questions(records: Records, files: Sequence[str] = ()) -> list[JudgedStudy]:
-    """The project's studies that ask something of their own, judged, then those of `files`; smoke tests answer nothing."""
+    """The project's studies of questions of its own, judged, then those of `files`; smoke tests answer nothing."""
     studies = (study for study in load_studies() if study.purpose != "smoke test")
     asked = (study for study in studies if not any(comparison.claim for comparison in study.comparisons))
     return [judge_study(study, records) for study in (*asked, *map(load_study, files))]
@@ -207,7 +207,7 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
 
 
 def studies_table(records: Records, references: References, files: Sequence[str] = ()) -> Table:
-    """A row for each network of the studies that ask something of their own, the project's and those of `files`."""
+    """A row for each network of the project's studies of questions of its own, and of those of `files`."""
     judged = own_questions(records, files)
     asides = [(study.study.name, reasons(study.evidence)) for study in judged]
     values = [row for study in judged for row in network_rows(study, records)]
