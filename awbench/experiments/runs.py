@@ -68,7 +68,7 @@ def train(
         set_strategy(built.model, execution.aw_strategy)
         trainable = task.trainable(built, world, execution.workers_on(world))
         finished = Loop(trainable, identity, job.seed, output, execution, world).run_to_the_end()
-        bad = [*world.gather(finished.state.bad_images), *finished.result.bad]
+        bad = [*finished.state.bad_images, *finished.result.bad]
         weights = output / "weights.safetensors"
         if world.is_main:
             save_weights(built.model, weights, {"record_key": key, **built.metadata})
@@ -152,5 +152,5 @@ def _record(
 
 
 def _left_out(messages: Sequence[str]) -> list[str]:
-    """Notes on images that could not be decoded, each once."""
-    return [f"left out: {message}" for message in dict.fromkeys(messages)]
+    """Notes on images that could not be decoded, each once, in an order that no number of processes changes."""
+    return [f"left out: {message}" for message in sorted(set(messages))]

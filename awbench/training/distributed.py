@@ -58,7 +58,7 @@ class World:
         """The largest of all processes, number by number; all get the same answer."""
         if self.size == 1:
             return list(numbers)
-        votes = torch.tensor(numbers)
+        votes = torch.tensor([*map(int, numbers)])
         dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=self.control)
         return votes.tolist()
 

@@ -66,6 +66,7 @@ class Loop(Generic[BatchT, ResultT]):
         self.joined = execution.joined or (1 if execution.compile else task.joined)
         self.state = State()
         self.loss_names: list[str] = []
+        self.told_images = 0  # of `State.bad_images`, that all processes know
         self.interval = torch.zeros(0)  # sums of the loss terms since the last logged row, and their number
         self.stop_asked_by = 0  # number of the signal
         self.evaluating = False
@@ -150,9 +151,9 @@ class Loop(Generic[BatchT, ResultT]):
         task, world = self.task, self.world
         parallel = self._parallel()
         batches = task.batches(self.state.step)
-        # Every process but the one that saved begins at nothing.
         carried = torch.tensor(self.state.interval, dtype=torch.float64, device=world.device)
         self.interval = carried if world.is_main else torch.zeros_like(carried)
+        self.told_images = len(self.state.bad_images)
         first_bad = torch.full((), -1, dtype=torch.int64, device=world.device)
         started = saved = logged = time.monotonic()
         logged_step, seconds_before, result, state = self.state.step, self.state.seconds, None, self.state
@@ -180,30 +181,43 @@ class Loop(Generic[BatchT, ResultT]):
                 elapsed = max(time.monotonic() - logged, 1e-9)
                 self.images_per_s = (state.step - logged_step) * task.images_per_step / elapsed
                 self._tell(state.late_loss)
-            look = state.step % self.look_every == 0 or state.step == task.steps
-            stop, bad = world.largest(int(bool(self.stop_asked_by)), int(first_bad)) if look else (0, -1)
+            stop, save, news, bad = 0, 0, 0, -1
+            if state.step % self.look_every == 0 or self._evaluation_is_due():
+                save = time.monotonic() - saved > self.execution.checkpoint_seconds
+                news = len(state.bad_images) > self.told_images
+                stop, save, news, bad = world.largest(bool(self.stop_asked_by), save, news, int(first_bad))
+            if news:
+                state.bad_images = list(dict.fromkeys(world.gather(state.bad_images)))
+                self.told_images = len(state.bad_images)
             if bad >= 0:  # on whichever process: all end here, none in a collective
                 raise UserError(self._not_finite(f"the loss is not finite at step {bad + 1}"))
             if state.step % LOG_STEPS == 0 or self._evaluation_is_due():
                 *sums, number = world.sum(self.interval.clone()).tolist()
                 self.interval.zero_()
-                late = {name: value / number for name, value in zip(self.loss_names, sums, strict=True)}
-                state.late_loss = sum(late.values())
+                means = {name: value / number for name, value in zip(self.loss_names, sums, strict=True)}
+                state.late_loss = sum(means.values())
                 now = time.monotonic()
                 speed = (state.step - logged_step) * task.images_per_step / max(now - logged, 1e-9)
                 logged, logged_step = now, state.step
                 if self.log:
-                    shown = {"loss": state.late_loss, **late, "lr": task.learning_rate(step), "images_per_s": speed}
+                    shown = {"loss": state.late_loss, **means, "lr": task.learning_rate(step), "images_per_s": speed}
                     self.log.write(state.step, shown)
             # Before an evaluation too: it may take longer than a cluster leaves between asking and killing.
-            if stop or self._evaluation_is_due() or time.monotonic() - saved > self.execution.checkpoint_seconds:
+            if stop or save or self._evaluation_is_due():
                 paused = time.monotonic()
+                self._give_interval_to_main()
                 self._save()
                 saved = time.monotonic()
                 started += saved - paused
             if stop:
                 world.barrier()
                 raise self._preempted()
+
+    def _give_interval_to_main(self) -> None:
+        """It alone saves, and every other process begins at nothing when the run is resumed."""
+        self.world.sum(self.interval)
+        if not self.world.is_main:
+            self.interval.zero_()
 
     def _evaluate(self) -> ResultT:
         """Stopped by a signal at once: it may take longer than a cluster leaves between asking and killing."""

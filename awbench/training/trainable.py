@@ -71,9 +71,9 @@ class State:
     Attributes:
         step: finished steps.
         history: one row an evaluation.
-        bad_images: messages of images that could not be decoded, each once.
+        bad_images: messages of images that could not be decoded, each once; other processes' too, once told.
         seconds: of training so far, over all sessions, without evaluations and checkpoints.
-        interval: sums of the losses since the last logged row, and their number, of the process that saved.
+        interval: sums of the losses since the last logged row, and their number, over all processes.
         late_loss: mean loss before the last logged row.
         evaluated: the step after which the last evaluation was finished.
     """

@@ -10,16 +10,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from small_runs import Killed, kill_at, make_run, model, train
 
 from awbench.errors import UserError
 from awbench.training import distributed
 from awbench.training.checkpoint import Checkpoints
+from awbench.training.distributed import World
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = [
@@ -190,6 +193,49 @@ def test_ten_kills_at_random_moments_end_with_the_same_bits(processes, workers, 
     weights = resumed["weights"] if resumed else load_file(tmp_path / "killed" / "weights.safetensors")
     assert killed >= 3
     assert all(torch.equal(weights[name], tensor) for name, tensor in whole["weights"].items())
+
+
+@dataclass(frozen=True)
+class WithPeer(World):
+    """The main process's world; another process has a loss of 5 in every step, and a bad image in its second."""
+
+    peer: dict = field(default_factory=dict)
+
+    def largest(self, *numbers):
+        if len(numbers) == 1:  # of `any`
+            return [*map(int, numbers)]
+        self.peer["step"] += 1
+        self.peer["interval"] += torch.tensor([5.0, 1.0])
+        stop, save, news, bad = map(int, numbers)
+        return [stop, save, int(news or self.peer["step"] == 2), bad]
+
+    def gather(self, items):
+        return [*items, "peer.jpg cannot be decoded"]
+
+    def sum(self, tensor):
+        if tensor.shape == (2,):  # the losses and their number, not what an evaluation counts
+            tensor += self.peer["interval"]
+            self.peer["interval"].zero_()
+        return tensor
+
+
+def test_what_another_process_found_is_in_the_checkpoint(tmp_path):
+    """It begins at nothing when the run is resumed: its losses since the last row of the log, and its bad images."""
+
+    def logged(output):
+        rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+        return {row["step"]: row["loss"] for row in rows if "evaluation" not in row}
+
+    def world(step=0):
+        return WithPeer(0, 1, torch.device("cpu"), peer={"step": step, "interval": torch.zeros(2)})
+
+    train(make_run(tmp_path / "whole"), model(), world())
+    killed = make_run(tmp_path / "killed")
+    with pytest.raises(Killed):
+        train(killed, model(), world(), on_progress=kill_at(7))
+    finished = train(killed, model(), world(6), resume=True)
+    assert logged(tmp_path / "killed") == pytest.approx(logged(tmp_path / "whole"), rel=1e-12)
+    assert finished.state.bad_images == ["peer.jpg cannot be decoded"]
 
 
 DIVERGES_ON_ONE = """
