@@ -153,6 +153,9 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
+NO_EVIDENCE = "evidence for no study: only runs that 'awbench study run NAME' makes are (awbench study list)"
+
+
 def print_runs(records: Records, keys: Collection[str]) -> None:
     """On stdout, the runs that are among these, each with the others that differ in their seed alone."""
     from awbench.report.runs import NO_RUNS, RunGroup, runs_table

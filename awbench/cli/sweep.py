@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import log, print_json, print_runs, show
+from awbench.cli.common import NO_EVIDENCE, log, print_json, print_runs, show
 from awbench.cli.options import (
     MODEL,
     add_options,
@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         result = run_sweep(runs, store, args.parallel, args.processes, log)
     log(f"{len(result.trained)} trained, {len(result.found)} found, {len(result.failed)} failed")
+    log(NO_EVIDENCE)
     if args.json:
         print_json({"trained": result.trained, "found": result.found, "failed": result.failed})
     else:

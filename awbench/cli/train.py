@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from awbench.cli.common import log, print_json, print_runs, show, show_progress, shown_duration
+from awbench.cli.common import NO_EVIDENCE, log, print_json, print_runs, show, show_progress, shown_duration
 from awbench.cli.options import MODEL, add_options, aw_options_help, is_main_process, job_of
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
@@ -112,6 +112,8 @@ def run(args: argparse.Namespace) -> int:
         log(f"trained{on} and recorded" if new else f"found in {args.results}, not trained again")
         if new:
             log(f"weights: {folder[0] / 'weights.safetensors'}")
+        if not job.study:
+            log(NO_EVIDENCE)
         if args.json:
             print_json(result_object(record))
         else:

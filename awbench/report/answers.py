@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from awbench.records import Record
 from awbench.verdicts.claims import JudgedClaim
 from awbench.verdicts.evidence import Evidence
 from awbench.verdicts.interval import Interval
 from awbench.verdicts.study import JudgedComparison, JudgedStudy
+
+_NAMED = 4  # runs that a line names; the others are in --json
 
 
 def shown_interval(interval: Interval | None) -> str:
@@ -61,6 +64,10 @@ def reasons(evidence: Evidence) -> list[tuple[str, int]]:
     return Counter(left.reason for left in evidence.left_aside).most_common()
 
 
+def _shown_run(record: Record) -> str:
+    return f"{record.variant} seed {record.settings.json_object.get('seed')}"
+
+
 def study_text(judged: JudgedStudy) -> str:
     """A study's state for a terminal."""
     study = judged.study
@@ -78,7 +85,10 @@ def study_text(judged: JudgedStudy) -> str:
             deviation = f"{pair.interval.deviation:.3f} ({pair.interval.freedom:g} degrees of freedom)"
             lines.append(f"    standard deviation between runs {deviation}, level {pair.interval.level:.4f}")
         lines += [f"    {caveat}" for caveat in pair.caveats]
-    lines += [f"  left aside, {count}: {reason}" for reason, count in reasons(judged.evidence)]
+    for reason, count in reasons(judged.evidence):
+        runs = [_shown_run(left.record) for left in judged.evidence.left_aside if left.reason == reason]
+        named = ", ".join([*runs[:_NAMED], *(["..."] if count > _NAMED else [])])
+        lines.append(f"  left aside, {count}: {reason} ({named})")
     return "\n".join(lines)
 
 

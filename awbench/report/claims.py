@@ -87,7 +87,7 @@ def verdict_text(judged: JudgedClaim) -> str:
 @functools.cache
 def aw_setting() -> str:
     """How well the choices of the AW-convolution that is built here are known, for beside every verdict."""
-    return f"AW as built here: {_choices()}"
+    return f"AW as built here: {_choices()} from memory (docs/method.md)"
 
 
 def _choices() -> str:

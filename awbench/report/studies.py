@@ -9,13 +9,13 @@ from typing import Any
 from awbench.records import Record, Records
 from awbench.records.settings import NetworkTiming
 from awbench.reference.load import References
-from awbench.report.answers import comparison_object, reasons, shown_answer, shown_interval, shown_look
+from awbench.report.answers import comparison_object, reasons, shown_answer, shown_interval, shown_length, shown_look
 from awbench.report.claims import aw_setting, mean_and_deviation, shown_side
 from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
 from awbench.report.latency import describe_setting, timing
 from awbench.report.names import network_title
 from awbench.report.table import ABSENT, Column, Table, estimate, in_units
-from awbench.studies import load_studies, load_study
+from awbench.studies import Study, load_studies, load_study
 from awbench.variants import ModelOptions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, counts_with_options
 from awbench.verdicts.protocol import has_default_options
@@ -206,6 +206,11 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
 )  # fmt: skip
 
 
+def _about(study: Study) -> str:
+    recipe = f"recipe {study.recipe}, {shown_length(study.recipe_identity)}"
+    return f"{study.name} ({study.purpose}; {recipe}): {study.question}"
+
+
 def studies_table(records: Records, references: References, files: Sequence[str] = ()) -> Table:
     """A row for each network of the project's studies of questions of its own, and of those of `files`."""
     judged = own_questions(records, files)
@@ -216,7 +221,7 @@ def studies_table(records: Records, references: References, files: Sequence[str]
         fields=_COLUMNS,
         values=values,
         notes=(
-            *(f"{study.study.name} ({study.study.purpose}): {study.study.question}" for study in judged),
+            *(_about(study.study) for study in judged),
             "Accuracy: the mean over seeds, and the standard deviation between them (sd). The interval of a gain "
             "holds at the study's level over all its looks; its answer is about the setting of AW that was trained.",
             f"{aw_setting()}.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import signal
 import time
@@ -32,6 +33,8 @@ from awbench.training.norms import RunningStatistics
 from awbench.training.numerics import autocast, deterministic
 from awbench.training.optimizers import load_optimizer
 from awbench.training.trainable import BatchT, Finished, ResultT, State, Trainable
+
+_LOG = logging.getLogger(__name__)
 
 LOG_STEPS = 50
 _PEER_SECONDS = 2.0
@@ -108,6 +111,8 @@ class Loop(Generic[BatchT, ResultT]):
         if not self.execution.resume and self.checkpoints.paths():
             raise UserError(f"{self.output} already holds a run; add --resume to continue it, or give another --output")
         if found is None:
+            if self.execution.resume and self.world.is_main:
+                _LOG.info("no checkpoint of this run in %s: it starts at step 0", self.checkpoints.directory)
             return
         step, saved = found
         with self.checkpoints.plain_errors(step):
@@ -122,6 +127,8 @@ class Loop(Generic[BatchT, ResultT]):
             load_optimizer(self.task.optimizer, saved["optimizer"])
             self.scaler.load_state_dict(saved["scaler"])
         self.state = state
+        if self.world.is_main:
+            _LOG.info("resumed after step %d of %d", step, self.task.steps)
 
     def _save(self) -> None:
         """Rank 0 alone writes: it holds everything. A network that is not finite is never written."""

@@ -50,7 +50,10 @@ def test_runs_are_made_once_and_carry_the_design(awbench, tmp_path):
 def test_runs_made_without_the_study_or_by_another_design_are_left_aside_and_made_again(awbench, tmp_path):
     study = write_study(tmp_path, comparisons=[{"variant": "se_resnet20", "over": "resnet20"}])
     words = [word for change in TINY["changes"] for word in ("--set", change)]
-    assert awbench("train", "resnet20", *words)[0] == 0
+    code, _, err = awbench("train", "resnet20", *words)
+    assert code == 0 and "evidence for no study" in err
+    assert "1: not made by the study (awbench study run" in (text := awbench("study", "status", study)[1])
+    assert text.endswith("(resnet20 seed 0)\n")
     status = json.loads(awbench("study", "status", study, "--json")[1])
     assert [one["reason"] for one in status["left_aside"]] == [f"not made by the study (awbench study run {study})"]
     assert json.loads(awbench("study", "run", study, "--json")[1])["made"] == 2

@@ -51,13 +51,15 @@ def end_and_compare(run, uninterrupted):
     ("signum", "step"),  # between evaluations; before one; before the last
     [(signal.SIGTERM, 6), (signal.SIGINT, 8), (signal.SIGHUP, 12)],
 )
-def test_a_signal_saves_after_the_step(signum, step, tmp_path, uninterrupted):
+def test_a_signal_saves_after_the_step(signum, step, tmp_path, uninterrupted, caplog):
     run = make_run(tmp_path, checkpoint_seconds=1e9)
     ask = lambda progress: os.kill(os.getpid(), signum) if progress.step == step else None  # noqa: E731
     with pytest.raises(Preempted, match=f"stopped after step {step} of 12; saved in .*--resume") as stop:
         train(run, model(), ALONE, on_progress=ask)
     assert stop.value.by == signum
-    end_and_compare(run, uninterrupted)
+    with caplog.at_level("INFO"):
+        end_and_compare(run, uninterrupted)
+    assert caplog.messages == [f"resumed after step {step} of 12"]
 
 
 def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(tmp_path, uninterrupted, monkeypatch):
