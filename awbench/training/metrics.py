@@ -87,21 +87,21 @@ class MetricsLog:
 
 
 def _tensorboard(directory: Path, step: int) -> Any:
-    """A TensorBoard writer, or None where TensorBoard is not installed, or, logged, cannot be imported."""
+    """A TensorBoard writer, or None where TensorBoard is not installed, or, logged, does not work."""
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    except Exception as error:  # of protobuf, numpy, TensorFlow, ... in versions that do not go together
-        reason = " ".join(str(error).split())[:200]
-        _LOG.warning("awbench: no TensorBoard events: it cannot be imported (%s: %s)", type(error).__name__, reason)
-        return None
-    _quieten_threads()
-    try:
+
+        _quieten_threads()
         return SummaryWriter(str(directory), purge_step=step)
-    except OSError as error:
-        _LOG.warning("awbench: no TensorBoard events: %s", error)
-        return None
+    except ModuleNotFoundError as error:
+        if error.name == "tensorboard":
+            return None
+        reason: BaseException = error
+    except (Exception, SystemExit) as error:  # of protobuf, numpy, TensorFlow, ... in versions that do not go together
+        reason = error
+    text = " ".join(str(reason).split())[:200]
+    _LOG.warning("awbench: no TensorBoard events: it does not work here (%s: %s)", type(reason).__name__, text)
+    return None
 
 
 def _quieten_threads() -> None:
