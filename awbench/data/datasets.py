@@ -198,7 +198,8 @@ def _open_imagenet(directory: Path | None, split: str) -> Split:
         digest.update(os.fsencode("".join(f"{name}/{path.name}\n" for path in found)))
     ids = hashlib.sha256("\n".join(classes).encode()).hexdigest()
     known = ids == _IMAGENET_IDS_SHA256 or classes[0].isdigit()
-    complete = known and (split != "val" or len(files) == DATASET_FACTS["imagenet"].val_images)
+    facts = DATASET_FACTS["imagenet"]
+    complete = known and len(files) == (facts.val_images if split == "val" else facts.train_images)
     title = f"ImageNet-1k {split}" if complete else f"subset of ImageNet-1k {split}"
     if not known:
         title = f"1000 classes other than ImageNet-1k's, {split}"
@@ -225,8 +226,8 @@ def _class_folders(root: Path) -> list[str]:
         return names
     if sorted(map(int, numbered)) != list(range(1000)):
         raise UserError(
-            f"{root} has folders {numbered[0]} to {numbered[-1]}; numbers must be 0 to 999, the places of the "
-            "sorted WordNet ids (1 to 1000 are ILSVRC's own, in another order)"
+            f"{root} has folders {min(numbered, key=int)} to {max(numbered, key=int)}; numbers must be 0 to 999, the "
+            "places of the sorted WordNet ids (1 to 1000 are ILSVRC's own, in another order)"
         )
     return sorted(numbered, key=int)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import struct
@@ -26,6 +27,7 @@ from awbench.data.loader import Loader
 from awbench.data.views import EvaluationOrder, TrainingOrder, View
 from awbench.errors import UserError
 from awbench.recipes.classification import load_recipe
+from awbench.recipes.datasets import DATASET_FACTS
 from awbench.tasks.transforms import evaluation_transform, normalise, training_transform
 
 
@@ -163,7 +165,7 @@ def test_numbered_folders_are_in_the_order_of_numbers(width, tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([str(i) for i in range(1, 1001)], "numbers must be 0 to 999, .* ILSVRC's own"),
+        ([str(i) for i in range(1, 1001)], "folders 1 to 1000; numbers must be 0 to 999, .* ILSVRC's own"),
         ([*map(str, range(999)), "0998"], "numbers must be 0 to 999"),
         ([*(f"n{i:08}" for i in range(999)), "0"], "numbers must be 0 to 999"),
         ([*(f"n{i:08}" for i in range(1000)), "lost+found"], r"lost\+found is no class of ImageNet"),
@@ -201,6 +203,9 @@ def test_other_classes_are_not_called_imagenets(imagenet, monkeypatch):
     )  # fmt: skip
     ids = "\n".join(f"n{i:08}" for i in range(1000)).encode()
     monkeypatch.setattr("awbench.data.datasets._IMAGENET_IDS_SHA256", hashlib.sha256(ids).hexdigest())
+    assert open_split("imagenet", imagenet, "train").description == "subset of ImageNet-1k train, 1,000 images"
+    facts = dataclasses.replace(DATASET_FACTS["imagenet"], train_images=1000)
+    monkeypatch.setitem(DATASET_FACTS, "imagenet", facts)
     assert open_split("imagenet", imagenet, "train").complete
 
 
