@@ -8,6 +8,7 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import sys
+import tokenize
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -182,8 +183,9 @@ def _path_or_none(module: str) -> Path | None:
 
 
 def code_of(path: Path) -> str:
-    """A source file's lines without blank ones, comments and docstrings."""
-    text = path.read_text()
+    """A source file's lines without blank ones, comments and docstrings; no locale changes them."""
+    with tokenize.open(path) if path.suffix == ".py" else path.open(encoding="utf-8") as file:
+        text = file.read()
     lines = text.splitlines()
     if path.suffix == ".py":
         for node in ast.walk(ast.parse(text)):

@@ -82,7 +82,7 @@ def _cpu_quotas(membership: Path, mount: Path) -> Iterator[float]:
         mount: where the hierarchies are mounted. In a container a path may be the host's: then the mount has its own.
     """
     try:
-        lines = membership.read_text().splitlines()
+        lines = membership.read_text(errors="replace").splitlines()
     except OSError:
         return
     for line in lines:

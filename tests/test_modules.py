@@ -13,6 +13,7 @@ from own_modules import BAD, GOOD
 import awbench as package
 from awbench.errors import UserError
 from awbench.models import build_variant
+from awbench.module_files import code_of
 from awbench.modules import modules, register_module, registered
 from awbench.report.figures.figure import COLOURS, colour_of
 from awbench.variants import ModelOptions, describe_options, list_settings, list_variants, make_options, parse_variant
@@ -272,3 +273,9 @@ def test_an_option_given_at_its_default_is_not_described(name):
     variant = parse_variant(f"aw_{name}_resnet20")
     given = ModelOptions(attention_options=dict(module.defaults))
     assert describe_options(variant, given) == describe_options(variant, ModelOptions())
+
+
+def test_source_is_read_as_python_reads_it(tmp_path):
+    source = tmp_path / "module.py"
+    source.write_bytes(b"# coding: latin-1\nname = '\xe9'\n")
+    assert code_of(source) == "name = '\u00e9'"

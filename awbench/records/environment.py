@@ -145,8 +145,9 @@ def git_state() -> tuple[str, bool | str]:
 
 def _git(*arguments: str) -> str:
     run = subprocess.run(
-        ["git", *arguments], cwd=_PACKAGE, capture_output=True, text=True, check=True, timeout=30, env=git_environment()
-    )
+        ["git", *arguments], cwd=_PACKAGE, env=git_environment(), capture_output=True, check=True, timeout=30,
+        encoding="utf-8", errors="replace",  # names of files may be of any bytes
+    )  # fmt: skip
     return run.stdout.strip()
 
 

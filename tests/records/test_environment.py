@@ -54,7 +54,7 @@ def test_the_digest_changes_with_the_source(tmp_path, monkeypatch):
 
 def make_checkout(folder):
     """A checkout of one commit that looks like the package's own; returns the commit."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "__init__.py").write_text("")
     git = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org", "-C", str(folder)]
     for words in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", folder.name]):
@@ -71,6 +71,18 @@ def test_in_a_hook_of_another_repository_the_commit_is_still_ours(tmp_path, monk
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "other"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "other/.git/index"))
     assert module.git_state.__wrapped__() == (ours, False)
+
+
+def test_a_changed_file_whose_name_is_no_utf8_is_a_change(tmp_path, monkeypatch):
+    (tmp_path / "ours").mkdir()
+    odd = tmp_path / "ours" / os.fsdecode(b"odd-\xff.txt")
+    odd.touch()
+    ours = make_checkout(tmp_path / "ours")
+    odd.write_text("changed")
+    for name, value in (("COUNT", "1"), ("KEY_0", "core.quotePath"), ("VALUE_0", "false")):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    monkeypatch.setattr(module, "_PACKAGE", tmp_path / "ours")
+    assert module.git_state.__wrapped__() == (ours, True)
 
 
 def test_an_owner_that_git_does_not_trust_is_said_with_the_remedy(tmp_path, monkeypatch, caplog):
