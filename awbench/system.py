@@ -89,11 +89,11 @@ def _cpu_quotas(membership: Path, mount: Path) -> Iterator[float]:
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
-        top = mount / controllers if controllers else mount
         own = Path(path.lstrip("/"))
-        for group in (own, *own.parents):
-            if (quota := _quota(top / group)) is not None:
-                yield quota
+        for top in {mount / controllers, mount / "cpu"} if controllers else {mount}:  # the order of their names varies
+            for group in (own, *own.parents):
+                if (quota := _quota(top / group)) is not None:
+                    yield quota
 
 
 def _quota(group: Path) -> float | None:

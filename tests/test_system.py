@@ -51,6 +51,11 @@ def test_loading_processes_are_a_processs_share_of_the_cores(monkeypatch):
             {"cpu,cpuacct/d/cpu.cfs_quota_us": "300000\n", "cpu,cpuacct/d/cpu.cfs_period_us": "100000\n"},
             [3.0],
         ),
+        (
+            "4:cpuacct,cpu:/d\n",
+            {"cpu/d/cpu.cfs_quota_us": "300000\n", "cpu/d/cpu.cfs_period_us": "100000\n"},
+            [3.0],
+        ),
         ("4:cpu:/d\n", {"cpu/d/cpu.cfs_quota_us": "-1\n", "cpu/d/cpu.cfs_period_us": "100000\n"}, []),
     ],
 )
