@@ -8,9 +8,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from awbench.errors import UserError
+from awbench.system import NO_LOCKS
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,11 +38,17 @@ def one_downloads(folder: Path) -> Iterator[None]:
         OSError: it cannot be made or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".download.lock")
+    lock: BaseFileLock = FileLock(folder / ".download.lock")
     try:
-        lock.acquire(timeout=0)
+        try:
+            lock.acquire(timeout=0)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            lock = SoftFileLock(folder / ".download.lock-without-flock")
+            lock.acquire(timeout=0)
     except Timeout:
-        _LOG.info("awbench: waiting for another process that downloads into %s", folder)
+        _LOG.warning("awbench: waiting for another process that downloads into %s, as %s says", folder, lock.lock_file)
         lock.acquire()
     try:
         yield

@@ -31,6 +31,10 @@ _REMEDIES = (
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+# What flock fails with where there are no locks, as on network file systems without a lock service.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
 def said_here(text: str) -> str:
     """The text; where the package was installed without its repository, with what stands in place of make targets."""
     if (_CHECKOUT / "Makefile").is_file() and (_CHECKOUT / "pyproject.toml").is_file():

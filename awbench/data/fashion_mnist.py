@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import shutil
 import tempfile
 import zlib
 from pathlib import Path
@@ -86,10 +87,13 @@ def _find(directory: Path | None) -> Path:
     root = cache_directory()
     try:
         if not (root / "FashionMNIST").exists():
-            with one_downloads(root), tempfile.TemporaryDirectory(dir=root, prefix=".FashionMNIST-") as partial:
+            with one_downloads(root):
+                for abandoned in root.glob(".FashionMNIST-*"):  # by a process that was killed
+                    shutil.rmtree(abandoned, ignore_errors=True)
                 if not (root / "FashionMNIST").exists():  # another process was faster
-                    FashionMNIST(partial, download=True)
-                    Path(partial, "FashionMNIST").rename(root / "FashionMNIST")
+                    with tempfile.TemporaryDirectory(dir=root, prefix=".FashionMNIST-") as partial:
+                        FashionMNIST(partial, download=True)
+                        Path(partial, "FashionMNIST").rename(root / "FashionMNIST")
     except Exception as error:  # whatever the network layer raises: there is one remedy
         raise UserError(f"Fashion-MNIST could not be downloaded ({error}); {_REMEDY}") from None
     return root / "FashionMNIST" / "raw"

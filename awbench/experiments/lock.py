@@ -16,11 +16,11 @@ from filelock import SoftFileLock, Timeout
 
 from awbench.errors import Preempted, UserError
 from awbench.records.clock import now
+from awbench.system import NO_LOCKS
 
 _NAME, _SOFT_NAME = ".lock", ".lock-without-flock"
 _ATTEMPTS, _PAUSE_SECONDS = 10, 0.05  # `holder` holds it for an instant
 _BUSY = (errno.EWOULDBLOCK, errno.EACCES)
-_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class BusyError(Preempted):
@@ -71,13 +71,13 @@ def _acquire(folder: Path, stack: contextlib.ExitStack) -> bool:
     except OSError as error:
         if error.errno in _BUSY:
             return False
-        if error.errno not in _UNSUPPORTED:
+        if error.errno not in NO_LOCKS:
             name = errno.errorcode.get(error.errno or 0, str(error.errno))
             raise UserError(
                 f"{path} cannot be locked ({name}: {error.strerror}): a run has one process only if its folder can; "
                 "give --results, or --output, on another file system"
             ) from None
-    try:  # as on network file systems without a lock service; filelock tells a dead owner on the same host
+    try:  # filelock tells a dead owner on the same host
         stack.enter_context(SoftFileLock(folder / _SOFT_NAME).acquire(timeout=0))
         return True
     except Timeout:

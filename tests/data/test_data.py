@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import os
 import struct
@@ -320,8 +321,16 @@ def test_what_is_no_benchmark_says_so():
     assert {name for name, dataset in DATASETS.items() if dataset.proxy} == {"digits", "fake", "fashion-mnist-dev"}
 
 
-def test_of_two_that_download_into_one_folder_one_does(tmp_path, monkeypatch):
+@pytest.mark.parametrize("fault", [None, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_of_two_that_download_into_one_folder_one_does(fault, tmp_path, monkeypatch, caplog):
+    """On a file system without locks too."""
     inside, most = [], []
+
+    def flock(descriptor, operation):
+        raise OSError(fault, os.strerror(fault))
+
+    if fault:
+        monkeypatch.setattr("fcntl.flock", flock)
 
     class Cifar:
         def __init__(self, root, train, download=False):
@@ -339,3 +348,4 @@ def test_of_two_that_download_into_one_folder_one_does(tmp_path, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         splits = list(pool.map(lambda _: open_split("cifar10", tmp_path, "train"), range(4)))
     assert most == [1] and len({split.digest for split in splits}) == 1
+    assert f"waiting for another process that downloads into {tmp_path}" in caplog.text
