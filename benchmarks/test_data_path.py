@@ -21,6 +21,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from awbench.data.datasets import ImageFiles, find_dataset
+from awbench.data.encoded import EncodedFiles, collate_encoded, keep_seed
 from awbench.data.loader import Loader
 from awbench.data.views import TrainingOrder, View
 from awbench.recipes.classification import load_recipe
@@ -53,6 +54,13 @@ def ours(folder: Path, decoder: str = "pillow", normalised: bool = False) -> Cal
     return lambda: list(Loader(View(files, transform, 0), order, 0, pin_memory=False))
 
 
+def read_alone(folder: Path) -> Callable[[], Any]:
+    """What is left to a core where a GPU decodes, crops and resizes."""
+    files = EncodedFiles([(str(path), 0) for path in sorted((folder / "class").iterdir())])
+    order = TrainingOrder(IMAGES, BATCH, BATCH, 0, 0, IMAGES // BATCH)
+    return lambda: list(Loader(View(files, keep_seed, 0), order, 0, pin_memory=False, collate=collate_encoded))
+
+
 def torchvisions(folder: Path) -> Callable[[], Any]:
     """As references/classification of torchvision composes it."""
     steps = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.PILToTensor(),
@@ -83,6 +91,7 @@ def test_images_a_second_a_core(benchmark, folder, capsys):
         "ours, normalised while loading": ours(folder, normalised=True),
         "ours": ours(folder),
         "ours, decoder torchvision": ours(folder, "torchvision"),
+        "ours, decoder nvjpeg, without the GPU": read_alone(folder),
         "torchvision's reference transforms": torchvisions(folder),
         "timm's loader": timms(folder),
     }
@@ -100,4 +109,4 @@ def test_images_a_second_a_core(benchmark, folder, capsys):
         print()
         for name in candidates:
             found = f"{speeds[name]:6.0f} images/s a core" if name in speeds else "not installed: pip install timm"
-            print(f"{name:36} {found}")
+            print(f"{name:38} {found}")

@@ -32,10 +32,10 @@ def split(count: int, seed: int) -> Split:
     return Split(images, 10, images.digest(), f"{count} images of noise")
 
 
-def make_run(output, *changes, seed=3, **execution) -> Run:
+def make_run(output, *changes, seed=3, splits=None, **execution) -> Run:
     recipe = load_recipe("digits-quick", ["epochs=3", "batch_size=16", "norm_batch_size=8", *changes])
     job = Job(parse_variant("aw_resnet20"), ModelOptions(), "digits", None, recipe, seed)
-    task = Classification(job, (split(70, 1), split(30, 2)))
+    task = Classification(job, splits or (split(70, 1), split(30, 2)))
     return Run(task, output, Execution(**{"checkpoint_seconds": 0.0, **execution}))
 
 

@@ -27,15 +27,16 @@ def test_without_a_gpu_it_is_one_line(root, tmp_path):
 
 def test_steps_of_a_cpu_have_verdicts_and_figures(root, tmp_path):
     pytest.importorskip("triton")
-    done = check(root, "--device", "cpu", "--output", str(tmp_path), "steps", "machine", "host", "graph")
+    done = check(root, "--device", "cpu", "--output", str(tmp_path), "steps", "decoding", "machine", "host", "graph")
     assert done.returncode == 0, done.stdout + done.stderr
     verdicts = [
-        json.loads((tmp_path / f"verdict-{name}.json").read_text()) for name in ("machine", "host", "graph", "steps")
+        json.loads((tmp_path / f"verdict-{name}.json").read_text())
+        for name in ("machine", "host", "graph", "decoding", "steps")
     ]
-    assert [verdict["verdict"] for verdict in verdicts] == ["pass", "pass", "skipped", "pass"]
+    assert [verdict["verdict"] for verdict in verdicts] == ["pass", "pass", "skipped", "pass", "pass"]
     assert set(json.loads((tmp_path / "steps.json").read_text())) == {"resnet20", "aw_resnet20"}
     assert "aten::convolution" in (tmp_path / "profile-aw_resnet20.txt").read_text()
-    assert (tmp_path / "summary.md").read_text().count("| pass") == 3
+    assert (tmp_path / "summary.md").read_text().count("| pass") == 4
 
 
 FAULTY = """

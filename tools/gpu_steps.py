@@ -223,6 +223,72 @@ def graph(setting: Setting) -> str:
     return f"three networks, largest difference {worst:.1e} of the largest output"
 
 
+@step("JPEG decoded on the GPU: pixels beside Pillow's, images/s beside a core's", 120)
+def decoding(setting: Setting) -> str:
+    import numpy as np
+    import torch
+    from PIL import Image
+    from torchvision.transforms import v2
+
+    from awbench.data.datasets import ImageFiles
+    from awbench.data.encoded import DeviceDecoder, EncodedFiles, collate_encoded, keep_seed
+    from awbench.data.views import View
+    from awbench.recipes.classification import load_recipe
+    from awbench.tasks.transforms import evaluation_transform, training_transform
+
+    folder, recipe = setting.output / "jpeg", load_recipe("cbam")
+    folder.mkdir(exist_ok=True)
+    files = [(str(folder / f"{index}.jpg"), index) for index in range(8 if setting.small else 128)]
+    for path, index in files:  # smooth, with grain; colours in full, halved, quartered
+        rng = np.random.default_rng(index)
+        smooth = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)).resize((500, 375))
+        pixels = (np.asarray(smooth) + rng.normal(0, 7, (375, 500, 3))).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(path, quality=90, subsampling=index % 3)
+    device, figures = torch.device(setting.device), dict[str, Any]()
+    encoded = collate_encoded([View(EncodedFiles(files), keep_seed, 0)[0, index] for _, index in files])
+    transforms: dict[str, Callable[[Any], torch.Tensor]] = {
+        "decoded": v2.Compose([v2.PILToTensor(), v2.ToPureTensor()]),
+        "evaluated": evaluation_transform(recipe.evaluation),
+        "trained": training_transform(recipe.augmentation),
+    }
+    for name, transform in transforms.items():
+        decode, view = DeviceDecoder(device, transform, False), View(ImageFiles(files), transform, 0)
+        batch = decode(encoded)
+        if batch.on_cpu:
+            raise Failed(f"{batch.on_cpu} of {len(files)} plain JPEG files were refused")
+        right = torch.stack([torch.as_tensor(view[0, index][0]) for _, index in files])
+        off = (batch.images.cpu().float() - right.float()).abs()
+        figures[name] = {"means": off.mean((1, 2, 3)).tolist(), "largest": float(off.max())}
+    _wait(setting)
+
+    def whole() -> None:
+        decode(encoded)
+        _wait(setting)
+
+    kept = torch.full((2**28,), 7, dtype=torch.uint8, device=device)
+    busy = torch.ones(256 if setting.small else 8192, device=device).diag()
+    for _ in range(20):
+        busy = busy @ busy
+    late = kept.clone()  # behind 20 products, when its memory may be another's
+    del kept
+    decode(encoded)
+    if not (late == 7).all():
+        raise Failed("decoded pixels were written over a tensor that a queued kernel reads")
+    seconds = min(_timed(whole) for _ in range(3))
+    torch.set_num_threads(1)
+    alone = View(ImageFiles(files, "torchvision"), transforms["trained"], 0)
+    core = min(_timed(lambda: [alone[0, index] for _, index in files]) for _ in range(3)) / len(files)
+    figures["images_per_s"] = {"device": len(files) / seconds, "core": 1 / core}
+    keep(setting, "decoding", figures)
+    means = [max(figures[name]["means"]) for name in transforms]
+    if max(means) >= 2:
+        raise Failed(f"an image's pixels differ by {max(means):.1f} of 255 from Pillow's in the mean; below 2 is right")
+    return (
+        f"an image's mean difference from Pillow's, of 255: decoded {means[0]:.2f}, evaluated {means[1]:.2f}, trained "
+        f"{means[2]:.2f} at most; {len(files) / seconds:,.0f} images/s, a core {1 / core:,.0f}"
+    )
+
+
 @step("thirty training steps of plain, SE and AW, with and without --compile", 240)
 def steps(setting: Setting) -> str:
     import torch
@@ -350,7 +416,7 @@ def _host_us(call: Callable[[], Any], count: int) -> float:
     return min(_timed(lambda: [call() for _ in range(count)]) for _ in range(3)) / count * 1e6
 
 
-def _timed(call: Callable[[], Any]) -> float:
+def _timed(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started

@@ -38,7 +38,9 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> tuple[Image.Image | Tensor, int]: ...
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        """(image of Pillow, tensor (3, H, W), or a file to decode on a GPU; label)."""
+        ...
 
 
 @dataclass(frozen=True)

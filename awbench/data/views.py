@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch import Tensor
 from awbench.data.datasets import ImageDecodeError, Images
 
 _LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 SampleKey = tuple[int, int]  # (epoch, index)
 
 
@@ -35,14 +36,27 @@ class Batch:
         images: (N, 3, H, W), uint8 until they are normalised on the network's device.
         labels: (N,) int64.
         bad: messages of images that could not be decoded.
+        on_cpu: of its images, how many a CPU decoded where a GPU was to.
     """
 
     images: Tensor
     labels: Tensor
     bad: tuple[str, ...] = ()
+    on_cpu: int = 0
 
     def pin_memory(self) -> Batch:
-        return Batch(self.images.pin_memory(), self.labels.pin_memory(), self.bad)
+        return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory())
+
+
+def seeded(transform: Callable[[Any], T], seed: int, image: Any) -> T:
+    """What a transform that draws from torch's global generator alone makes of an image with this seed."""
+    # The CPU's generator alone: torch.manual_seed would also queue a call for every GPU, with a stack trace.
+    before = torch.get_rng_state()
+    try:
+        torch.default_generator.manual_seed(seed)
+        return transform(image)
+    finally:
+        torch.set_rng_state(before)
 
 
 @dataclass(frozen=True)
@@ -51,13 +65,14 @@ class View:
 
     Attributes:
         images: the split's samples.
-        transform: image -> (3, H, W) uint8 tensor; draws from torch's global generator alone.
+        transform: image -> (3, H, W) uint8 tensor, or what the loader's `collate` takes; draws from torch's global
+            generator alone.
         seed: of the run.
         skip_bad_images: report an image that cannot be decoded instead of raising.
     """
 
     images: Images
-    transform: Callable[[Any], Tensor]
+    transform: Callable[[Any], Any]
     seed: int
     skip_bad_images: bool = False
 
@@ -72,13 +87,7 @@ class View:
             if self.skip_bad_images:
                 return str(error)
             raise
-        # The CPU's generator alone: torch.manual_seed would also queue a call for every GPU, with a stack trace.
-        before = torch.get_rng_state()
-        try:
-            torch.default_generator.manual_seed(derive_seed("augmentation", self.seed, epoch, index))
-            return self.transform(image), label
-        finally:
-            torch.set_rng_state(before)
+        return seeded(self.transform, derive_seed("augmentation", self.seed, epoch, index), image), label
 
 
 def collate(samples: Sequence[tuple[Tensor, int] | str]) -> Batch:

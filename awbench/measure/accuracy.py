@@ -25,6 +25,7 @@ class Accuracy:
         correct1, correct5: how many had their label first, or among the first five.
         loss: mean cross-entropy, in nats.
         bad: messages of images that could not be decoded and were not counted.
+        on_cpu: images that a CPU decoded where a GPU was to.
     """
 
     images: int
@@ -32,6 +33,7 @@ class Accuracy:
     correct5: int
     loss: float
     bad: tuple[str, ...] = ()
+    on_cpu: int = 0
 
     @property
     def top1_percent(self) -> float:
@@ -81,7 +83,7 @@ def measure_accuracy(
     """
     was_training = model.training
     model.eval()
-    counts = torch.zeros(3, dtype=torch.int64, device=world.device)
+    counts = torch.zeros(4, dtype=torch.int64, device=world.device)
     loss = torch.zeros((), dtype=torch.float64, device=world.device)
     bad: list[str] = []
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -94,13 +96,14 @@ def measure_accuracy(
             labels = batch.labels.to(world.device, non_blocking=True)
             with autocast:
                 logits = model(images)
-            counts += count_correct(logits, labels)
+            counts[:3] += count_correct(logits, labels)
+            counts[3] += batch.on_cpu
             loss += F.cross_entropy(logits.float(), labels, reduction="sum")
     world.sum(counts)
     world.sum(loss)
     model.train(was_training)
-    correct1, correct5, images_counted = (int(value) for value in counts)
+    correct1, correct5, images_counted, on_cpu = (int(value) for value in counts)
     bad = world.gather(bad)
     if not images_counted:
         raise UserError(f"not one image could be decoded: {bad[0]}" if bad else "there are no images to evaluate")
-    return Accuracy(images_counted, correct1, correct5, float(loss) / images_counted, tuple(bad))
+    return Accuracy(images_counted, correct1, correct5, float(loss) / images_counted, tuple(bad), on_cpu)

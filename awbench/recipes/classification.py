@@ -56,7 +56,8 @@ class Recipe(BaseRecipe):
             of a step stay those, however many processes share it.
         precision: "float32", or autocast to "bfloat16" or "float16".
         decoder: of image files: "pillow", or "torchvision", whose tensors are resampled in a third of the time, a value
-            of 500 by one level of 255 otherwise (benchmarks/test_data_path.py); the effect on accuracy is not measured.
+            of 500 by one level of 255 otherwise (benchmarks/test_data_path.py), or "nvjpeg", torchvision's on a GPU,
+            whose pixels differ by more (docs/gpu.md). The effect on accuracy is not measured.
         lr_scaled_by: batch_size / the recipe's own, by the linear-scaling rule (Goyal et al., arXiv 1706.02677).
     """
 
@@ -70,7 +71,7 @@ class Recipe(BaseRecipe):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Precision = "float32"
     channels_last: bool = False
-    decoder: Literal["pillow", "torchvision"] = "pillow"
+    decoder: Literal["pillow", "torchvision", "nvjpeg"] = "pillow"
     lr_scaled_by: float = 1.0
 
     @model_validator(mode="after")

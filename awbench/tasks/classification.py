@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from awbench.data.datasets import ImageFiles, Split, find_dataset, open_split
+from awbench.data.datasets import ImageFiles, Images, Split, find_dataset, open_split
+from awbench.data.encoded import DeviceDecoder, EncodedFiles, collate_encoded, keep_seed, require_gpu
 from awbench.data.loader import Loader
 from awbench.data.pixels import IMAGENET_RGB
 from awbench.data.views import Batch, EvaluationOrder, TrainingOrder, View
@@ -23,7 +24,7 @@ from awbench.recipes import PROTOCOLS, Recipe
 from awbench.records import Quantity
 from awbench.tasks.job import Job, file_sha256
 from awbench.tasks.task import Built
-from awbench.tasks.transforms import evaluation_transform, normalise, training_transform
+from awbench.tasks.transforms import Transform, evaluation_transform, normalise, training_transform
 from awbench.training.distributed import World
 from awbench.training.norms import interleave
 from awbench.training.numerics import autocast
@@ -33,10 +34,18 @@ from awbench.variants import describe_options
 
 
 def _decoded_by(decoder: str, split: Split) -> Split:
-    """The split; images in files are decoded by the library of that name."""
-    if not isinstance(split.images, ImageFiles):
+    """The split, decoded by the library of that name.
+
+    Raises:
+        UserError: its images are not in files.
+    """
+    if decoder == "pillow":
         return split
-    return dataclasses.replace(split, images=dataclasses.replace(split.images, decoder=decoder))
+    if not isinstance(split.images, ImageFiles):
+        raise UserError(f"decoder={decoder} is for images in files, and {split.description} are not; leave it out")
+    files = split.images.files
+    images = EncodedFiles(files) if decoder == "nvjpeg" else ImageFiles(files, decoder)
+    return dataclasses.replace(split, images=images)
 
 
 # On a GPU of much memory so many images make a forward pass: micro-batches of 32 leave it waiting for launches. Chosen.
@@ -70,6 +79,10 @@ class Classification:
         self.splits = splits or self._open()
         self.train, self.val = (_decoded_by(job.recipe.decoder, split) for split in self.splits)
         self.options = job.model_options(self.dataset.num_classes)
+
+    @property
+    def _encoded(self) -> bool:
+        return isinstance(self.val.images, EncodedFiles)
 
     def _open(self) -> tuple[Split, Split]:
         """(train, val); evaluating given weights needs the second alone."""
@@ -143,11 +156,29 @@ class Classification:
         """Accuracy by the recipe's evaluation transform, each image once over all processes."""
         split, recipe = self.val, self.recipe
         order = EvaluationOrder(len(split.images), recipe.batch_size, world.rank, world.size)
-        view = View(split.images, evaluation_transform(recipe.evaluation), 0, self.job.skip_bad_images)
-        loader = Loader(view, order, workers, pin_memory=world.device.type == "cuda", prefetch=1)
-        batches = (self.on_device(batch, world.device) if len(batch.labels) else batch for batch in loader)
+        transform = evaluation_transform(recipe.evaluation)
+        loaded = self.loaded(split.images, transform, 0, order, workers, world.device, prefetch=1)
+        batches = (self.on_device(batch, world.device) if len(batch.labels) else batch for batch in loaded)
         context = autocast(recipe.precision, world.device)
         return measure_accuracy(built.model, batches, world, context, recipe.channels_last)
+
+    def loaded(
+        self, images: Images, transform: Transform, seed: int, order: Any, workers: int, device: torch.device,
+        prefetch: int = 4,
+    ) -> Iterator[Batch]:  # fmt: skip
+        """Batches of transformed images in an order, by loading processes; decoded on the device if the recipe says so.
+
+        Raises:
+            UserError: the device is to decode, and is no GPU; or as `Loader` and `DeviceDecoder`.
+        """
+        skip = self.job.skip_bad_images
+        if isinstance(images, EncodedFiles):
+            require_gpu(device)
+            decoder = DeviceDecoder(device, transform, skip)
+            view = View(images, keep_seed, seed, skip)
+            return map(decoder, Loader(view, order, workers, False, collate_encoded, prefetch))
+        view = View(images, transform, seed, skip)
+        return iter(Loader(view, order, workers, device.type == "cuda", prefetch=prefetch))
 
     def on_device(self, batch: Batch, device: torch.device) -> Batch:
         """Its images normalised there, in the recipe's layout."""
@@ -155,7 +186,7 @@ class Classification:
         images = batch.images.to(device, non_blocking=True, memory_format=layout)
         if images.dtype == torch.uint8:
             images = normalise(images, self.dataset)
-        return Batch(images, batch.labels.to(device, non_blocking=True), batch.bad)
+        return dataclasses.replace(batch, images=images, labels=batch.labels.to(device, non_blocking=True))
 
     def values(self, result: Accuracy) -> dict[str, Quantity]:
         return {
@@ -165,6 +196,7 @@ class Classification:
             "loss": Quantity(value=result.loss, unit="nats"),
             "images": Quantity(value=result.images, unit="images"),
             "images_left_out": Quantity(value=len(result.bad), unit="images"),
+            **({"images_decoded_on_cpu": Quantity(value=result.on_cpu, unit="images")} if self._encoded else {}),
         }
 
     def training_values(self, state: State, world: World) -> dict[str, Quantity]:
@@ -235,8 +267,8 @@ class TrainableClassifier:
             rank=self.world.rank,
             world_size=self.world.size,
         )
-        view = View(images, training_transform(self.recipe.augmentation), job.seed, job.skip_bad_images)
-        return iter(Loader(view, order, self.workers, pin_memory=self.world.device.type == "cuda"))
+        transform = training_transform(self.recipe.augmentation)
+        return self.task.loaded(images, transform, job.seed, order, self.workers, self.world.device)
 
     def join(self, batches: Sequence[Batch]) -> Batch | None:
         sizes = {len(batch.labels) for batch in batches}

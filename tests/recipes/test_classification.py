@@ -65,4 +65,4 @@ def test_the_decoder_is_recorded_where_it_is_not_the_one_of_older_records():
     assert load_recipe("cbam", ["decoder=pillow"]).identity() == load_recipe("cbam").identity()
     assert load_recipe("cbam", ["decoder=torchvision"]).identity()["decoder"] == "torchvision"
     with pytest.raises(UserError, match="decoder"):
-        load_recipe("cbam", ["decoder=nvjpeg"])
+        load_recipe("cbam", ["decoder=libjpeg"])

@@ -9,17 +9,20 @@ import os
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_runs import ALONE, STEPS, Killed, digest, kill_at, make_run, model, train
 
-from awbench.data.datasets import ImageFiles
+from awbench.data.datasets import ImageFiles, Split
 from awbench.data.views import Batch
 from awbench.errors import Preempted, UserError
 from awbench.experiments.runs import evaluate
 from awbench.models.weights import load_weights
 from awbench.recipes.classification import load_recipe
 from awbench.records import RecordStore
+from awbench.tasks import classification
 from awbench.tasks.classification import Classification, TrainableClassifier, learning_rate
 from awbench.tasks.task import Built
 from awbench.training.checkpoint import KEPT, Checkpoints
@@ -248,3 +251,37 @@ def test_joined_micro_batches_lie_as_the_loop_is_told(channels_last, tmp_path):
         assert torch.equal(joined.labels[place], batch.labels)
         assert torch.equal(joined.images[place], run.task.on_device(batch, ALONE.device).images)
     assert trainable.join([first, Batch(second.images[:2], second.labels[:2])]) is None
+
+
+def jpeg_split(folder, count):
+    folder.mkdir()
+    for index in range(count):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.jpg", progressive=index % 5 == 0)
+    images = ImageFiles([(str(folder / f"{index}.jpg"), index % 10) for index in range(count)])
+    return Split(images, 10, str(folder), f"{count} files")
+
+
+def test_a_training_decoded_on_the_device_is_one_decoded_before_it_and_another_record(tmp_path, monkeypatch):
+    """On a CPU, whose decoder of batches is that of single images."""
+    splits = jpeg_split(tmp_path / "train", 16), jpeg_split(tmp_path / "val", 10)
+    found = {}
+    for decoder in ("torchvision", "nvjpeg"):
+        run = make_run(tmp_path / decoder, "epochs=1", f"decoder={decoder}", splits=splits)
+        network = model("resnet20")
+        if decoder == "nvjpeg":
+            with pytest.raises(UserError, match="decoder=nvjpeg needs a GPU, not cpu"):
+                train(run, network, ALONE)
+            monkeypatch.setattr(classification, "require_gpu", lambda device: None)
+        result = train(run, network, ALONE).result
+        found[decoder] = digest(network), run.task.values(result), run.task.identity()["settings"]["recipe"]["decoder"]
+    assert found["nvjpeg"][0] == found["torchvision"][0]
+    assert found["nvjpeg"][1].pop("images_decoded_on_cpu").value == 2
+    assert found["nvjpeg"][1] == found["torchvision"][1]
+    assert [decoder for *_, decoder in found.values()] == ["torchvision", "nvjpeg"]
+
+
+@pytest.mark.parametrize("decoder", ["torchvision", "nvjpeg"])
+def test_a_decoder_is_for_files(tmp_path, decoder):
+    with pytest.raises(UserError, match=f"decoder={decoder} is for images in files, and 70 images of noise are not"):
+        make_run(tmp_path, f"decoder={decoder}")
