@@ -32,6 +32,8 @@ METADATA_KEY = "awbench"  # one key: safetensors writes several in random order,
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.pth$")
 _LISTED = 5
 _AVERAGED = ("model_ema", "state_dict_ema", "ema_state_dict", "ema", "ema_model")  # torchvision, timm, mmcv, others
+# Files whose "state_dict" has the averaged weights: what tells them, and where they have the plain ones.
+_SWAPPED = (("message_hub", "ema_state_dict"), ("averaging_state", "current_model_state"))  # MMEngine's, Lightning's
 # torch.save's format before zip files is a row of pickles; the first is this number.
 _TORCH_LEGACY = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
 _LEGACY_PICKLES = 5  # that number, the protocol, the system's, the content, the keys of its storages
@@ -221,17 +223,38 @@ def _read_torch(path: Path, averaged: bool) -> tuple[dict[str, Tensor], tuple[st
         if "TorchScript" in str(error):
             raise _more_than_weights(path, "a TorchScript program") from None
         raise _damaged(path, error) from None
-    found = [key for key in _AVERAGED if isinstance(content, dict) and isinstance(content.get(key), dict)]
+    entries = content if isinstance(content, dict) else {}
+    averages, plain = [key for key in _AVERAGED if isinstance(entries.get(key), dict)], content
+    for mark, key in _SWAPPED:
+        if mark in entries and isinstance(entries.get(key), dict):
+            averages, plain = ["state_dict"], _without_counters(entries[key])
     if averaged:
-        if not found:
+        if not averages:
             raise UserError(f"{path} has no averaged (EMA) weights; such are under {', '.join(_AVERAGED)}")
-        note = f"its averaged (EMA) weights, under {found[0]!r}, were read"
-        return _state_dict(path, {k: v for k, v in content[found[0]].items() if k != "n_averaged"}, _is_tensor), (note,)
-    notes = tuple(
+        note = f"its averaged (EMA) weights, under {averages[0]!r}, were read"
+        return _state_dict(path, _without_counters(entries[averages[0]]), _is_tensor), (note,)
+    state = _state_dict(path, plain, _is_tensor)
+    notes = [
         f"it also holds averaged (EMA) weights, under {key!r}; the plain ones were read, --ema reads these"
-        for key in found
-    )
-    return _state_dict(path, content, _is_tensor), notes
+        for key in averages
+    ]
+    others = [key for key, value in entries.items() if key not in averages and _are_other_weights(value, state)]
+    notes += [f"it also holds weights under {printable(key)!r}, which were not read" for key in others]
+    return state, tuple(notes)
+
+
+def _without_counters(entry: dict[Any, Any]) -> dict[Any, Any]:
+    """Averaged weights without how often they were averaged: torch's and MMEngine's name of it."""
+    return {name: value for name, value in entry.items() if name not in ("n_averaged", "steps")}
+
+
+def _are_other_weights(entry: Any, state: dict[str, Tensor]) -> bool:
+    """Whether it has tensors of the same names, and not the very same."""
+    if not isinstance(entry, dict) or not all(isinstance(name, str) for name in entry):
+        return False
+    named = {name.removeprefix("module."): value for name, value in entry.items()}
+    own = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return any(_is_tensor(named.get(name)) and named[name] is not own[name] for name in own)
 
 
 def check_torch_file(file: BinaryIO) -> None:

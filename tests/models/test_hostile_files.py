@@ -163,6 +163,41 @@ def test_torchvisions_averaged_weights_are_read_without_their_counter(tmp_path):
     assert torch.equal(loaded.conv1.weight, network.conv1.weight + 1)
 
 
+@pytest.mark.parametrize(
+    ("mark", "plain", "prefix"),
+    [
+        ("message_hub", "ema_state_dict", "module."),
+        ("averaging_state", "current_model_state", ""),
+    ],  # MMEngine, Lightning
+)
+def test_files_whose_state_dict_is_the_averaged_one_are_known(mark, plain, prefix, tmp_path):
+    """As MMEngine and Lightning write them."""
+    network = awbench.build("resnet20")
+    averaged = {name: tensor + 1 for name, tensor in network.state_dict().items()}
+    own = {f"{prefix}{name}": tensor for name, tensor in network.state_dict().items()}
+    content = {"state_dict": averaged, plain: {**own, "steps": torch.tensor(3)}, mark: {}}
+    torch.save(content, tmp_path / "both.pth")
+    loaded = load_weights(read := awbench.build("resnet20"), tmp_path / "both.pth")
+    assert torch.equal(read.conv1.weight, network.conv1.weight)
+    assert any("averaged (EMA) weights, under 'state_dict'; the plain ones were read" in note for note in loaded.notes)
+    loaded = load_weights(read := awbench.build("resnet20"), tmp_path / "both.pth", averaged=True)
+    assert torch.equal(read.conv1.weight, network.conv1.weight + 1)
+    assert loaded.notes == ("its averaged (EMA) weights, under 'state_dict', were read",)
+
+
+def test_other_weights_of_the_same_names_are_said_whatever_they_are_called(tmp_path):
+    network = awbench.build("resnet20")
+    state = network.state_dict()
+    shadow = {f"module.{name}": tensor + 1 for name, tensor in state.items()}
+    optimizer = torch.optim.SGD(network.parameters()).state_dict()
+    content = {"state_dict": state, "model": state, "shadow\x1b": shadow, "optimizer": optimizer, "args": {"a": 1}}
+    torch.save(content, tmp_path / "several.pth")
+    notes = load_weights(awbench.build("resnet20"), tmp_path / "several.pth").notes
+    assert [note for note in notes if "also holds" in note] == [
+        "it also holds weights under \"'shadow\\\\x1b'\", which were not read"
+    ]
+
+
 def test_averaged_weights_that_a_file_lacks_are_an_error(tmp_path):
     network = awbench.build("resnet20")
     save_weights(network, tmp_path / "ours.safetensors")
