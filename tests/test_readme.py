@@ -24,6 +24,7 @@ def test_tables_are_what_the_command_makes(root, store):
         assert f"<!-- table: {kind} " in "".join(texts)
     for text in texts:
         assert text == fill(text, store), "run `make readme`"
+    assert re.search(r"\*\*(\d+) of (\d+) published counts match to their last digit", texts[1])
 
 
 def test_the_page_of_names_is_what_the_docstrings_say(root):

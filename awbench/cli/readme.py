@@ -29,10 +29,12 @@ from awbench.report.table import select
 from awbench.report.tables import TABLES
 from awbench.studies import load_study
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
+from awbench.verdicts.complexity import EQUAL, NOT_MEASURED, compare_complexity
 
 # A table's kind, what the first column must match, and the columns wanted.
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) (\S+) ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ANSWER = re.compile(r"(<!-- answer: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_COUNTS = re.compile(r"(<!-- counts: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DOCUMENTS = ("README.md", "docs/results.md")
 # Name of a figure -> its file in docs/. A study's is there from its first look on.
 FIGURES = {
@@ -49,7 +51,8 @@ def fill(document: str, records: Records) -> str:
     """A document with every generated block made again.
 
     `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` is a table, `<!-- answer: STUDY -->` a study's answers, a sentence
-    each, the primary one first and in bold, and its figure.
+    each, the primary one first and in bold, and its figure; `<!-- counts: VARIANT -->` how many published counts of the
+    variants that match were met.
     """
     references = load_references()
 
@@ -59,6 +62,23 @@ def fill(document: str, records: Records) -> str:
         kept = [row for row, cells in zip(table.values, table.rows, strict=True) if re.fullmatch(wanted, cells[0])]
         chosen = select(replace(table, values=kept), columns.split(","))
         return f"{start}{render(chosen, 'github')}{end}"
+
+    def counts(match: re.Match[str]) -> str:
+        start, wanted, end = match.groups()
+        compared = compare_complexity(references.of_kind("complexity"), records.of_kind("complexity"))
+        published = [one for one in compared if re.fullmatch(wanted, one.variant) and one.number]
+        comparable = [one for one in published if not one.verdict.startswith(NOT_MEASURED)]
+        others = [
+            f"{one.variant}'s {one.metric} of {one.number.source} ({one.verdict.removeprefix('differs by ')})"
+            for one in comparable
+            if one.verdict != EQUAL and one.number
+        ]
+        return (
+            f"{start}**{len(comparable) - len(others)} of {len(comparable)} published counts match to their last digit**"
+            + (f"; the others: {', '.join(others)}" if others else "")
+            + f". {len(published) - len(comparable)} more cannot be compared, for their sources do not state what was "
+            f"counted.\n{end}"
+        )
 
     def answer(match: re.Match[str]) -> str:
         start, name, end = match.groups()
@@ -80,7 +100,7 @@ def fill(document: str, records: Records) -> str:
             shown.append(f"\n![{figure.title}](docs/{FIGURES[figure.name]})")
         return f"{start}{shown[0]}\n\n" + "\n".join(shown[1:]) + f"\n{end}"
 
-    return _ANSWER.sub(answer, _BLOCK.sub(block, document))
+    return _COUNTS.sub(counts, _ANSWER.sub(answer, _BLOCK.sub(block, document)))
 
 
 def figures(records: Records) -> dict[str, Figure]:

@@ -14,7 +14,7 @@ _GREEN, _RED, _YELLOW, _DIM, _BOLD = "32", "31", "33", "2", "1"
 _COLOURS = {
     "not measured": _DIM, "not comparable": _DIM, "not of the study": _DIM, "unknown": _DIM,
     "as claimed": _GREEN, "gain": _GREEN, "pass": _GREEN, "agrees": _GREEN, "reproduced": _GREEN, "faster": _GREEN,
-    "equal to all printed digits": _GREEN,
+    "matches all published digits": _GREEN,
     "loss": _RED, "less than claimed": _RED, "fail": _RED, "differs": _RED, "not reproduced": _RED, "slower": _RED,
     "undecided": _YELLOW, "too early": _YELLOW, "too noisy": _YELLOW, "gain undecided": _YELLOW,
     "more than claimed": _YELLOW,

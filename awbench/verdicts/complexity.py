@@ -15,7 +15,7 @@ from awbench.verdicts.conventions import convention_differences, other_conventio
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting, describe_modules
 from awbench.verdicts.opcounter import opcounter_correction
 
-EQUAL = "equal to all printed digits"
+EQUAL = "matches all published digits"
 UNKNOWN = "unknown"
 NOT_MEASURED = "not measured"
 COMPARISON_ONLY = "not measured: for comparison only"
@@ -28,8 +28,8 @@ class ComplexityComparison:
     Attributes:
         number: None for a network whose number nobody published, or nobody here could read.
         measured: in base units (parameters, MAC), or None.
-        verdict: "equal to all printed digits", "differs by x %", "unknown", "not measured: needs ..." or, for a network
-            that is not built here, "not measured: for comparison only: ...".
+        verdict: "matches all published digits", "differs by x %", "unknown", "not measured: needs ..." or, for a
+            network that is not built here, "not measured: for comparison only: ...".
         note: why sources disagree, as far as it was reproduced.
         record: key of the record that holds the measurement, or "".
     """

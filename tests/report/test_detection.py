@@ -196,4 +196,4 @@ def test_the_detectors_table_shows_counts_of_either_engine(store):
         for row in TABLES["complexity"](store.read(), load_references()).objects
         if (row["source"], row["variant"], row["metric"]) == ("torchvision", "faster_rcnn_resnet50_fpn", "params")
     )
-    assert (compared["measured"], compared["verdict"]) == (41_755_286, "equal to all printed digits")
+    assert (compared["measured"], compared["verdict"]) == (41_755_286, "matches all published digits")

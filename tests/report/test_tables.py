@@ -49,7 +49,7 @@ def test_a_record_appears_in_the_complexity_table(store):
     store.add(make_record())
     rows = TABLES["complexity"](store.read(), load_references()).objects
     (row,) = [r for r in rows if (r["variant"], r["metric"], r["source"]) == ("resnet50", "macs", "torchvision")]
-    assert row["verdict"] == "equal to all printed digits"
+    assert row["verdict"] == "matches all published digits"
     assert (row["published_as_printed"], row["measured"]) == ("4.089", 4_089_184_256)
 
 
