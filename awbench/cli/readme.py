@@ -73,8 +73,9 @@ def fill(document: str, records: Records) -> str:
             for one in comparable
             if one.verdict != EQUAL and one.number
         ]
+        matching = f"{len(comparable) - len(others)} of {len(comparable)}"
         return (
-            f"{start}**{len(comparable) - len(others)} of {len(comparable)} published counts match to their last digit**"
+            f"{start}**{matching} published counts match to their last digit**"
             + (f"; the others: {', '.join(others)}" if others else "")
             + f". {len(published) - len(comparable)} more cannot be compared, for their sources do not state what was "
             f"counted.\n{end}"
