@@ -194,9 +194,9 @@ def _summary(tables: Mapping[str, Table]) -> dict[str, Any]:
             if str(row["variant"]).startswith("aw_resnet")
         ],
         "differing": [row for row in complexity if str(row["verdict"]).startswith("differs")],
-        "proxy": lines_of(tables["proxy"], "variant", "runs", "top-1 mean (%)", "AW adds (interval)"),
+        "proxy": lines_of(tables["proxy"], "variant", "runs", "top-1 mean (%)", "AW adds to top-1 (interval)"),
         "digits-detection": lines_of(
-            tables["digits-detection"], "variant", "engine", "runs", "AP", "AP50", "AW adds (interval)"
+            tables["digits-detection"], "variant", "engine", "runs", "AP", "AP50", "AW adds to AP50 (interval)"
         ),
         "not_measured": {
             kind: Counter(str(row["verdict"]) for row in tables[table].objects)

@@ -59,6 +59,16 @@ def shown_length(recipe: Mapping[str, Any]) -> str:
     return f"{recipe['iterations']:,} iterations" if "iterations" in recipe else "a length that is not recorded"
 
 
+def gains_over_other_runs(judged: JudgedStudy) -> list[str]:
+    """Of each gain that is not the difference of the two means of `judged.runs_of`, what it is over, in a sentence."""
+    return [
+        f"The gain of {pair.comparison.variant} is over the first {len(pair.baseline)} runs of {pair.comparison.over}, "
+        f"whose mean is shown over {len(shown)}."
+        for pair in judged.comparisons
+        if pair.interval and (shown := judged.runs_of(pair.comparison.over)) != pair.baseline
+    ]
+
+
 def reasons(evidence: Evidence) -> list[tuple[str, int]]:
     """Why runs were left aside, with how many, most first."""
     return Counter(left.reason for left in evidence.left_aside).most_common()

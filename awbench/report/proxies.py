@@ -16,6 +16,7 @@ from awbench.records.settings import DetectorTraining
 from awbench.reference.load import References
 from awbench.reference.metrics import measured_metrics
 from awbench.report.answers import shown_answer, shown_interval, shown_look
+from awbench.report.names import metric_title
 from awbench.report.table import Column, Table, Unmeasured, estimate
 from awbench.studies import Study, load_study
 from awbench.variants import Variant, list_variants
@@ -30,9 +31,12 @@ _SMOKE_TEST = (
     "is about {data} and this machine's arithmetic, and no evidence on ImageNet or COCO."
 )
 _INTERVAL_NOTE = (
-    "AW adds: the intervals of all comparisons hold together at {level:.0%}, and the run-to-run deviation is not taken "
-    "to be less than the metric's smallest step. Not of the study: shown, compared with nothing; 'awbench study run "
-    "{name}' makes its runs."
+    "AW adds: the mean of {metric} less that of the same network without AW. The intervals of all comparisons hold "
+    "together at {level:.0%}, and the run-to-run deviation is not taken to be less than the metric's smallest step."
+)
+_NOT_OF_THE_STUDY = (
+    "Runs that the study did not make are shown and compared with nothing; 'awbench study run {name}' makes those that "
+    "count."
 )
 
 
@@ -126,16 +130,25 @@ def _shown_study(row: SmokeTested) -> str:
     return shown_look(row.comparison) if row.comparison else f"{len(row.runs)} runs"
 
 
-_GAIN: tuple[Column[SmokeTested], ...] = (
-    Column.shown("AW adds (interval)", _shown_gain, parts=estimate("AW adds", lambda row: row.interval)),
+_ANSWER: tuple[Column[SmokeTested], ...] = (
     Column("answer", lambda row: shown_answer(row.comparison) if row.comparison and row.interval else None),
     Column.shown("beside it", lambda row: " ".join(row.comparison.caveats) if row.comparison else "", detail=True),
     Column("study", lambda row: not row.left_aside, show=_shown_study, key="of_the_study", detail=True),
     Column.exact("left_aside", lambda row: row.left_aside or None),
+    Column.exact("metric", lambda row: row.metric),
     Column.exact("difference", lambda row: row.interval.value if row.interval else None),
     Column.exact("interval", lambda row: [row.interval.low, row.interval.high] if row.interval else None),
     Column.exact("level", lambda row: row.interval.level if row.interval else None),
 )  # fmt: skip
+
+
+def _gain(metric: str) -> tuple[Column[SmokeTested], ...]:
+    """What AW adds to the study's metric, and the answer."""
+    name = f"AW adds to {metric_title(metric)}"
+    gain = Column.shown(f"{name} (interval)", _shown_gain, parts=estimate(name, lambda row: row.interval))
+    return gain, *_ANSWER
+
+
 _DIGITS: tuple[Column[SmokeTested], ...] = (
     Column("variant", lambda row: row.variant.name),
     Column.exact("dataset", lambda row: "digits"),
@@ -146,7 +159,7 @@ _DIGITS: tuple[Column[SmokeTested], ...] = (
     Column("standard deviation", lambda row: row.deviation, ".2f", key="top1_standard_deviation", missing="unknown"),
     Column("lowest", lambda row: min(row.values("top1")), ".2f", key=""),
     Column("over", lambda row: row.over),
-    *_GAIN,
+    *_gain("top1"),
 )
 _HEADINGS = {"box_ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "APs", "ap_medium": "APm", "ap_large": "APl"}
 _DETECTION: tuple[Column[SmokeTested], ...] = (
@@ -158,7 +171,7 @@ _DETECTION: tuple[Column[SmokeTested], ...] = (
     *(_metric(name, _HEADINGS.get(name, name)) for name in measured_metrics("detection")),
     _metric("train_time_per_iteration", "s/iteration", best=False),
     Column.exact("over", lambda row: row.over),
-    *_GAIN,
+    *_gain("ap50"),
 )
 
 
@@ -193,6 +206,10 @@ def _table(
         title=study.title,
         fields=fields,
         values=rows or [nothing],
-        notes=(_SMOKE_TEST.format(data=data), _INTERVAL_NOTE.format(level=study.level, name=study.name)),
+        notes=(
+            _SMOKE_TEST.format(data=data),
+            _INTERVAL_NOTE.format(level=study.level, metric=metric_title(study.metric)),
+            *([_NOT_OF_THE_STUDY.format(name=study.name)] if any(row.left_aside for row in rows) else []),
+        ),
         records_of=lambda row: row.records,
     )

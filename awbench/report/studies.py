@@ -9,7 +9,15 @@ from typing import Any
 from awbench.records import Record, Records
 from awbench.records.settings import NetworkTiming
 from awbench.reference.load import References
-from awbench.report.answers import comparison_object, reasons, shown_answer, shown_interval, shown_length, shown_look
+from awbench.report.answers import (
+    comparison_object,
+    gains_over_other_runs,
+    reasons,
+    shown_answer,
+    shown_interval,
+    shown_length,
+    shown_look,
+)
 from awbench.report.claims import aw_setting, mean_and_deviation, shown_side
 from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
 from awbench.report.latency import describe_setting, timing
@@ -66,13 +74,8 @@ class NetworkRow:
 
     @property
     def runs(self) -> tuple[Record, ...]:
-        """Those that were judged; of a network that is only compared with, those of its first comparison."""
-        for compared in self.judged.comparisons:
-            if self.label == compared.comparison.variant:
-                return compared.treated
-            if self.label == compared.comparison.over:
-                return compared.baseline
-        return ()
+        """Those that were judged."""
+        return self.judged.runs_of(self.label)
 
 
 def network_rows(judged: JudgedStudy, records: Records, labels: Sequence[str] = ()) -> list[NetworkRow]:
@@ -225,6 +228,7 @@ def studies_table(records: Records, references: References, files: Sequence[str]
             "Accuracy: the mean over seeds, and the standard deviation between them (sd). The interval of a gain "
             "holds at the study's level over all its looks; its answer is about the setting of AW that was trained.",
             f"{aw_setting()}.",
+            *(note for study in judged for note in gains_over_other_runs(study)),
             *_latency_notes(values),
             ELEMENTWISE_NOTE,
             *(f"{name} leaves aside {count} runs: {reason}." for name, found in asides for reason, count in found),

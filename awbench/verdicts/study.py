@@ -118,6 +118,15 @@ class JudgedStudy:
     comparisons: tuple[JudgedComparison, ...]
     answered: frozenset[str]
 
+    def runs_of(self, label: str) -> tuple[Record, ...]:
+        """The runs of a network that were judged; of one that is only compared with, those of its first comparison."""
+        for pair in self.comparisons:
+            if label == pair.comparison.variant:
+                return pair.treated
+            if label == pair.comparison.over:
+                return pair.baseline
+        return ()
+
     @property
     def open(self) -> list[JudgedComparison]:
         """Comparisons whose question is not answered and that have a look to come; of a smoke test all that have one.

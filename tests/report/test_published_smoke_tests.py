@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 from study_records import as_records, runs_of, study_run
 
+from awbench.records import Quantity
 from awbench.reference.load import load_references
+from awbench.report.studies import studies_table
 from awbench.report.tables import TABLES
 from awbench.studies import load_study
+from awbench.studies.study import STUDIES
 
 DIGITS, DETECTION = load_study("digits"), load_study("digits-detection")
 NOT_OF_THE_STUDY = {"environment": {"study": None}}
@@ -69,6 +72,44 @@ def test_a_look_that_is_still_to_come_is_said():
     plain, aw = TABLES["proxy"](records, REFERENCES).rows
     assert (aw[-1], aw[6]) == ("too early: 1 and 1 runs, the first look is at 3 of each", "")
     assert (plain[-1], plain[5]) == ("1 runs", "")
+
+
+@pytest.mark.parametrize(("kind", "study"), [("proxy", DIGITS), ("digits-detection", DETECTION)], ids=str)
+def test_a_gain_is_the_difference_of_the_means_beside_it(kind, study):
+    """Of detectors two means are beside it, of AP and of AP50."""
+    label, over = study.comparisons[0].variant, study.comparisons[0].over
+    detector = {"values": {"box_ap": Quantity(value=50.0, unit="AP points")}, "engine": "torchvision"}
+    changes = detector if kind == "digits-detection" else {}
+    backbones = [
+        run
+        for name in (("resnet18", "aw_resnet18") if study.backbones else ())
+        for run in runs_of(study.backbone_study, name, [95.0] * 3)
+    ]
+    plain = runs_of(study, over, [97.0, 97.2, 97.4], **changes)
+    table = TABLES[kind](as_records(backbones, plain, runs_of(study, label, [96.0, 96.4, 96.8], **changes)), REFERENCES)
+    rows = {row["variant"]: row for row in table.objects}
+    mean, title = {"top1": ("top1_mean", "top-1"), "ap50": ("ap50", "AP50")}[rows[label]["metric"]]
+    assert rows[label]["difference"] == pytest.approx(-0.8)
+    assert rows[label]["difference"] == pytest.approx(rows[label][mean] - rows[over][mean])
+    assert f"AW adds to {title} (interval)" in table.columns and f"the mean of {title} less" in table.notes[1]
+
+
+def test_a_gain_over_other_runs_than_the_mean_of_the_baseline_says_so(tmp_path):
+    """Two pairs at different looks have one baseline, whose mean is shown once."""
+    text = (STUDIES / "fashion-mnist-choices.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("fashion-mnist-choices", "mine").replace("[3]", "[3, 5]"))
+    study = load_study(str(tmp_path / "mine.yaml"))
+    few, many = [93.0, 93.1, 93.2], [93.0, 93.1, 93.2, 93.3, 93.4]
+
+    def said(*sides):
+        records = as_records(*(runs_of(study, *side) for side in sides))
+        notes = studies_table(records, REFERENCES, [str(tmp_path / "mine.yaml")]).notes
+        return [note for note in notes if note.startswith("The gain of")]
+
+    assert said(("aw_resnet20", many), ("e16", many), ("e1", many)) == []
+    assert said(("aw_resnet20", many), ("e16", many), ("e1", few)) == [
+        "The gain of e1 is over the first 3 runs of aw_resnet20, whose mean is shown over 5."
+    ]
 
 
 def test_the_tables_say_that_they_are_smoke_tests():
