@@ -106,11 +106,6 @@ def _pixels(text: str, given: str) -> int:
 def complexity_object(record: Record) -> dict[str, Any]:
     """The JSON object of one complexity record."""
     settings = record.settings.json_object
-    counters = {
-        name.partition(".")[2]: quantity.value
-        for name, quantity in record.values.items()
-        if name.startswith("macs_by_counter.")
-    }
     of_detectors: dict[str, Any] = {name: settings[name] for name in ("engine", "proposals") if name in settings}
     if "trainable_params" in record.values:
         of_detectors["trainable_params"] = record.value("trainable_params")
@@ -121,12 +116,31 @@ def complexity_object(record: Record) -> dict[str, Any]:
         "image_size": settings["image_size"],
         "params": record.value("params"),
         "macs": record.value("macs"),
-        "macs_by_counter": counters,
+        "macs_by_counter": macs_by_counter(record),
         "aw_kernel_forming": record.value("aw_kernel_forming"),
         "attention_scaling": record.value("attention_scaling"),
         "activations": record.value("activations"),
         "options": record.options,
     }
+
+
+def macs_by_counter(record: Record) -> dict[str, int]:
+    """Counter -> what it counted; torch alone, or after a cross-check fvcore too."""
+    return {
+        name.partition(".")[2]: int(quantity.value)
+        for name, quantity in record.values.items()
+        if name.startswith("macs_by_counter.")
+    }
+
+
+def _cross_checks(records: list[Record]) -> list[str]:
+    """That counters agree, a sentence for each network that several have counted; another end is no record."""
+    counted = [(record.variant, macs_by_counter(record)) for record in records]
+    return [
+        f"{variant}: {' and '.join(sorted(counters))} agree, layer by layer: {max(counters.values()):,} MACs."
+        for variant, counters in counted
+        if len(counters) > 1 and len(set(counters.values())) == 1
+    ]
 
 
 def _shown_size(record: Record) -> str:
@@ -154,4 +168,4 @@ def _table(records: list[Record]) -> Table:
         count("attention_scaling", "scaling"),
         count("activations", "activations"),
     )
-    return Table("Counts for one image", columns, records)
+    return Table("Counts for one image", columns, records, tuple(_cross_checks(records)))

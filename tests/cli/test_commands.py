@@ -65,6 +65,13 @@ def test_complexity_is_found_not_repeated_unless_forced(awbench, tmp_path):
     assert set(json.loads(first[1])[0]["macs_by_counter"]) == {"torch", "fvcore"}
 
 
+def test_a_cross_check_says_what_it_found(awbench):
+    said = "aw_resnet20: fvcore and torch agree, layer by layer: "
+    assert said not in awbench("complexity", "aw_resnet20")[1]
+    (macs,) = (row["macs"] for row in json.loads(awbench("complexity", "aw_resnet20", "--json")[1]))
+    assert f"- {said}{macs:,} MACs." in awbench("complexity", "aw_resnet20", "--cross-check")[1]
+
+
 def test_options_change_the_count(awbench):
     def params(*options: str) -> int:
         return json.loads(awbench("complexity", "aw_se_resnet18", "--json", *options)[1])[0]["params"]
