@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from awbench.recipes import IMAGENET_CHANGES, IMAGENET_RECIPE, PROTOCOLS, load_detection_recipe, load_recipe
+from awbench.recipes import PROTOCOLS, load_detection_recipe, load_recipe
 from awbench.records import Quantity, Record, RecordStore
 from awbench.records.environment import cpu_name, latency_source_digest, package_version
 from awbench.variants import ModelOptions, describe_options, parse_variant
+
+IMAGENET_CHANGES = ("precision=bfloat16", "channels_last=true")  # of the recipe cbam, as the study imagenet has them
 
 
 def make_record(**changes) -> Record:
@@ -113,7 +115,7 @@ def training_record(
     """
     detector = variant.startswith("faster_rcnn")
     recipe = recipe or (load_detection_recipe("detectron2-3x") if detector else
-                        load_recipe(IMAGENET_RECIPE, IMAGENET_CHANGES))  # fmt: skip
+                        load_recipe("cbam", IMAGENET_CHANGES))  # fmt: skip
     values = {
         "images": Quantity(value=5000 if detector else 50_000, unit="images"),
         "train_time": Quantity(value=seconds, unit="s"),

@@ -28,6 +28,12 @@ def _recipes(**_: Any) -> Iterable[str]:
     return sorted(path.stem for path in FILES.rglob("*.yaml"))
 
 
+def _datasets(**_: Any) -> Iterable[str]:
+    from awbench.recipes import RECIPES_OF
+
+    return list(RECIPES_OF)
+
+
 def _studies(**_: Any) -> Iterable[str]:
     from awbench.studies import load_studies
 
@@ -40,4 +46,5 @@ COMPLETERS: dict[str, Callable[..., Iterable[str]]] = {
     "recipe": _recipes,
     "recipes": _recipes,
     "study": _studies,
+    "dataset": _datasets,
 }

@@ -10,22 +10,35 @@ import awbench
 from awbench.cli.common import print_json, print_table, show
 from awbench.cli.logs import log
 from awbench.cli.options import add_options
+from awbench.errors import UserError
 from awbench.modules import INPUT, modules
-from awbench.variants import Variant, list_variants, parse_variants
+from awbench.recipes import RECIPES_OF, DetectionRecipe, Recipe, default_recipe, load_detection_recipe, load_recipe
+from awbench.recipes.classification import RECIPES
+from awbench.recipes.common import list_recipes
+from awbench.recipes.datasets import DATASET_FACTS
+from awbench.recipes.detection import RECIPES as DETECTION_RECIPES
+from awbench.variants import Task, Variant, list_variants, parse_variants
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "list",
-        help="list the variants",
+        help="list the variants; or modules, datasets, recipes",
         description="List every variant, one per line. Names are [convolution_][attention_]<architecture>, and\n"
-        "faster_rcnn_<backbone>_fpn for detectors. --modules lists what the first two may be.\n\n"
+        "faster_rcnn_<backbone>_fpn for detectors. --modules lists what the first two may be; --datasets what is\n"
+        "trained on, and what of it is on this machine; --recipes how.\n\n"
         "  awbench list 'aw_*'\n"
         "  awbench list '*resnet50' --counts\n"
-        "  awbench list --modules --module mine:Mine",
+        "  awbench list --modules --module mine:Mine\n"
+        "  awbench list --datasets",
     )
     parser.add_argument("variant", nargs="*", help="names, or patterns such as 'aw_*' (default: all)")
-    parser.add_argument("--modules", action="store_true", help="the attention modules instead of the variants")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--modules", action="store_true", help="the attention modules instead of the variants")
+    instead.add_argument("--datasets", action="store_true", help="the datasets, and where each is looked for")
+    instead.add_argument(
+        "--recipes", action="store_true", help="the recipes, how long they train and for which dataset"
+    )
     parser.add_argument("--counts", action="store_true", help="with their locked parameters and multiply-accumulates")
     parser.add_argument("--task", choices=("classification", "detection"), help="of one task only")
     add_options(parser, "--json")
@@ -33,8 +46,11 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.modules:
-        return _list_modules(args.json)
+    for what, rows in (("modules", _modules), ("datasets", _datasets), ("recipes", _recipes)):
+        if getattr(args, what):
+            if args.variant or args.counts:
+                raise UserError(f"--{what} lists no variants; leave out {' '.join(args.variant) or '--counts'}")
+            return _list_rows({"modules": "Attention modules"}.get(what, what.capitalize()), rows(args.task), args.json)
     variants = parse_variants(args.variant, args.task) if args.variant else list_variants(args.task)
     if args.counts:
         _list_counts(variants, args.json)
@@ -72,11 +88,30 @@ def _list_counts(variants: list[Variant], as_json: bool) -> None:
     print_table(Table("Variants", columns, rows, (note,)), "json" if as_json else None)
 
 
-def _list_modules(as_json: bool) -> int:
+def _list_rows(title: str, rows: list[dict[str, Any]], as_json: bool) -> int:
     from awbench.report.table import Column, Table
 
-    known = modules().values()
-    rows = [
+    if as_json:
+        print_json(rows)
+    else:
+        columns = [Column(name.replace("_", " "), operator.itemgetter(name), _shown) for name in rows[0]]
+        print_table(Table(title, columns, rows))
+    return 0
+
+
+def _shown(value: Any) -> str:
+    """A cell: several with commas, a split's images as "60,000 + 10,000"."""
+    if isinstance(value, (list, tuple)):
+        return (
+            " + ".join(f"{number:,}" for number in value)
+            if value[:1] and isinstance(value[0], int)
+            else ", ".join(value)
+        )
+    return str(value)
+
+
+def _modules(task: str | None) -> list[dict[str, Any]]:
+    return [
         {
             "name": module.name,
             "title": module.title,
@@ -85,14 +120,54 @@ def _list_modules(as_json: bool) -> int:
             "class": module.path,
             "version": module.inputs.get(f"{INPUT}{module.name}_version", f"awbench {awbench.__version__}"),
         }
-        for module in known
+        for module in modules().values()
     ]
-    if as_json:
-        print_json(rows)
-    else:
-        columns = [Column(name, operator.itemgetter(name)) for name in rows[0]]
-        print_table(Table("Attention modules", columns, rows))
-    return 0
+
+
+def _datasets(task: str | None) -> list[dict[str, Any]]:
+    from awbench.data.datasets import DATASETS, DEV_IMAGES, FAKE_IMAGES
+    from awbench.data.detection_datasets import DETECTION_DATASETS
+    from awbench.data.places import place_of
+
+    known: dict[str, tuple[Task, str]] = {
+        **{name: ("classification", dataset.title) for name, dataset in DATASETS.items()},
+        **{name: ("detection", dataset.title) for name, dataset in DETECTION_DATASETS.items()},
+    }
+    images = {name: (facts.train_images, facts.val_images) for name, facts in DATASET_FACTS.items()}
+    images |= {"fake": FAKE_IMAGES, "fashion-mnist-dev": DEV_IMAGES}
+    return [
+        {
+            "name": name,
+            "task": of,
+            "images": images[name],
+            "default_recipe": default_recipe(of, name),
+            "where": place_of(name),
+            "title": title,
+        }
+        for name, (of, title) in known.items()
+        if task in (None, of)
+    ]
+
+
+def _recipes(task: str | None) -> list[dict[str, Any]]:
+    from awbench.report.answers import shown_length
+
+    loaded: list[tuple[Task, Recipe | DetectionRecipe]] = [
+        *(("classification", load_recipe(name)) for name in list_recipes(RECIPES)),
+        *(("detection", load_detection_recipe(name)) for name in list_recipes(DETECTION_RECIPES)),
+    ]
+    return [
+        {
+            "name": recipe.name,
+            "task": of,
+            "length": shown_length(recipe.identity()),
+            "datasets": [dataset for dataset, names in RECIPES_OF.items() if recipe.name in names],
+            "default_of": [dataset for dataset, names in RECIPES_OF.items() if recipe.name == names[0]],
+            "title": recipe.title,
+        }
+        for of, recipe in loaded
+        if task in (None, of)
+    ]
 
 
 def _describe(variant: Variant) -> dict[str, Any]:

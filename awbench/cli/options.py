@@ -56,15 +56,15 @@ _SHARED: dict[str, dict[str, Any]] = {
     # the data and the recipe
     "--dataset": {
         "metavar": "NAME",
-        "help": "imagenet, cifar10, cifar100, fashion-mnist, digits (default of CIFAR-style networks) or fake; for "
-        "detectors coco or digits-detection (default)",
+        "help": "default: digits for CIFAR-style networks, digits-detection for detectors; 'awbench list --datasets' "
+        "has all, and what of them is on this machine",
     },
     "--data": {"type": Path, "metavar": "DIR", "help": "folder that holds the dataset"},
     "--skip-bad-images": {"action": "store_true", "help": "leave out images that cannot be decoded, and list them"},
     "--recipe": {
         "metavar": "NAME",
-        "help": "digits-quick (default), cifar, cbam, torchvision-v1; for detectors digits-detection (default), "
-        "detectron2-1x, detectron2-3x (default for COCO); or a YAML file",
+        "help": "default: the dataset's own, e.g. digits-quick, fashion-mnist, cifar, cbam, detectron2-3x; 'awbench "
+        "list --recipes' has all; or a YAML file",
     },
     "--set": {
         **_KEY_VALUE, "dest": "changes", "help": "change a value of the recipe, e.g. epochs=4 or optimizer.lr=0.05",

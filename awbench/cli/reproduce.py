@@ -15,6 +15,7 @@ from awbench.cli.common import log, print_json, show
 from awbench.cli.grid import LATENCY_ARCHITECTURES, count_detectors, count_grid, time_grid
 from awbench.cli.options import add_options, references_of
 from awbench.errors import UserError
+from awbench.recipes.datasets import DATA_VARIABLES
 from awbench.records import RecordStore
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ STUDIES = ("digits", "digits-detection", "imagenet", "coco")
 # Of one run on two cores that did nothing else, with Detectron2; 8 minutes and 0.33 GB in all.
 _MINUTES = {"counts": 2, "latency": 2, "digits": 2.5, "digits-detection": 1.5, "tables": 0.5}
 _GIGABYTES = 0.3
-_DATA = {"imagenet": ("AWBENCH_IMAGENET", "ImageNet"), "coco": ("AWBENCH_COCO", "COCO")}
+_DATA = {name: (DATA_VARIABLES[name], title) for name, title in (("imagenet", "ImageNet"), ("coco", "COCO"))}
 _KINDS = {
     "accuracy": "Published accuracies", "detection": "Published AP", "latency": "Published times", "claims": "Claims",
 }  # fmt: skip

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from awbench.cli.common import log
 from awbench.errors import UserError, suggestion
 from awbench.experiments.leftovers import remove_abandoned, remove_leftovers_of
+from awbench.recipes.datasets import DATA_VARIABLES
 from awbench.records import Record, RecordStore
 from awbench.studies import GIVEN, Study
 from awbench.system import available_cores, loading_processes
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from awbench.verdicts.evidence import Evidence
     from awbench.verdicts.study import JudgedStudy
 
-_DATA = {"imagenet": "AWBENCH_IMAGENET", "coco": "AWBENCH_COCO"}
 _MOST_AT_ONCE = 8
 
 
@@ -103,7 +103,7 @@ def _make_backbones(
     have = _backbones(study, wanted, store, how)
     pairs = dict.fromkeys((study.backbone_of(label), seed) for label, seed in wanted)
     missing = [pair for pair in pairs if pair not in have]
-    if not missing or not (backbones.facts.proxy or os.environ.get(_DATA.get(backbones.dataset, ""))):
+    if not missing or not (backbones.facts.proxy or os.environ.get(DATA_VARIABLES.get(backbones.dataset, ""))):
         return  # `study_jobs` names them
     require_platform(gather_evidence(backbones, store.read()))
     runs, parallel, processes = plan(backbones, missing, store, replace(how, data=None, init_weights=None))
@@ -182,7 +182,7 @@ def plan(
     from awbench.experiments.study import study_jobs
     from awbench.experiments.sweep import plan_runs
 
-    given = os.environ.get(_DATA.get(study.dataset, ""))
+    given = os.environ.get(DATA_VARIABLES.get(study.dataset, ""))
     data = how.data or (Path(given) if given else None)
     backbones = _backbones(study, wanted, store, how)
     initial = how.init_weights.resolve() if how.init_weights else None

@@ -25,7 +25,6 @@ from awbench.variants import ModelOptions, Variant, parse_variants
 if TYPE_CHECKING:
     from awbench.tasks import Job
 
-_QUICK = {"classification": "digits-quick", "detection": "digits-detection"}
 _WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".pkl")
 
 
@@ -47,7 +46,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("variant", nargs="+", help="names from 'awbench list', or patterns, of one task")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="default: 0")
     parser.add_argument(
-        "--recipes", nargs="+", metavar="NAME", help="default: digits-quick, digits-detection for detectors"
+        "--recipes", nargs="+", metavar="NAME", help="default: the dataset's own, see 'awbench list --recipes'"
     )
     parser.add_argument(
         "--backbones", type=Path, metavar="DIR", help="ImageNet weights of detectors' backbones, e.g. resnet101.pth"
@@ -100,7 +99,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
     if args.init_weights and args.backbones:
         raise UserError("give one of --init-weights and --backbones: both say what runs start from")
     dataset, data = dataset_of(args.dataset, variants), args.data.resolve() if args.data else None
-    recipes = [recipe_of(task, name, dataset, args.changes) for name in args.recipes or [_QUICK[task]]]
+    recipes = [recipe_of(task, name, dataset, args.changes) for name in args.recipes or [None]]
     names = [variant.backbone for variant in variants]
     weights = backbones_in(args.backbones, names) if args.backbones else {}
     missing = [name for name in names if name not in weights] if args.backbones else []

@@ -88,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
 
     def on_start(output: Path) -> None:
         folder.append(output)
+        if args.recipe is None and planned is None:
+            log(f"recipe: {job.recipe.name}, the default on {job.dataset} ('awbench list --recipes' has all)")
         log(f"run folder: {output}\ncurves: tensorboard --logdir {shlex.quote(str(output / 'tensorboard'))}")
 
     with _progress(args.variant) as on_progress:

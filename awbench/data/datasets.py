@@ -24,6 +24,7 @@ from awbench.errors import UserError, suggestion
 from awbench.recipes.datasets import DATASET_FACTS
 from awbench.system import open_regular
 
+FAKE_IMAGES, DEV_IMAGES = (1_280, 256), (55_000, 5_000)  # of the two splits of fake and fashion-mnist-dev
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 DECODE_REMEDY = "replace the file, or leave such files out with --skip-bad-images"
@@ -308,10 +309,10 @@ def _open_fashion_mnist(directory: Path | None, split: str) -> Split:
 
 
 def _open_fashion_mnist_dev(directory: Path | None, split: str) -> Split:
-    """For choosing a recipe: 55,000 training images to train on, the other 5,000 to evaluate on."""
+    """For choosing a recipe: of the training images most to train on, the others to evaluate on (DEV_IMAGES)."""
     whole = _open_fashion_mnist(directory, "train").images
     assert isinstance(whole, ArrayImages)
-    part = slice(None, -5000) if split == "train" else slice(-5000, None)
+    part = slice(None, -DEV_IMAGES[1]) if split == "train" else slice(-DEV_IMAGES[1], None)
     images = ArrayImages(whole.pixels[part], whole.labels[part])
     return Split(images, 10, images.digest(), f"Fashion-MNIST's training images, {split} part, {len(images):,} images")
 
@@ -338,7 +339,7 @@ class FakeImages:
 
 
 def _open_fake(directory: Path | None, split: str) -> Split:
-    images = FakeImages(1280 if split == "train" else 256)
+    images = FakeImages(FAKE_IMAGES[split == "val"])
     return Split(images, 1000, f"fake-{len(images)}", f"noise, {len(images):,} images")
 
 

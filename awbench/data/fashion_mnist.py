@@ -72,6 +72,17 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
+def folder_here() -> Path | None:
+    """Where its files are on this machine, of Debian's package or in the user's cache; None where they are not."""
+    if DEBIAN.is_dir():
+        return DEBIAN
+    try:
+        folder = cache_directory() / "FashionMNIST" / "raw"
+    except UserError:
+        return None
+    return folder if folder.is_dir() else None
+
+
 def _find(directory: Path | None) -> Path:
     if directory is not None:
         if not directory.is_dir():
@@ -80,8 +91,8 @@ def _find(directory: Path | None) -> Path:
             if any(folder.glob("[!.]*-ubyte*")):
                 return folder
         raise UserError(f"{directory} has no idx files such as train-images-idx3-ubyte.gz; {_REMEDY}")
-    if DEBIAN.is_dir():
-        return DEBIAN
+    if found := folder_here():
+        return found
     from torchvision.datasets import FashionMNIST
 
     root = cache_directory()

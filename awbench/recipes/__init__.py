@@ -2,20 +2,16 @@
 
 from awbench.recipes.classification import Recipe, load_recipe
 from awbench.recipes.defaults import (
-    CIFAR_RECIPE,
-    IMAGENET_CHANGES,
-    IMAGENET_RECIPE,
     PROTOCOLS,
+    RECIPES_OF,
     default_dataset,
     default_recipe,
 )
 from awbench.recipes.detection import DetectionRecipe, load_detection_recipe
 
 __all__ = [
-    "CIFAR_RECIPE",
-    "IMAGENET_CHANGES",
-    "IMAGENET_RECIPE",
     "PROTOCOLS",
+    "RECIPES_OF",
     "DetectionRecipe",
     "Recipe",
     "default_dataset",

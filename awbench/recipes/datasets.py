@@ -32,6 +32,9 @@ class DatasetFacts:
         return 100 / self.val_images if self.task == "classification" else 0.01
 
 
+# Variable that names the folder of a dataset, for `reproduce` and `study run`.
+DATA_VARIABLES = {"imagenet": "AWBENCH_IMAGENET", "coco": "AWBENCH_COCO"}
+
 DATASET_FACTS: dict[str, DatasetFacts] = {
     "imagenet": DatasetFacts("ImageNet-1k", "classification", 1_281_167, 50_000),
     "cifar10": DatasetFacts("CIFAR-10", "classification", 50_000, 10_000),

@@ -8,9 +8,18 @@ from awbench.variants import Task
 # for the old protocol and runs are repeated. Hashing the source would repeat ImageNet runs for a comment.
 PROTOCOLS: dict[str, int] = {"accuracy": 1, "detection": 1}
 
-# How the project trains for claims on ImageNet and CIFAR: its runs are shared by all that use them.
-IMAGENET_RECIPE, IMAGENET_CHANGES = "cbam", ("precision=bfloat16", "channels_last=true")
-CIFAR_RECIPE = "cifar"
+# Dataset -> the recipes whose sizes and schedule fit it, the default one first.
+RECIPES_OF: dict[str, tuple[str, ...]] = {
+    "imagenet": ("cbam", "torchvision-v1"),
+    "cifar10": ("cifar",),
+    "cifar100": ("cifar",),
+    "fashion-mnist": ("fashion-mnist",),
+    "fashion-mnist-dev": ("fashion-mnist",),
+    "digits": ("digits-quick", "digits-backbone"),
+    "fake": ("digits-quick",),
+    "coco": ("detectron2-3x", "detectron2-1x"),
+    "digits-detection": ("digits-detection",),
+}
 # Libraries that detectors are built with; the first one where it is installed.
 ENGINES = ("detectron2", "torchvision")
 
@@ -21,7 +30,5 @@ def default_dataset(task: Task) -> str:
 
 
 def default_recipe(task: Task, dataset: str) -> str:
-    """Whose sizes and schedule fit a dataset: for detectors Detectron2's 3x on COCO, else the quick one."""
-    if task == "detection":
-        return "detectron2-3x" if dataset == "coco" else "digits-detection"
-    return "digits-quick"
+    """Whose sizes and schedule fit a dataset: the first of its own, of an unknown one the default dataset's."""
+    return RECIPES_OF.get(dataset, RECIPES_OF[default_dataset(task)])[0]

@@ -125,7 +125,7 @@ def test_a_study_may_be_about_it(folder, awbench, tmp_path):
 )
 def test_faults_are_one_line_and_exit_code_2(folder, awbench, argv, message):
     code, out, err = awbench(*argv)
-    began = ("counting", "run folder: ", "curves: ")
+    began = ("counting", "recipe: ", "run folder: ", "curves: ")
     lines = [line for line in err.splitlines() if not line.startswith(began)]
     assert (code, out, len(lines)) == (2, "", 1) and message in lines[0], err
 

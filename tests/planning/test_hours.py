@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from sample_records import latency_record, training_record
+from sample_records import IMAGENET_CHANGES, latency_record, training_record
 from study_records import COCO, IMAGENET
 
 from awbench.errors import UserError
 from awbench.planning.hours import Hours, RunHours
 from awbench.planning.throughput import throughputs
-from awbench.recipes import IMAGENET_CHANGES, load_recipe
+from awbench.recipes import load_recipe
 from awbench.recipes.detection import load_detection_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references

@@ -74,7 +74,9 @@ def test_a_look_that_is_still_to_come_is_said():
     assert (plain[-1], plain[5]) == ("1 runs", "")
 
 
-@pytest.mark.parametrize(("kind", "study"), [("proxy", DIGITS), ("digits-detection", DETECTION)], ids=["digits", "detectors"])
+@pytest.mark.parametrize(
+    ("kind", "study"), [("proxy", DIGITS), ("digits-detection", DETECTION)], ids=["digits", "detectors"]
+)
 def test_a_gain_is_the_difference_of_the_means_beside_it(kind, study):
     """Of detectors two means are beside it, of AP and of AP50."""
     label, over = study.comparisons[0].variant, study.comparisons[0].over
