@@ -149,7 +149,12 @@ def training_record(
 
 
 def add_top1(store: RecordStore, variant: str, *top1: float, **changes) -> None:
-    """An ImageNet training of each value, with seeds from 0 on; `changes` are of its settings, images or finished."""
+    """An ImageNet training of each value, with seeds from 0 on.
+
+    `changes` are of its settings, images, options, environment or finished.
+    """
+    options = changes.pop("options", describe_options(parse_variant(variant), ModelOptions()))
+    environment = make_record().environment | changes.pop("environment", {})
     for seed, value in enumerate(top1):
         settings = {
             "origin": "trained", "dataset": "imagenet", "recipe": load_recipe("cbam").identity(), "seed": seed,
@@ -161,9 +166,10 @@ def add_top1(store: RecordStore, variant: str, *top1: float, **changes) -> None:
             make_record(
                 kind="accuracy",
                 variant=variant,
-                options=describe_options(parse_variant(variant), ModelOptions()),
+                options=options,
                 settings=settings,
                 inputs={"val_sha256": "0", "initial_weights_sha256": "random"},
+                environment=environment,
                 values={
                     "top1": Quantity(value=value, unit="percent"),
                     "images": Quantity(value=images, unit="images"),

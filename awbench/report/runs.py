@@ -58,18 +58,11 @@ class RunGroup:
 
     @property
     def options(self) -> str:
-        """Those that are not at their default, e.g. "expansion=1"; all of a network that is not known here."""
-        run = self.runs[-1]
-        known = {variant.name: variant for variant in list_variants()}.get(run.variant)
-        default = describe_options(known, ModelOptions(num_classes=run.options["num_classes"])) if known else {}
-        return ", ".join(_changed(run.options, default))
+        return changed_options(self.runs[-1])
 
     @property
     def recipe(self) -> str:
-        """Its name and changes, e.g. "digits-quick epochs=1"."""
-        stated = self.runs[-1].environment.get("recipe")
-        changes = stated.get("changes") if isinstance(stated, dict) else None
-        return " ".join([self.settings.recipe.name, *map(str, changes if isinstance(changes, list) else [])])
+        return shown_recipe(self.runs[-1])
 
     @property
     def began_from(self) -> str:
@@ -91,6 +84,21 @@ class RunGroup:
     def code(self) -> str:
         """First digits of the digest of the code that trained them."""
         return str(self.runs[-1].environment.get("source_sha256", ""))[:_SHOWN_DIGITS]
+
+
+def changed_options(run: Record) -> str:
+    """Options that are not at their default, e.g. "expansion=1"; all of a network that is not known here."""
+    known = {variant.name: variant for variant in list_variants()}.get(run.variant)
+    default = describe_options(known, ModelOptions(num_classes=run.options["num_classes"])) if known else {}
+    return ", ".join(_changed(run.options, default))
+
+
+def shown_recipe(run: Record) -> str:
+    """A training's recipe and its changes, e.g. "digits-quick epochs=1"."""
+    assert isinstance(run.settings, Training), "trained here"
+    stated = run.environment.get("recipe")
+    changes = stated.get("changes") if isinstance(stated, dict) else None
+    return " ".join([run.settings.recipe.name, *map(str, changes if isinstance(changes, list) else [])])
 
 
 def group_runs(records: Records) -> list[RunGroup]:

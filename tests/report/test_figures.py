@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from page_records import STATES
-from sample_records import add_ap, add_top1, aw_speed_record, latency_record
+from sample_records import add_ap, add_top1, aw_speed_record, latency_record, make_record
 from study_records import IMAGENET, imagenet_pair, runs_of
 
 from awbench.recipes.classification import load_recipe
@@ -16,7 +16,13 @@ from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.figures import all_figures
 from awbench.report.figures.claims import STATUS_COLOURS
+from awbench.report.figures.complexity import complexity_figure
+from awbench.report.figures.latency import latency_figures
+from awbench.report.figures.studies import study_figures
 from awbench.report.figures.training import training_figures
+from awbench.studies import load_study
+from awbench.variants import AWOptions, ModelOptions, describe_options, parse_variant
+from awbench.verdicts.protocol import default_options
 
 LATENCY = "latency-batch-1-float32-contiguous-224-pixels-2-threads"
 
@@ -104,14 +110,64 @@ def test_latency_has_a_figure_for_each_setting_and_no_datum_for_the_plain_networ
 
 def test_a_ratio_that_is_too_noisy_is_hollow_and_does_not_set_the_scale(store):
     store.add(latency_record("aw_resnet50", (1.5, 1.4, 1.6)))
-    store.add(latency_record("se_resnet50", (2.0, 0.6, 9.0)))
-    (panel,) = figures(store)[LATENCY].drawing.axes
-    assert panel.get_xlim()[1] < 2 and [text.get_text() for text in panel.texts] == ["too noisy", "1.50"]
-    faces = [line.get_markerfacecolor() for line in panel.lines if line.get_marker() == "o"]
-    assert faces[0] == "#ffffff" != faces[1]
-    assert any(line.get_marker() == ">" for line in panel.lines), "an arrow where it is clipped"
+    store.add(latency_record("se_resnet50", (2.7, 2.1, 9.0)))
+    (figure,) = latency_figures(store.read())
+    (panel,) = figure.drawing.axes
+    assert panel.get_xlim()[1] < 2 and [text.get_text() for text in panel.texts] == ["2.70, too noisy", "1.50"]
+    noisy, usable = (marks_at(panel, place) for place in (0, 1))
+    assert noisy == {">": "#ffffff"}, "an arrow to where it is, no point at the axis' end"
+    assert set(usable) == {"o"} and usable["o"] != "#ffffff"
+    assert "arrow: goes on beyond the axis" in legend(figure)
     store.add(latency_record("se_resnet34", (2.0, 0.6, 9.0), batch_size=64))
-    assert not any("64" in name for name in figures(store)), "nothing usable, no figure"
+    assert len(latency_figures(store.read())) == 1, "nothing usable, no figure"
+
+
+def test_a_noisy_ratio_near_the_others_is_in_its_place(store):
+    store.add(latency_record("aw_resnet50", (1.5, 1.4, 1.6)))
+    store.add(latency_record("se_resnet50", (1.7, 0.6, 9.0)))
+    (figure,) = latency_figures(store.read())
+    (panel,) = figure.drawing.axes
+    assert marks_at(panel, 0) == {"<": "#e69f00", ">": "#e69f00", "o": "#ffffff"}
+    assert [line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o"] == [1.7, 1.5]
+    assert legend(figure) == ["hollow: too wide an interval to say anything", "arrow: goes on beyond the axis"]
+
+
+def marks_at(panel, place: int) -> dict[str, str]:
+    """Marker -> the colour of its face, of a row."""
+    found = [line for line in panel.lines if line.get_marker() in "o<>" and line.get_ydata()[0] == place]
+    return {line.get_marker(): line.get_markerfacecolor().lower() for line in found}
+
+
+def legend(figure) -> list[str]:
+    return [text.get_text() for drawn in figure.drawing.legends for text in drawn.get_texts()]
+
+
+def test_networks_with_other_options_have_a_label_and_a_row_of_their_own(store):
+    store.add(latency_record("aw_resnet50", (1.5, 1.4, 1.6)))
+    other = describe_options(parse_variant("aw_resnet50"), ModelOptions(aw=AWOptions(gate="tanh")))
+    store.add(latency_record("aw_resnet50", (1.2, 1.1, 1.3)).model_copy(update={"options": other}))
+    (panel,) = latency_figures(store.read())[0].drawing.axes
+    assert {"AW", "AW with gate=tanh"} <= {text.get_text() for text in panel.texts}
+
+
+def test_what_attention_adds_has_one_axis_of_depths_and_bars_of_one_width(store):
+    for name in ("resnet50", "aw_resnet50"):
+        store.add(make_record(variant=name, options=default_options(name, ModelOptions())))
+    upper, lower = complexity_figure(store.read()).drawing.axes
+    assert upper.get_xlim() == lower.get_xlim() == (-1.5, 1.5)
+    assert [label.get_text() for label in upper.get_xticklabels()] == ["50"], "no depth that was not counted"
+    assert {round(bar.get_width(), 3) for panel in (upper, lower) for bar in panel.patches} == {0.184}
+
+
+def test_a_study_says_what_its_marks_mean(store):
+    for label, values in (
+        ("resnet20", [93.0, 93.1, 92.9]), ("aw_resnet20", [93.1, 93.2, 93.0]),
+        ("se_resnet20", [93.0, 93.4]), ("aw_se_resnet20", [90.0, 97.0]),
+    ):  # fmt: skip
+        for run in runs_of(load_study("fashion-mnist"), label, values):
+            store.add(run)
+    (figure,) = study_figures(store.read())
+    assert legend(figure)[0] == "less than the 0.2 points that matter"
 
 
 def test_aw_speed_has_a_figure_for_each_setting_and_says_what_auto_chose(store):
@@ -160,13 +216,40 @@ def test_runs_with_other_seeds_are_one_curve_with_the_band_that_they_span(store)
         add_run(store, record, *({"step": step, "loss": 5.0 + number} for step in range(1, 2001)))
     (figure,) = training_figures(store.read())
     assert sorted(figure.data.values()) == [
-        "resnet101, 1 run(s): loss 9 at step 2,000",
-        "resnet101, 3 run(s): loss 6 (5 to 7) at step 2,000",
+        "resnet101, evaluation.resize=232, 1 run(s): loss 9 at step 2,000",
+        "resnet101, evaluation.resize=256, 3 run(s): loss 6 (5 to 7) at step 2,000",
         "se_resnet101, 1 run(s): loss 8 at step 2,000",
     ]
     loss_axes = figure.drawing.axes[0]
     assert all(len(line.get_xdata()) <= 300 for line in loss_axes.lines)
     assert len(loss_axes.collections) == 1  # the band
+
+
+def test_figures_of_one_recipe_with_other_changes_have_other_titles(store):
+    for changes in ([], ["epochs=2"], ["epochs=2", "optimizer.lr=0.05"]):
+        stated = {"recipe": {"name": "cbam", "changes": changes}}
+        add_top1(store, "resnet101", 77.0, recipe=load_recipe("cbam", changes).identity(), environment=stated)
+    add_top1(store, "resnet101", 77.0, recipe=load_recipe("cbam", ["optimizer.lr=0.5"]).identity())  # states none
+    for record in store.read().of_kind("accuracy"):
+        add_run(store, record, {"step": 1, "loss": 1.0})
+    titles = {figure.title.partition("recipe ")[2] for figure in training_figures(store.read())}
+    assert titles == {
+        "cbam, optimizer.lr=0.1", "cbam epochs=2", "cbam epochs=2 optimizer.lr=0.05", "cbam, optimizer.lr=0.5",
+    }  # fmt: skip
+
+
+def test_a_network_with_other_options_is_another_line_with_its_own_label(store):
+    for gate in ("sigmoid", "tanh"):
+        options = describe_options(parse_variant("aw_resnet101"), ModelOptions(aw=AWOptions(gate=gate)))
+        add_top1(store, "aw_resnet101", 77.0, options=options)
+    add_top1(store, "aw_resnet101", 77.0, evaluation={"resize": 232, "crop": 224})
+    for record in store.read().of_kind("accuracy"):
+        add_run(store, record, {"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5})
+    (figure,) = training_figures(store.read())
+    assert sorted(legend(figure)) == ["AW with gate=tanh", "AW, evaluation.resize=232", "AW, evaluation.resize=256"]
+    lines = figure.drawing.axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 3
+    assert any(text.startswith("aw_resnet101 with gate=tanh, 1 run(s)") for text in figure.data.values())
 
 
 def test_however_many_recipes_were_trained_the_latest_have_a_figure(store):

@@ -8,7 +8,7 @@ from awbench.recipes.datasets import DATASET_FACTS
 from awbench.report.answers import shown_answer, shown_interval, shown_look
 from awbench.report.claims import ClaimRow, claim_rows, claimed, status_of, verdict_text
 from awbench.report.figures.figure import SOFT, Figure, new_figure
-from awbench.report.figures.forest import ForestRow, draw_forest, limits
+from awbench.report.figures.forest import ForestRow, draw_forest, forest_key, limits
 from awbench.report.names import display_name, setting_title
 from awbench.variants import list_settings
 from awbench.verdicts.claims import JudgedClaim
@@ -36,10 +36,12 @@ def claims_figure(claims: Sequence[JudgedClaim]) -> Figure | None:
         "Bands: the claimed gain and the margin within which a gain counts as it. Points: measured gains with the "
         "confidence intervals that decide; hollow ones are too wide to say anything, and clipped. "
         "A band without a point was not measured here.",
-        0.7 + 0.42 * len(rows),
+        1.1 + 0.42 * len(rows),
     ) as figure:
         axes = figure.drawing.subplots()
-        draw_forest(figure, axes, rows, 0, limits(rows, 0))
+        ends = limits(rows, 0)
+        draw_forest(figure, axes, rows, 0, ends)
+        forest_key(figure, [rows], ends, "the claimed gain and its margin")
         axes.set_xlabel("gain (percentage points, or AP points)")
     return figure
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import io
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure as Drawing
 from awbench.report.names import setting_title
 from awbench.variants import list_settings
 
+_LETTERS = 50  # of a legend, side by side
 WIDTH_INCHES = 3.75  # a phone's width: its letters of 9 points are 11 pixels there, and larger in a wider column
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # Okabe and Ito's colours, told apart with any colour vision; the last two settings have darker yellow and black.
@@ -51,8 +53,12 @@ _STYLE: dict[Any, Any] = {
 
 
 def colour_of(setting: str) -> str:
-    """Of an attention setting ("aw_se"), the same in every figure; each has its own, however many there are."""
-    place = list_settings().index(setting)
+    """Of an attention setting ("aw_se"), the same in every figure."""
+    return colour_at(list_settings().index(setting))
+
+
+def colour_at(place: int) -> str:
+    """Each place has its own, however many there are."""
     if place < len(COLOURS):
         return COLOURS[place]
     further = place - len(COLOURS)
@@ -90,9 +96,13 @@ class Figure:
 
     def add_legend(self, handles: dict[str, Any]) -> None:
         """Attention settings and their colours below the axes, in the order of the grid."""
-        settings = [setting for setting in list_settings() if setting in handles]
-        titles = [setting_title(setting) for setting in settings]
-        self.drawing.legend([handles[s] for s in settings], titles, loc="outside lower center", ncols=4)
+        self.add_labels({setting_title(setting): handles[setting] for setting in list_settings() if setting in handles})
+
+    def add_labels(self, handles: dict[str, Any]) -> None:
+        """A legend below the axes; as many columns as its longest label leaves room for."""
+        columns = max(1, min(4, _LETTERS // (max(map(len, handles), default=0) + 4)))
+        titles = [textwrap.fill(label, _LETTERS - 4) for label in handles]
+        self.drawing.legend(list(handles.values()), titles, loc="outside lower center", ncols=columns)
 
     def to_bytes(self, format: str) -> bytes:
         """A file's content; `format` is "svg" or "png"."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from awbench.report.figures.figure import BAND, SOFT, Figure
 
@@ -63,6 +65,11 @@ def limits(rows: Sequence[ForestRow], reference: float) -> tuple[float, float]:
         if place not in wide:
             seen += [end for end in (row.low, row.high) if end is not None]
     low, high = min(seen), max(seen)
+    # A value too noisy is in its place too, unless the others would be squeezed.
+    reach = high - low
+    noisy = [row.value for row in rows if row.too_noisy and row.value is not None]
+    near = [value for value in noisy if low - reach <= value <= high + reach]
+    low, high = min([low, *near]), max([high, *near])
     room = _MARGIN * (high - low) or 1.0
     return low - room, high + room
 
@@ -98,7 +105,8 @@ def draw_forest(
             axes.text(0, place - 0.4, row.label, ha="left", **on_axis)
             axes.text(1, place - 0.4, row.shown, ha="right", **on_axis)
         else:
-            axes.text(1.02, place, row.shown, ha="left", va="center", transform=axes.get_yaxis_transform())
+            beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+            axes.annotate(row.shown, (1, place), (8, 0), ha="left", va="center", **beside)
     axes.set_xlim(ends)
     axes.set_ylim(len(rows) - (0.7 if stacked else 0.4), -0.65)
     axes.set_yticks([] if stacked else range(len(rows)), [] if stacked else [row.label for row in rows])
@@ -106,19 +114,54 @@ def draw_forest(
     axes.spines["left"].set_visible(False)
 
 
+def forest_key(
+    figure: Figure, panels: Collection[Sequence[ForestRow]], ends: tuple[float, float], band: str = ""
+) -> None:
+    """A legend of the marks that need one and that the rows have.
+
+    Args:
+        panels: rows that were drawn together.
+        ends: of the axis.
+        band: what the bands are.
+    """
+    handles: dict[str, Any] = {}
+    rows = [row for panel in panels for row in panel]
+    wide = [panel[place] for panel in panels for place in too_wide(panel)]
+    if any(row.band for row in rows):
+        handles[band] = Patch(color=BAND)
+    point: dict[str, Any] = {"color": SOFT, "markersize": 5}
+    if any(row.value is not None and ends[0] <= row.value <= ends[1] for row in wide):
+        handles["hollow: too wide an interval to say anything"] = Line2D(
+            [], [], marker="o", markerfacecolor="#ffffff", linestyle="", **point
+        )
+    if any(_leaves(row, ends) for row in rows):
+        handles["arrow: goes on beyond the axis"] = Line2D([], [], marker=">", linestyle="-", linewidth=1.6, **point)
+    if handles:
+        figure.add_labels(handles)
+
+
+def _leaves(row: ForestRow, ends: tuple[float, float]) -> bool:
+    known = [end for end in (row.low, row.value, row.high) if end is not None]
+    return bool(known) and (min(known) < ends[0] or max(known) > ends[1])
+
+
 def _draw_row(figure: Figure, axes: Axes, place: int, row: ForestRow, ends: tuple[float, float], hollow: bool) -> None:
     if row.value is None:
         return
     first, last = ends
+    arrow: dict[str, Any] = {"color": row.colour, "markersize": 5, "clip_on": False, "linestyle": "none"}
+    arrow["markerfacecolor"] = "#ffffff" if hollow and not first <= row.value <= last else row.colour
+    marks = []
     if row.low is not None and row.high is not None:
-        low, high = max(row.low, first), min(row.high, last)
+        low, high = (min(max(end, first), last) for end in (row.low, row.high))
         axes.plot([low, high], [place] * 2, color=row.colour, linewidth=1.6, alpha=0.6 if hollow else 1)
-        for end, inside, arrow in ((row.low, low, "<"), (row.high, high, ">")):
-            if end != inside:
-                axes.plot(inside, place, arrow, color=row.colour, markersize=5, clip_on=False)
-    at = min(max(row.value, first), last)
-    face = "#ffffff" if hollow else row.colour
-    (point,) = axes.plot(
-        at, place, "o", color=row.colour, markerfacecolor=face, markersize=5, linestyle="none", clip_on=False
-    )
-    figure.describe(point, row.text)
+    reached = [end for end in (row.low, row.value, row.high) if end is not None]
+    for beyond, end, shape in ((min(reached) < first, first, "<"), (max(reached) > last, last, ">")):
+        if beyond:
+            marks += axes.plot(end, place, shape, **arrow)
+    if first <= row.value <= last:
+        face = "#ffffff" if hollow else row.colour
+        marks = axes.plot(
+            row.value, place, "o", color=row.colour, markerfacecolor=face, markersize=5, linestyle="none", clip_on=False
+        )
+    figure.describe(marks[-1], row.text)  # of a value beyond the axis, the arrow that points at it

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from awbench.records import Record, Records
 from awbench.report.figures.figure import Figure, colour_of, new_figure
-from awbench.report.figures.forest import ForestRow, draw_forest, limits
+from awbench.report.figures.forest import ForestRow, draw_forest, forest_key, limits
+from awbench.report.figures.runs import network_label
 from awbench.report.latency import describe_setting, is_too_noisy, newest_latencies, timing
-from awbench.report.names import architecture_title, setting_title
+from awbench.report.names import architecture_title
 from awbench.variants import list_variants, parse_variant
 
 _MOST_FIGURES = 6
+_LONG = 12  # letters of a label, from which on it stands above its row
 _RATIO = "ratio_to_plain"
 
 
@@ -35,20 +37,24 @@ def _figure(name: str, records: list[Record]) -> Figure:
     panels: dict[str, list[ForestRow]] = {}
     for record in sorted(records, key=lambda record: parse_variant(record.variant).architecture.depth):
         panels.setdefault(parse_variant(record.variant).architecture_name, []).append(_row(record))
-    ends = limits([row for rows in panels.values() for row in rows], 1)
+    every_row = [row for rows in panels.values() for row in rows]
+    ends = limits(every_row, 1)
+    stacked = any(len(row.label) > _LONG for row in every_row)
+    each = 0.42 if stacked else 0.18  # inches of a row
     with new_figure(
         name,
         f"Latency beside the plain network, {describe_setting(records[0])}",
         f"{timing(records[0]).device_name}. Ratio to the plain network of the same depth within one run, with its 95 % "
-        "interval; 1 is the plain network. Hollow and clipped: too noisy to say anything.",
-        0.4 + sum(0.34 + 0.18 * len(rows) for rows in panels.values()),
+        "interval; 1 is the plain network. Hollow: too noisy to say anything.",
+        0.6 + sum(0.34 + each * len(rows) for rows in panels.values()),
     ) as figure:
         heights = [1 + len(rows) for rows in panels.values()]
         drawn = figure.drawing.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axes, (architecture, rows) in zip(drawn, panels.items(), strict=True):
-            draw_forest(figure, axes, rows, 1, ends, stacked=False)
+            draw_forest(figure, axes, rows, 1, ends, stacked)
             axes.set_title(architecture_title(architecture), loc="left", fontweight="bold", pad=3)
         drawn[-1].set_xlabel("latency / the plain network's")
+        forest_key(figure, panels.values(), ends)
     return figure
 
 
@@ -58,8 +64,8 @@ def _row(record: Record) -> ForestRow:
     rounds = f", {record.value('rounds')} rounds" if "rounds" in record.values else ""
     noisy = is_too_noisy(record)
     return ForestRow(
-        label=setting_title(setting),
-        shown="too noisy" if noisy else f"{ratio:.2f}",
+        label=network_label(record),
+        shown=f"{ratio:.2f}{', too noisy' if noisy else ''}",
         value=ratio,
         low=low,
         high=high,

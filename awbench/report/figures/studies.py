@@ -5,7 +5,7 @@ from __future__ import annotations
 from awbench.records import Records
 from awbench.report.answers import shown_interval
 from awbench.report.figures.figure import Figure, new_figure
-from awbench.report.figures.forest import ForestRow, draw_forest, limits
+from awbench.report.figures.forest import ForestRow, draw_forest, forest_key, limits
 from awbench.report.names import architecture_title, metric_title, pair_title
 from awbench.report.studies import answer_sentence, own_questions
 from awbench.studies import load_study
@@ -38,10 +38,12 @@ def _figure(judged: JudgedStudy) -> Figure:
         study.title,
         f"{', '.join(map(architecture_title, networks))}. Points: measured gains with the intervals that decide, "
         f"at the study's level over all looks; hollow ones are too wide to say anything, and clipped.{matters}{proxy}",
-        0.7 + 0.42 * len(rows),
+        1.0 + 0.42 * len(rows),
     ) as figure:
         axes = figure.drawing.subplots()
-        draw_forest(figure, axes, rows, 0, limits(rows, 0))
+        ends = limits(rows, 0)
+        draw_forest(figure, axes, rows, 0, ends)
+        forest_key(figure, [rows], ends, f"less than the {study.matters or 0:g} points that matter")
         unit = "percentage" if study.task == "classification" else "AP"
         axes.set_xlabel(f"gain ({unit} points of {metric_title(study.metric)})")
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,18 @@ from matplotlib.axes import Axes
 from awbench.recipes.datasets import DATASET_FACTS
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
-from awbench.report.figures.figure import Figure, colour_of, new_figure
-from awbench.report.figures.runs import runs_alike
-from awbench.report.names import architecture_title, metric_title
+from awbench.report.figures.figure import Figure, colour_at, new_figure
+from awbench.report.figures.runs import network_label, runs_alike, told_apart
+from awbench.report.names import architecture_title, metric_title, setting_title
+from awbench.report.runs import shown_recipe
 from awbench.system import open_regular
-from awbench.variants import list_variants, parse_variant
+from awbench.variants import list_settings, list_variants, parse_variant
+from awbench.verdicts.protocol import training_protocol
 
 _EVALUATED = {"accuracy": ("top1_percent", "top-1 (%)"), "detection": ("ap50", "AP50")}
 _PROXIES = ("digits", "digits-detection", "fake")
 _MOST_FIGURES = 24
+_DASHES, _MARKERS = ("-", "--", ":", "-."), "os^D"  # a network's with its setting's default options first
 _MOST_POINTS = 250  # of a line: more are finer than the print
 
 
@@ -55,7 +59,9 @@ def training_figures(records: Records) -> list[Figure]:
                 group = _Group(kind, settings.dataset, recipe, engine, known[record.variant].architecture_name)
                 groups.setdefault(group, []).append(record)
     latest = sorted(groups, key=lambda group: max(record.finished for record in groups[group]), reverse=True)
-    figures = [_figure(group, groups[group], metrics) for group in sorted(latest[:_MOST_FIGURES])]
+    shown = sorted(latest[:_MOST_FIGURES])
+    titles = told_apart([_title(group, groups[group]) for group in shown], [json.loads(g.recipe) for g in shown])
+    figures = [_figure(group, title, groups[group], metrics) for group, title in zip(shown, titles, strict=True)]
     return [figure for figure in figures if figure.data]
 
 
@@ -88,30 +94,44 @@ def _rows(record: Record, metrics: Mapping[str, Sequence[Path]]) -> list[dict[st
     return rows
 
 
-def _figure(group: _Group, records: list[Record], metrics: Mapping[str, Sequence[Path]]) -> Figure:
+def _title(group: _Group, records: list[Record]) -> str:
+    """With the changes of the recipe, as its newest run states them."""
+    title = DATASET_FACTS[group.dataset].title if group.dataset in DATASET_FACTS else group.dataset
+    recipe = shown_recipe(max(records, key=lambda record: record.finished))
+    engine = f", {group.engine}" if group.engine else ""
+    return f"Training on {title}, {architecture_title(group.network)}, recipe {recipe}{engine}"
+
+
+def _figure(group: _Group, title: str, records: list[Record], metrics: Mapping[str, Sequence[Path]]) -> Figure:
     recipe = str(json.loads(group.recipe)["name"])
     digest = hashlib.sha256(group.recipe.encode()).hexdigest()[:6]
-    metric, label = _EVALUATED[group.kind]
+    metric, metric_label = _EVALUATED[group.kind]
     parts = ("training", group.dataset, recipe, group.engine, group.network.removeprefix("resnet"), digest)
-    engine = f", {group.engine}" if group.engine else ""
-    title = DATASET_FACTS[group.dataset].title if group.dataset in DATASET_FACTS else group.dataset
     proxy = " A proxy, no evidence on ImageNet or COCO." if group.dataset in _PROXIES else ""
     with new_figure(
         "-".join(filter(None, parts)),
-        f"Training on {title}, {architecture_title(group.network)}, recipe {recipe}{engine}",
-        f"One line per network: the mean of its runs with different seeds; the band spans them.{proxy}",
+        title,
+        f"One line per network and its options: the mean of its runs with different seeds; the band spans them.{proxy}",
         4.6,
     ) as figure:
         loss_axes, metric_axes = figure.drawing.subplots(2, 1, sharex=True)
+        alike = sorted(runs_alike(records), key=lambda runs: (_place(runs), network_label(runs[0])))
+        protocols = [training_protocol(runs[0]) for runs in alike]
+        labels = told_apart([network_label(runs[0]) for runs in alike], protocols)
         drawn: dict[str, Any] = {}
-        for runs in runs_alike(sorted(records, key=lambda record: record.variant)):
+        nth: Counter[int] = Counter()  # line of its setting
+        for runs, label in zip(alike, labels, strict=True):
+            look = _look(_place(runs), nth[_place(runs)])
+            nth[_place(runs)] += 1
             rows = [_rows(record, metrics) for record in runs]
+            name = f"{runs[0].variant}{label.removeprefix(setting_title(parse_variant(runs[0].variant).setting))}"
             for axes, wanted in ((loss_axes, "loss"), (metric_axes, metric)):
-                _draw(figure, axes, runs[0].variant, [_curve(run, wanted) for run in rows], wanted, drawn)
+                if line := _draw(figure, axes, name, [_curve(run, wanted) for run in rows], wanted, look):
+                    drawn.setdefault(label, line)
         loss_axes.set_ylabel("training loss")
-        metric_axes.set_ylabel(label)
+        metric_axes.set_ylabel(metric_label)
         metric_axes.set_xlabel("step")
-        figure.add_legend(drawn)
+        figure.add_labels(drawn)
     return figure
 
 
@@ -120,25 +140,37 @@ def _curve(rows: list[dict[str, Any]], wanted: str) -> dict[int, float]:
     return {row["step"]: row[wanted] for row in rows if isinstance(row.get(wanted), (int, float))}
 
 
+def _place(runs: Sequence[Record]) -> int:
+    """Of the network's attention setting, in the grid's order."""
+    return list_settings().index(parse_variant(runs[0].variant).setting)
+
+
+def _look(place: int, nth: int) -> dict[str, Any]:
+    """The first line of a setting is solid in its colour; others are dashed, then of further colours."""
+    dash = nth % len(_DASHES)
+    colour = colour_at(place + (nth // len(_DASHES)) * len(list_settings()))
+    return {"color": colour, "linestyle": _DASHES[dash], "marker": _MARKERS[dash]}
+
+
 def _draw(
-    figure: Figure, axes: Axes, variant: str, curves: list[dict[int, float]], wanted: str, drawn: dict[str, Any]
-) -> None:
-    """The mean of the runs and the band that they span; `drawn` gets the line under its attention setting."""
+    figure: Figure, axes: Axes, name: str, curves: list[dict[int, float]], wanted: str, look: dict[str, Any]
+) -> Any:
+    """The mean of the runs, which is returned, and the band that they span; None where no run has the value."""
     curves = [curve for curve in curves if curve]
     steps = sorted({step for curve in curves for step in curve})
     if not steps:
-        return
+        return None
     steps = sorted({*steps[:: -(-len(steps) // _MOST_POINTS)], steps[-1]})
     values = [[curve[step] for curve in curves if step in curve] for step in steps]
-    means, setting = [statistics.fmean(at_step) for at_step in values], parse_variant(variant).setting
-    form = "o" if len(steps) == 1 else "-"
-    (line,) = axes.plot(steps, means, form, color=colour_of(setting), linewidth=1, alpha=0.8, markersize=4)
+    means = [statistics.fmean(at_step) for at_step in values]
+    of_line = {"marker": ""} if len(steps) > 1 else {"linestyle": ""}
+    (line,) = axes.plot(steps, means, **{**look, **of_line}, linewidth=1, alpha=0.8, markersize=4)
     lowest, highest = [min(at_step) for at_step in values], [max(at_step) for at_step in values]
     spanned = ""
     if len(curves) > 1:
-        axes.fill_between(steps, lowest, highest, color=colour_of(setting), alpha=0.15, linewidth=0)
+        axes.fill_between(steps, lowest, highest, color=look["color"], alpha=0.15, linewidth=0)
         spanned = f" ({lowest[-1]:.4g} to {highest[-1]:.4g})"
     figure.describe(
-        line, f"{variant}, {len(curves)} run(s): {metric_title(wanted)} {means[-1]:.4g}{spanned} at step {steps[-1]:,}"
+        line, f"{name}, {len(curves)} run(s): {metric_title(wanted)} {means[-1]:.4g}{spanned} at step {steps[-1]:,}"
     )
-    drawn.setdefault(setting, line)
+    return line
