@@ -7,6 +7,8 @@ a command shows records; it prints what each was answered.
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import json
 import random
 import sys
@@ -34,6 +36,7 @@ from awbench.report.page import render_page
 from awbench.report.plan import to_object, to_text
 from awbench.report.tables import TABLES
 from awbench.studies import load_studies
+from awbench.text import visible
 from awbench.verdicts.claims import judge_claims
 from awbench.verdicts.study import judge_study
 
@@ -87,19 +90,30 @@ def mutated(rng: random.Random, body: dict[str, Any]) -> str:
     return json.dumps({**body, "sha256": _sha256(body)})
 
 
+def check_harmless(text: str, format: str) -> None:
+    """Raise an AssertionError where what is shown would act: on a terminal, in a browser, in a spreadsheet."""
+    acting = ["\x1b", "\u202e"] * (format != "json") + ["<script>"] * (format in ("github", "html"))
+    found = [text[max(0, text.index(what) - 60) :][:100] for what in acting if what in text]
+    if format == "csv":
+        found += [cell for row in csv.reader(io.StringIO(text)) for cell in row if cell.lstrip().startswith("=")]
+    assert not found, f"{format} shows {found!r}"
+
+
 def show_everywhere(records: Records, whole: bool) -> None:
     """Args: whole, figures and the page too, which take seconds."""
     for make in TABLES.values():
         table = make(records, REFERENCES)
-        for format in FORMATS if whole else ("github", "json"):
-            render(table, format)
+        for format in FORMATS if whole else ("github", "json", "csv", "text"):
+            check_harmless(render(table, format), format)
     judge_claims(records, REFERENCES)
     for study in STUDIES:
         judged = judge_study(study, records)
-        study_text(judged), json.dumps(study_object(judged), allow_nan=False)
+        check_harmless(visible(study_text(judged)), "text")
+        json.dumps(study_object(judged), allow_nan=False)
     hours = Hours(throughputs(records, REFERENCES), records, "", {}, {})
     made = plan(records, REFERENCES, STUDIES, (), {}, hours)
-    to_text(made, None, Path("results")), json.dumps(to_object(made, None, Path("results")), allow_nan=False)
+    check_harmless(visible(to_text(made, None, Path("results"))), "text")
+    json.dumps(to_object(made, None, Path("results")), allow_nan=False)
     checks.check_published(records, REFERENCES)
     proxies.check_proxies(records, proxies.load_locked_runs())
     bands.check_latency(records, bands.load_bands(), "cpu")

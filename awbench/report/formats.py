@@ -44,7 +44,7 @@ def _github(table: Table) -> str:
 
 def _markdown(text: str) -> str:
     """On one line, and without HTML and links of its own."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split())).replace("](", "]&#40;")
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split())).replace("](", "]&#40;").replace("]:", "]&#58;")
 
 
 def _csv(table: Table) -> str:

@@ -208,8 +208,8 @@ def test_nothing_acts_on_a_terminal(format):
 
 def test_markdown_has_no_html_and_no_links_of_its_own():
     hostile = "<script>x</script> <img src=y> </td> <!-- a --> <?php [z](javascript:alert(1)) a < b <5"
-    text = render(pairs([(hostile, "")], notes=(hostile,)), "github")
-    assert not re.search(r"<[A-Za-z/!?]|\]\(", text)
+    text = render(pairs([(hostile, "")], notes=(hostile, "[z]: javascript:alert(1)")), "github")
+    assert not re.search(r"<[A-Za-z/!?]|\]\(|\]:", text)
     assert text.count("&lt;script>x&lt;/script>") == 2 and text.count("a < b <5") == 2
 
 
