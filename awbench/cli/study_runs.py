@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import log
 from awbench.errors import UserError, suggestion
-from awbench.experiments.leftovers import remove_abandoned, remove_leftovers_of
+from awbench.experiments.leftovers import remove_leftovers_of
 from awbench.recipes.datasets import DATA_VARIABLES
 from awbench.records import Record, RecordStore
 from awbench.studies import GIVEN, Study
@@ -68,7 +68,6 @@ def run_study(study: Study, store: RecordStore, references: References, how: How
     Raises:
         UserError: the data, backbones or engine are missing, or runs made here would not count.
     """
-    remove_abandoned(store.results / "runs")
     for recorded in filter(None, (study, study.backbone_study)):
         remove_leftovers_of(recorded, store.read(), store.results / "runs")
     done = StudyRun(judge(study, store, references))

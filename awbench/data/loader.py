@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess as Process
 from typing import Any
 
@@ -123,6 +123,7 @@ class Loader:
     def _reason(self, error: Exception, processes: set[Process]) -> str:
         if self.reports.poll():
             return f"cannot send its batch: {self.reports.recv()}"
+        wait([process.sentinel for process in processes], timeout=1)  # what it had opened is closed before it has ended
         codes = [process.exitcode for process in processes if process.exitcode]
         if codes:
             code = codes[0]

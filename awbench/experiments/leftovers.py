@@ -25,14 +25,6 @@ def abandoned_files(folder: Path, what: str) -> list[Path]:
     return [path for path, (start, _, pid) in found if start == mine and pid.isdigit() and not _is_alive(int(pid))]
 
 
-def remove_abandoned(runs: Path) -> None:
-    """Remove such files of every run below a folder: of a recorded one nobody asks again."""
-    for folder in runs.glob("*"):
-        for path in (*abandoned_files(folder, "plan"), *abandoned_files(folder, "end")):
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
 def remove_leftovers_of(study: Study, records: Records, runs: Path) -> None:
     """Remove what the recorded runs of a study do not need any more: they may have been killed before they could.
 

@@ -6,6 +6,7 @@ weights-only reader, Detectron2's by `pickled_arrays`, which calls nothing that 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,7 +14,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -180,7 +181,7 @@ def _checked_sha256(path: Path) -> tuple[str, bool | None]:
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """(state dict as the file names it, our metadata or an empty dict)."""
     try:
-        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+        with _name_of_utf8(path) as name, safetensors.safe_open(name, framework="pt", device="cpu") as file:
             header = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # a damaged header can fail as anything
@@ -204,6 +205,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(
             f"{path} has unreadable metadata under {METADATA_KEY!r}; save it again with awbench's save_weights"
         ) from None
+
+
+@contextlib.contextmanager
+def _name_of_utf8(path: Path) -> Iterator[Path]:
+    """The path or, where its bytes are no UTF-8, which safetensors refuses, another name of the file, opened."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield Path(f"/dev/fd/{file.fileno()}")
+    else:
+        yield path
 
 
 def _read_torch(path: Path, averaged: bool) -> tuple[dict[str, Tensor], tuple[str, ...]]:

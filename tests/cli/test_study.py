@@ -34,11 +34,15 @@ def test_runs_are_made_once_and_carry_the_design(awbench, tmp_path):
     assert code == 0 and done["made"] == 2 and done["runs"] == {"resnet20": 1, "aw_resnet20": 1}
     runs = tmp_path / "results" / "runs"
     other = runs / "aw_resnet20-digits-digits-quick-seed0-12345678"  # of no recorded run of the study
+    killed, living = (f"plan-{socket.gethostname()}-{pid}.json" for pid in (2**22 + 1, os.getpid()))
     for run in (*runs.iterdir(), other):
         (run / "checkpoints").mkdir(parents=True)  # as if it had been killed between its record and its clean-up
+        (run / killed).touch(), (run / living).touch()
     code, out, _ = awbench("study", "run", study, "--json")
     assert (code, json.loads(out)["made"]) == (0, 0)
     assert list(runs.glob("*/checkpoints")) == [other / "checkpoints"]
+    assert list(runs.glob(f"*/{killed}")) == [other / killed]  # a job in a cluster's queue may be about to read it
+    assert len(list(runs.glob(f"*/{living}"))) == 3
     records = Records.read(tmp_path / "results").of_kind("accuracy")
     designs = [record.environment["study"] for record in records]
     assert designs == [{"name": "tiny", "sha256": load_study(study).digest}] * 2
@@ -94,15 +98,6 @@ def test_a_run_that_is_there_and_does_not_count_is_not_tried_for_ever(awbench, t
     path.write_text(made.model_copy(update={"notes": ["left out: an image"]}).to_json())
     done = json.loads(awbench("study", "run", study, "--runs", "1", "--json")[1])
     assert done["made"] == 0 and [one["reason"][:8] for one in done["left_aside"]] == ["1 images"]
-
-
-def test_what_a_killed_sweep_wrote_for_a_recorded_run_is_removed(awbench, tmp_path):
-    study, run = write_study(tmp_path, looks=[1]), tmp_path / "results" / "runs" / "run"
-    run.mkdir(parents=True)
-    dead, living = (run / f"plan-{socket.gethostname()}-{pid}.json" for pid in (2**22 + 1, os.getpid()))
-    dead.touch(), living.touch()
-    awbench("study", "run", study, "--runs", "1")
-    assert (dead.exists(), living.exists()) == (False, True)
 
 
 @pytest.mark.slow

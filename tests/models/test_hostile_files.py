@@ -205,3 +205,14 @@ def test_averaged_weights_that_a_file_lacks_are_an_error(tmp_path):
     for name in ("ours.safetensors", "plain.pth"):
         with pytest.raises(UserError, match=rf"{name} has no averaged \(EMA\) weights"):
             load_weights(network, tmp_path / name, averaged=True)
+
+
+def test_weights_in_a_file_whose_name_is_no_utf8_are_read(tmp_path):
+    path = tmp_path / os.fsdecode(b"w\xff.safetensors")
+    network = awbench.build("resnet20")
+    save_weights(network, path)
+    load_weights(read := awbench.build("resnet20"), path)
+    assert torch.equal(read.conv1.weight, network.conv1.weight)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(UserError, match="is damaged or truncated"):
+        load_weights(network, path)
