@@ -6,7 +6,7 @@ import argparse
 import functools
 from typing import Any
 
-from awbench.cli.common import key_values, print_table
+from awbench.cli.common import key_values, print_table, show
 from awbench.cli.options import add_options, read_records, references_of
 from awbench.errors import UserError
 
@@ -49,7 +49,10 @@ def add_parser(commands: Any) -> None:
     form.add_argument("--format", choices=_FORMATS, help="default: text on a terminal, github elsewhere")
     form.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
     parser.add_argument("--no-notes", action="store_false", dest="notes", help="without the notes below it")
-    parser.add_argument("--columns", default="", metavar="NAME,...", help="only these, in this order (default: all)")
+    parser.add_argument(
+        "--columns", default="", metavar="NAME,...", help="only these, in this order (default: all); a name's "
+        "beginning will do; 'help' lists the names",
+    )  # fmt: skip
     parser.add_argument(
         "--sort", default="", metavar="NAME,...", help="by these columns, the most important first; NAME:desc reverses"
     )
@@ -83,6 +86,9 @@ def run(args: argparse.Namespace) -> int:
     elif args.study:
         raise UserError(f"--study {args.study[0]} is for the tables of claims and of studies, not for {args.kind}")
     table = make(read_records(args), references_of(args))
+    if args.columns.strip() == "help":
+        show("\n".join(table.columns))
+        return 0
     where = key_values("--where", args.where, "'variant=aw_*'")
     print_table(select(table, _names(args.columns), _names(args.sort), where), args.format, args.notes)
     return 0

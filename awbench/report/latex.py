@@ -12,6 +12,7 @@ from awbench.report.table import Table
 _CHARACTERS, _CHARACTERS_LONG = 84, 80
 _ROWS_OF_A_PAGE = 36
 _GAP = "3pt"
+_BOLD = "Bold: the best of its column among the networks that are compared."
 _ESCAPES = {
     "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "%": "\\%",
     "_": "\\_\\allowbreak{}", "^": "\\^{}", "~": "\\~{}", "<": "\\ensuremath{<}", ">": "\\ensuremath{>}",
@@ -34,7 +35,7 @@ def to_latex(table: Table) -> str:
     columns = _columns(table, layout)
     caption = escape(" ".join([f"{table.title}.", *([layout.shared] if layout.constants else [])]))
     label = "tab:" + re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
-    notes = [*layout.numbered_needs, *table.notes]
+    notes = [*layout.numbered_needs, *table.notes, *([_BOLD] if best and table.notes else [])]
     lines = _long(columns, head, body, caption, label) if is_long else _floating(columns, head, body, caption, label)
     below = [f"\\par {escape(note)}" for note in notes]
     if below:

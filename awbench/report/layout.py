@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from awbench.report.table import Table
 
@@ -31,7 +31,7 @@ class Layout:
         places: of the columns that are shown, among the table's.
         widths: of each of them, in characters.
         rows: the shown cells.
-        constants: (heading, cell) of columns that are the same in every row.
+        constants: (heading, cell) of columns that are the same in every row, and were not chosen to be shown.
         left_out: headings of columns for which there is no room.
         needs: what unmeasured cells need; a cell names its number.
     """
@@ -83,13 +83,13 @@ def fit(table: Table, width: int, gap: int = 2, named: Callable[[str], str] = st
         named: how networks' names are shown.
     """
     rows, needs = _with_numbered_needs(table)
-    rows = [
-        [named(cell) if name in _NAMING else cell for cell, name in zip(row, table.columns, strict=True)]
-        for row in rows
-    ]
+    rows = _named(table.columns, rows, named)
     places: list[int] = list(range(len(table.columns)))
     constants: list[tuple[str, str]] = []
-    if not table.as_shown:
+    if table.as_shown:
+        others = replace(table, fields=[*table.shown[:1], *table.unchosen])
+        constants = varying(others.columns, _named(others.columns, others.rows, named))[1]
+    else:
         places, constants = varying(table.columns, rows)
     natural = {i: max(map(len, (table.columns[i], *(row[i] for row in rows)))) for i in places}
     whole, broken = ({i: _least(table, i, rows, words) for i in places} for words in (True, False))
@@ -120,6 +120,10 @@ def fit(table: Table, width: int, gap: int = 2, named: Callable[[str], str] = st
         [table.columns[i] for i in sorted(left_out)],
         needs,
     )
+
+
+def _named(columns: Sequence[str], rows: Iterable[Sequence[str]], named: Callable[[str], str]) -> list[list[str]]:
+    return [[named(cell) if name in _NAMING else cell for cell, name in zip(row, columns, strict=True)] for row in rows]
 
 
 def _with_numbered_needs(table: Table) -> tuple[list[list[str]], list[str]]:

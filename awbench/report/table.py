@@ -105,6 +105,7 @@ class Table:
         source_of: a row -> the id of the reference whose number or claim it shows; "" where there is none.
         has_object: whether a row has an object of its own; one that has none belongs to the row above.
         as_shown: whether the objects hold the cells, as they do once columns were chosen.
+        unchosen: the columns that people read and that were not chosen.
     """
 
     title: str
@@ -115,6 +116,7 @@ class Table:
     source_of: Callable[[Any], str] = lambda row: ""
     has_object: Callable[[Any], bool] = lambda row: True
     as_shown: bool = False
+    unchosen: Sequence[Column[Any]] = ()
 
     @functools.cached_property
     def shown(self) -> list[Column[Any]]:
@@ -252,13 +254,14 @@ def select(
     """The table with only these columns, in this order, and only these rows, sorted.
 
     Args:
-        columns: names; none for all.
-        sort: names, the most important first, each with ":desc" behind it for the greatest first. Cells that begin
+        columns: names in any case; none for all. A beginning will do where no other column has it, and a name without
+            what stands in brackets behind it; of several that differ in that alone it is the first.
+        sort: such names, the most important first, each with ":desc" behind it for the greatest first. Cells that begin
             with a number are compared as numbers and stand before others; empty cells come last.
         where: (name, pattern); a row's cells must match all, as file names match "aw_*".
 
     Raises:
-        UserError: the table has no such column; its columns are named.
+        UserError: the table has no such column, or several; its columns are named.
     """
     wanted = [(_place(table, name), pattern) for name, pattern in where]
     matches = [all(fnmatch.fnmatchcase(row[place], pattern) for place, pattern in wanted) for row in table.rows]
@@ -274,14 +277,25 @@ def select(
     table = replace(table, values=[table.values[i] for i in order])
     if not columns:
         return table
-    return replace(table, fields=[table.shown[_place(table, name)] for name in columns], as_shown=True)
+    places = [_place(table, name) for name in columns]
+    others = [column for place, column in enumerate(table.shown) if place not in places]
+    return replace(table, fields=[table.shown[place] for place in places], as_shown=True, unchosen=others)
 
 
 def _place(table: Table, name: str) -> int:
-    if name not in table.columns:
-        known = ", ".join(table.columns)
-        raise UserError(f"column {name!r} does not exist{suggestion(name, table.columns)} Columns: {known}.")
-    return table.columns.index(name)
+    if name in table.columns:
+        return table.columns.index(name)
+    asked, bare = name.lower(), [re.sub(r" \(.*\)$", "", column).lower() for column in table.columns]
+    found = [place for place, column in enumerate(table.columns) if column.lower() == asked]
+    found += [bare.index(asked)] if asked in bare else []
+    begun = [column for column in dict.fromkeys(bare) if asked and column.startswith(asked)]
+    if found or len(begun) == 1:
+        return found[0] if found else bare.index(begun[0])
+    if begun:
+        several = ", ".join(column for column, short in zip(table.columns, bare, strict=True) if short in begun)
+        raise UserError(f"column {name!r} may be any of: {several}; give more of its name")
+    known = ", ".join(table.columns)
+    raise UserError(f"column {name!r} does not exist{suggestion(name, table.columns)} Columns: {known}.")
 
 
 def _sort_key(cell: str) -> tuple[int, float, str]:

@@ -42,7 +42,7 @@ def to_text(table: Table, width: int = 100, colour: bool = False) -> str:
     body = [*lines(names, [""] * len(names)), "  ".join("-" * wide for wide in layout.widths)]
     for row in layout.rows:
         body += lines(row, [_colour(cell) if name in JUDGING else "" for cell, name in zip(row, names, strict=True)])
-    notes = [*layout.numbered_needs, *([f"- {layout.shared}"] if layout.constants else [])]
+    notes = [*layout.numbered_needs, *([f"- {layout.shared}"] if layout.constants and not table.as_shown else [])]
     notes += [f"- {note}" for note in table.notes]
     if layout.left_out:
         notes.append(f"- Not shown, for want of room: {', '.join(layout.left_out)}; a wider terminal shows more.")

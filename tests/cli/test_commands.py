@@ -65,6 +65,11 @@ def test_complexity_is_found_not_repeated_unless_forced(awbench, tmp_path):
     assert set(json.loads(first[1])[0]["macs_by_counter"]) == {"torch", "fvcore"}
 
 
+def test_the_columns_of_a_table_are_listed(awbench):
+    code, out, _ = awbench("table", "grid", "--columns", "help")
+    assert (code, out.splitlines()[:3]) == (0, ["variant", "image size", "params"])
+
+
 def test_a_cross_check_says_what_it_found(awbench):
     said = "aw_resnet20: fvcore and torch agree, layer by layer: "
     assert said not in awbench("complexity", "aw_resnet20")[1]

@@ -167,7 +167,7 @@ def test_columns_are_chosen_in_the_order_named_in_every_format(numbers):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"columns": ["nam"]}, "column 'nam' does not exist; did you mean name? Columns: name, value."),
+        ({"columns": ["nome"]}, "column 'nome' does not exist; did you mean name? Columns: name, value."),
         ({"sort": ["size"]}, "column 'size' does not exist"),
         ({"sort": ["name:up"]}, "sort order 'name:up' is not known"),
     ],
@@ -176,6 +176,26 @@ def test_a_column_that_does_not_exist_is_named_with_those_that_do(arguments, mes
     with pytest.raises(UserError) as error:
         select(numbers, **arguments)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("Params", "params"), ("par", "params"), ("gmacs", "GMACs (v1.5)"), ("GM", "GMACs (v1.5)"),
+        ("GMACs (v1)", "GMACs (v1)"), ("difference", "difference (interval)"), ("over", "over"), ("overs", "overseen"),
+        ("kernel mod", "kernel modulation (M)"),
+    ],
+)  # fmt: skip
+def test_the_beginning_of_a_columns_name_will_do(given, found):
+    names = ["variant", "params", "GMACs (v1.5)", "GMACs (v1)", "difference (interval)", "over", "overseen"]
+    fields = [Column(name, lambda row: row) for name in [*names, "kernel modulation (M)", "kernel size"]]
+    table = Table("Title", fields, ["a", "b"])
+    assert select(table, [given]).columns == (found,)
+    assert select(table, sort=[f"{given}:desc"], where=[(given, "a")]).rows == [("a",) * len(fields)]
+    with pytest.raises(UserError, match=r"may be any of: kernel modulation \(M\), kernel size; give more"):
+        select(table, ["kern"])
+    with pytest.raises(UserError, match="does not exist"):
+        select(table, [""])
 
 
 def test_a_table_as_a_dataframe(table):
@@ -235,6 +255,22 @@ def test_latex_has_label_caption_papers_names_and_the_best_in_bold():
         "Faster R-CNN AW-ResNet-50-FPN & 38.0",  # alone among its like it is not the best of anything
     ):  # fmt: skip
         assert wanted in latex
+
+
+def test_latex_of_chosen_columns_says_what_all_rows_share_and_what_is_bold():
+    named = [
+        Column(name, lambda row, place=place: row[place]) for place, name in enumerate(("variant", "data", "over"))
+    ]
+    mean = Column("mean", lambda row: row[3], ".1f", best_among=lambda row: row[1])
+    rows = [("se_resnet50", "imagenet", "resnet50", 77.5), ("aw_resnet50", "imagenet", "resnet50", 76.1)]
+    whole = Table("Runs", [*named, mean], rows, notes=("a note",))
+    chosen = select(whole, ["variant", "mean"])
+    assert "\\caption{Runs. In every row: data imagenet; over ResNet-50.}" in render(chosen, "latex")
+    assert "In every row" not in render(chosen, "text") and "imagenet" not in render(chosen, "github")
+    assert "\\caption{Runs.}" in render(select(whole, list(whole.columns)), "latex"), "chosen, they are columns"
+    bold = "Bold: the best of its column"
+    assert bold in render(chosen, "latex") and bold not in render(chosen, "latex", notes=False)
+    assert bold not in render(select(whole, ["variant", "data"]), "latex")
 
 
 def test_a_table_of_more_than_a_page_breaks_over_pages():
