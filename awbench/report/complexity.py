@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from awbench.recipes.defaults import ENGINES
 from awbench.records import Records
 from awbench.reference.load import References
 from awbench.report.published import PROVENANCE_NOTE
-from awbench.report.table import Column, Table, Unmeasured, in_units
+from awbench.report.table import ABSENT, Column, Table, Unmeasured, in_units
 from awbench.variants import STRIDE_PLACEMENTS, Variant, list_variants
 from awbench.verdicts.complexity import ComplexityComparison, compare_complexity
 from awbench.verdicts.conventions import describe_layers
@@ -135,29 +135,56 @@ _COMPARISON: tuple[Column[ComplexityComparison], ...] = (
 )  # fmt: skip
 
 
+_OF_BOTH = ("params", "trainable_params")  # the same wherever the stride is
+_NOT_COUNTED = "not counted"
+
+
 @dataclass(frozen=True)
 class Counts:
-    """Of a network with default options, under both stride placements; v1 may be missing for a detector."""
+    """Of a network with default options, under the stride placements under which it was counted."""
 
     variant: Variant
-    v15: CountedNetwork
+    v15: CountedNetwork | None
     v1: CountedNetwork | None
     engine: str = ""
 
     @property
     def counted(self) -> dict[str, CountedNetwork]:
         """By stride placement."""
-        return {"v1.5": self.v15, **({"v1": self.v1} if self.v1 else {})}
+        return {name: counts for name, counts in (("v1.5", self.v15), ("v1", self.v1)) if counts}
+
+    @property
+    def missing(self) -> str:
+        """The stride placement under which a classifier was not counted, or ""."""
+        found = [name for name in STRIDE_PLACEMENTS if name not in self.counted and not self.engine]
+        return found[0] if found else ""
 
 
 def _count(name: str, heading: str, text: str | Callable[[int], str]) -> Column[Counts]:
     """A count that does not depend on where the stride is, or is shown for v1.5."""
 
-    def count(row: Counts) -> int:
-        return row.v15.values[name]
+    def count(row: Counts) -> int | None:
+        counted = row.v15 or (row.v1 if name in _OF_BOTH else None)
+        return counted.values[name] if counted else None
 
     parts = in_units(heading, count, 1e6) if text is shown_millions else {heading: count}
-    return Column(heading, count, text, key=name, right=True, parts=parts)
+    return Column(heading, count, text, key=name, right=True, parts=parts, missing=_NOT_COUNTED)
+
+
+def _gmacs(heading: str, of: Callable[[Counts], CountedNetwork | None]) -> Column[Counts]:
+    def gmacs(row: Counts) -> float | None:
+        return counted.values["macs"] / 1e9 if (counted := of(row)) else None
+
+    def cell(row: Counts) -> str:
+        found = gmacs(row)
+        return f"{found:.4f}" if found is not None else _NOT_COUNTED if row.missing else ""
+
+    return Column(heading, gmacs, show=cell, key="", right=True, parts={heading: gmacs})
+
+
+def _elementwise(row: Counts) -> Any:
+    """ABSENT where it was not counted under v1.5, None where that was by a version that does not count it."""
+    return row.v15.elementwise(row.variant) if row.v15 else ABSENT
 
 
 def shown_millions(count: int) -> str:
@@ -168,11 +195,11 @@ def shown_millions(count: int) -> str:
 _PARAMETERS = _count("params", "params", ",")
 _OPERATIONS: tuple[Column[Counts], ...] = (
     Column.exact("macs", lambda c: {placement: counts.values["macs"] for placement, counts in c.counted.items()}),
-    Column("GMACs (v1.5)", lambda c: c.v15.values["macs"] / 1e9, ".4f", key=""),
-    Column("GMACs (v1)", lambda c: c.v1.values["macs"] / 1e9 if c.v1 else None, ".4f", key=""),
+    _gmacs("GMACs (v1.5)", lambda c: c.v15),
+    _gmacs("GMACs (v1)", lambda c: c.v1),
     Column(
-        "elementwise (M)", lambda c: c.v15.elementwise(c.variant), shown_millions, key="elementwise", right=True,
-        missing="unknown", parts=in_units("elementwise (M)", lambda c: c.v15.elementwise(c.variant), 1e6),
+        "elementwise (M)", _elementwise, shown_millions, key="elementwise", right=True, missing="unknown",
+        parts=in_units("elementwise (M)", _elementwise, 1e6),
     ),
     _count("aw_kernel_forming", "kernel modulation (M)", shown_millions),
 )  # fmt: skip
@@ -201,17 +228,21 @@ def grid_table(records: Records, references: References) -> Table:
     def row(variant: Variant) -> Counts | Unmeasured:
         size = variant.architecture.image_size
         v1, v15 = (index.get(variant.name, placement, size) for placement in STRIDE_PLACEMENTS)
-        if v1 and v15:
+        if variant.architecture.block != "bottleneck":  # which alone has a choice
+            v1, v15 = v1 or v15, v15 or v1
+        if v1 or v15:
             return Counts(variant, v15, v1)
         command = f"awbench complexity {variant.name}"
         requirement = f"not measured: needs '{command}' and '{command} --stride-placement v1'"
         return _unmeasured(requirement, {"variant": variant.name, "image_size": size})
 
+    values = [row(variant) for variant in list_variants("classification")]
     return Table(
         title="Complexity of the classification grid",
         fields=_CLASSIFIERS,
-        values=[row(variant) for variant in list_variants("classification")],
+        values=values,
         notes=(
+            *_needs(values),
             "GMACs: multiply-accumulates of convolutions and linear layers for one image, in 10^9; "
             "the stride of a bottleneck in the 3x3 (v1.5) or the first 1x1 (v1).",
             ELEMENTWISE_NOTE,
@@ -219,6 +250,12 @@ def grid_table(records: Records, references: References) -> Table:
         ),
         records_of=lambda counts: [counted.record for counted in counts.counted.values()],
     )
+
+
+def _needs(values: Iterable[Counts | Unmeasured]) -> list[str]:
+    """What counts the rest of rows that are there in part."""
+    missing = sorted({row.missing for row in values if isinstance(row, Counts) and row.missing})
+    return [f"Not counted: needs 'awbench complexity NAME --stride-placement {name}'." for name in missing]
 
 
 def detectors_table(records: Records, references: References) -> Table:

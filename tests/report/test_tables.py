@@ -10,12 +10,14 @@ import pytest
 from sample_records import add_top1, latency_record, make_record
 
 from awbench.cli.table import _FORMATS, _KINDS
+from awbench.experiments.measurements import record_complexity
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.formats import FORMATS, render
 from awbench.report.layout import JUDGING, fit
 from awbench.report.tables import TABLES
 from awbench.report.terminal import to_text
+from awbench.variants import ModelOptions, parse_variant
 
 
 @pytest.fixture
@@ -120,3 +122,23 @@ def test_reading_records_loads_neither_torch_nor_matplotlib(command, store, tmp_
     probe = f"import sys; {call}; sys.exit(','.join({{'torch', 'matplotlib'}} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
     assert run.stderr.strip() == ""
+
+
+def test_the_grid_shows_what_was_counted_and_what_counts_the_rest(tmp_path):
+    store = RecordStore(tmp_path)
+    for name, placement in (("resnet50", "v1.5"), ("aw_resnet50", "v1"), ("resnet18", "v1.5")):
+        record_complexity(store, parse_variant(name), ModelOptions(stride_placement=placement))
+    table = TABLES["grid"](store.read(), load_references())
+    cells = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    plain, aw, basic = (cells[name] for name in ("resnet50", "aw_resnet50", "resnet18"))
+    assert (plain["params"], plain["GMACs (v1.5)"], plain["GMACs (v1)"]) == ("25,557,032", "4.0892", "not counted")
+    assert (aw["params"], aw["GMACs (v1.5)"], aw["GMACs (v1)"]) == ("25,722,240", "not counted", "3.8594")
+    assert (aw["elementwise (M)"], aw["activations (M)"]) == ("", "not counted")
+    assert basic["GMACs (v1)"] == basic["GMACs (v1.5)"] == "1.8141", "the stride of a basic block has no other place"
+    assert cells["se_resnet50"]["params"].startswith("not measured: needs")
+    assert [note for note in table.notes if note.startswith("Not counted")] == [
+        "Not counted: needs 'awbench complexity NAME --stride-placement v1'.",
+        "Not counted: needs 'awbench complexity NAME --stride-placement v1.5'.",
+    ]
+    objects = {row["variant"]: row for row in table.objects}
+    assert objects["resnet50"]["macs"] == {"v1.5": 4_089_184_256} and "elementwise" not in objects["aw_resnet50"]
