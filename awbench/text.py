@@ -12,3 +12,8 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in _ACTING else ascii(c)[1:-1] for c in text)
+
+
+def shown_probability(value: float) -> str:
+    """E.g. "93%"; a simulated one is never 0 or 1."""
+    return ">99%" if value > 0.99 else "<1%" if value < 0.01 else f"{value:.0%}"

@@ -10,6 +10,8 @@ from awbench.cli.common import log, print_json, print_table
 from awbench.cli.options import add_options
 from awbench.errors import UserError
 from awbench.records import RecordStore
+from awbench.reference.metrics import METRICS
+from awbench.reference.runs_file import COLUMNS, METRIC_NAMES, NEEDED, read_runs
 
 _GIVEN = {
     "variant": "a name from 'awbench list'",
@@ -22,18 +24,46 @@ _GIVEN = {
 }
 
 
+_SAMPLE = """\
+  variant,dataset,recipe,seed,metric,value,source
+  resnet50,imagenet,our-100-epochs,0,top1,76.30,our cluster
+  resnet50,imagenet,our-100-epochs,1,top1,76.42,our cluster
+  aw_resnet50,imagenet,our-100-epochs,0,top1,77.10,our cluster
+  aw_resnet50,imagenet,our-100-epochs,1,top1,77.31,our cluster
+"""
+
+
+def _columns() -> str:
+    """The columns of a file: which must be there, and what they hold."""
+    units = dict[str, list[str]]()
+    for metric in METRIC_NAMES:
+        units.setdefault(next(iter(METRICS[metric].units)), []).append(metric)
+    optional = [name for name in COLUMNS if name not in (*NEEDED, "variant", "network", "unit")]
+    lines = [
+        f"required: {', '.join(NEEDED)}; and variant, a name from 'awbench list',",
+        "          or network, what the source calls another one (compared with nothing)",
+        f"optional: {', '.join(optional)}, unit",
+        *(
+            f"metric:   {', '.join(metrics)}, in {unit}{' or %' * (unit == 'percent')}"
+            for unit, metrics in units.items()
+        ),
+    ]
+    return "".join(f"  {line}\n" for line in lines)
+
+
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "import",
         help="runs that were trained elsewhere, judged among themselves",
         description="Read runs that were trained elsewhere, and keep a record of each that says so. They are judged\n"
         "among themselves ('awbench table imported'); they are evidence for no claim, and count in a study that\n"
-        "asks no claim only where its file names their source and recipe (docs/your-module.md).\n\n"
-        "A CSV file has a row a number, with the columns variant (or network, for one that is not built here),\n"
-        "dataset, recipe, recipe_sha256, seed, metric, value, unit, images, source; a JSON file a list of such\n"
-        "objects. Read too: timm's summary.csv (the last epoch counts), Detectron2's metrics.json and results,\n"
+        "asks no claim only where its file names their source and recipe (docs/your-module.md in the source).\n\n"
+        "A CSV file has a row a number, a JSON file a list of objects with the same keys:\n\n"
+        f"{_columns()}\n"
+        f"{_SAMPLE}\n"
+        "Read too: timm's summary.csv (the last epoch counts), Detectron2's metrics.json and results,\n"
         "pycocotools' stats and what it prints. What a file does not say is given by options, for all its rows.\n\n"
-        "  awbench import examples/runs.csv\n"
+        "  awbench import runs.csv\n"
         "  awbench import summary.csv --variant resnet50 --dataset imagenet --recipe timm-a1 --seed 0 --source URL\n"
         "  awbench import metrics.json --variant faster_rcnn_resnet50_fpn --dataset coco --recipe 1x --seed 0 \\\n"
         "      --source URL",
@@ -47,7 +77,6 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from awbench.experiments.imports import import_runs
-    from awbench.reference.runs_file import read_runs
     from awbench.report.imported import imported_table
 
     columns = [name.replace("-", "_") for name in _GIVEN]

@@ -81,7 +81,7 @@ Environment:
 """ + "".join(f"  {name:20} {text}\n" for name, text in ENVIRONMENT.items())
 
 
-_MODULE = f"an attention module from outside (docs/your-module.md); also in the variable {VARIABLE}"
+_MODULE = f"an attention module from outside (docs/your-module.md in the source); also in the variable {VARIABLE}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

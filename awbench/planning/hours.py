@@ -31,13 +31,15 @@ class RunHours:
         known: "" for a number of this very network, "about" for one that was scaled, "at least" for the number of a
             network that costs less.
         device: that trained it.
-        origin: of the number, in words; "" where it is a sum, or there is none.
+        origin: of the number, in words; "" where it is a sum. Without a number, what would give one.
+        apart: of a sum over several devices, whose hours do not add up, that of each; the sum itself has no number.
     """
 
     hours: float | None = None
     known: str = ""
     device: str = ""
     origin: str = ""
+    apart: tuple[RunHours, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,14 @@ class Hours:
             raise UserError(f"--device {self.asked}: no training was timed on it; those that have numbers: {have}")
 
     def of_study(self, study: Study) -> dict[str, RunHours]:
-        """A run of each network."""
+        """A run of each network: once one of them is given for a device, all are of that device, or unknown."""
         names = {name for label in study.labels for name, _ in _candidates(study, label)}
+        if (self.gpu_hours.keys() | self.images_per_s.keys()) & {*names, *study.labels}:
+            return {
+                label: replace(found, origin=f"--images-per-second {label}=N") if found.hours is None else found
+                for label in study.labels
+                for found in [self._of(study, label, [])]
+            }
         fitting = [timed for timed in self.timed if timed.variant in names and _fits(timed, study)]
         # The device asked for, else a GPU, of the same settings, the newest; then others, for want of a number.
         fitting.sort(key=lambda timed: timed.measured, reverse=True)

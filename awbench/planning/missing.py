@@ -50,11 +50,19 @@ def total(networks: Sequence[Missing], count: Callable[[Missing], float]) -> tup
     """(runs, their hours) of parts; the hours are known as well as the worst of them."""
     used = [(runs, network.run_hours) for network in networks if (runs := count(network))]
     runs = math.fsum(runs for runs, _ in used)
-    if any(cost.hours is None for _, cost in used):
-        return runs, RunHours()
+    unknown = [cost.origin for _, cost in used if cost.hours is None]
+    if unknown:
+        return runs, RunHours(origin=" ".join(filter(None, unknown)))
+    sums = tuple(
+        _sum_on(device, [(runs, cost) for runs, cost in used if cost.device == device])
+        for device in dict.fromkeys(cost.device for _, cost in used)
+    )
+    return runs, RunHours(apart=sums) if len(sums) > 1 else sums[0] if sums else RunHours(0.0)
+
+
+def _sum_on(device: str, used: Sequence[tuple[float, RunHours]]) -> RunHours:
     known = next((word for word in ("at least", "about") if any(cost.known == word for _, cost in used)), "")
-    device = " and ".join(dict.fromkeys(cost.device for _, cost in used))
-    return runs, RunHours(math.fsum(runs * (cost.hours or 0) for runs, cost in used), known, device, "")
+    return RunHours(math.fsum(runs * (cost.hours or 0) for runs, cost in used), known, device)
 
 
 def missing_of_network(

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from awbench.variants import list_variants
 COLUMNS = (
     "variant", "network", "dataset", "recipe", "recipe_sha256", "seed", "metric", "value", "unit", "images", "source",
 )  # fmt: skip
-_NEEDED = ("dataset", "recipe", "seed", "metric", "value", "source")
+NEEDED = ("dataset", "recipe", "seed", "metric", "value", "source")
+METRIC_NAMES = (*measured_metrics("accuracy"), *measured_metrics("detection"))
+_UNITS = {"%": "percent"}  # what is meant by another name
 _LARGEST_BYTES = 2**26
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}")
 _MOST_SHOWN = 20
@@ -78,23 +80,42 @@ def read_runs(path: Path, given: Mapping[str, str]) -> list[ImportedRun]:
     rows = _rows(path, _text(path))
     if not rows:
         raise UserError(f"{path} holds no runs")
-    problems, runs, seen = list[str](), list[ImportedRun](), dict[tuple[Any, ...], str]()
+    problems, runs, seen = dict[str, list[str]](), list[ImportedRun](), dict[tuple[Any, ...], str]()
     for where, row in rows:
         try:
             run = _run({**row, **given})
         except ValueError as error:
-            problems.append(f"{where}: {error}")
+            problems.setdefault(str(error), []).append(where)
             continue
         key = tuple(run.identity.values())
         if key in seen:
-            problems.append(f"{where}: seed {run.seed} of {run.variant} ({run.metric}) stands in {seen[key]} already")
+            twice = f"seed {run.seed} of {run.variant} ({run.metric}) stands in {seen[key]} already"
+            problems.setdefault(twice, []).append(where)
         seen.setdefault(key, where)
         runs.append(run)
     if problems:
-        further = len(problems) - _MOST_SHOWN
-        shown = "; ".join([*problems[:_MOST_SHOWN], *([f"and {further} more"] if further > 0 else [])])
+        said = [f"{_places(wheres)}: {problem}" for problem, wheres in problems.items()]
+        further = len(said) - _MOST_SHOWN
+        shown = "; ".join([*said[:_MOST_SHOWN], *([f"and {further} more"] if further > 0 else [])])
         raise UserError(f"{path}: {shown}")
     return runs
+
+
+def _places(wheres: Sequence[str]) -> str:
+    """E.g. "line 2", "lines 2 to 7 and 9"."""
+    if len(wheres) == 1:
+        return wheres[0]
+    noun, numbers = wheres[0].split()[0], [int(where.split()[1]) for where in wheres if where.split()[1].isdigit()]
+    if len(numbers) < len(wheres):  # of rows that no line is, as of what a tool printed
+        return wheres[0]
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    shown = [f"{first} to {last}" if last > first else str(first) for first, last in spans]
+    return f"{noun}s {', '.join(shown[:-1])}{' and ' if shown[:-1] else ''}{shown[-1]}"
 
 
 def _text(path: Path) -> str:
@@ -182,7 +203,7 @@ def _of_metrics(where: str, values: Mapping[Any, Any], scale: int = 1) -> list[t
 def _run(row: Mapping[str, Any]) -> ImportedRun:
     """Raises: ValueError: what is wrong with the row."""
     cells = {name: str(value).strip() for name, value in row.items() if value is not None and str(value).strip()}
-    missing = [name for name in _NEEDED if name not in cells]
+    missing = [name for name in NEEDED if name not in cells]
     if missing:
         raise ValueError(f"it has no {', '.join(missing)}; add it, or give it for all rows, e.g. --{missing[0]}")
     if ("variant" in cells) == ("network" in cells):
@@ -194,12 +215,12 @@ def _run(row: Mapping[str, Any]) -> ImportedRun:
     name = cells.get("variant") or cells["network"]
     if not _NAME.fullmatch(name):
         raise ValueError(f"network {name!r} is no name of letters, digits and _.+- that begins with one of the former")
-    metrics = [*measured_metrics("accuracy"), *measured_metrics("detection")]
     metric = cells["metric"]
-    if metric not in metrics:
-        raise ValueError(f"metric {metric!r} is not known{suggestion(metric, metrics)} Known: {', '.join(metrics)}")
+    if metric not in METRIC_NAMES:
+        names = ", ".join(METRIC_NAMES)
+        raise ValueError(f"metric {metric!r} is not known{suggestion(metric, METRIC_NAMES)} Known: {names}")
     (unit,) = METRICS[metric].units
-    if cells.get("unit", unit) != unit:
+    if _UNITS.get(stated := cells.get("unit", unit), stated) != unit:
         raise ValueError(f"unit of {metric} is {cells['unit']!r}; it must be {unit}")
     value = _number(cells["value"])
     if value is None or not 0 <= value <= 100:

@@ -51,7 +51,7 @@ def status_of(judged: JudgedClaim | JudgedComparison) -> str:
 def requirement(judged: JudgedClaim) -> str:
     """What a claim that is not answered needs; "" where its study has no look left."""
     if judged.study is None:
-        return "no study is about it: write one (docs/verdicts.md)"
+        return "no study is about it: write one (docs/verdicts.md in the source)"
     if not any(pair.next_look for pair in judged.comparisons):
         return ""
     study = judged.study.study
@@ -87,7 +87,7 @@ def verdict_text(judged: JudgedClaim) -> str:
 @functools.cache
 def aw_setting() -> str:
     """How well the choices of the AW-convolution that is built here are known, for beside every verdict."""
-    return f"AW as built here: {_choices()} from memory (docs/method.md)"
+    return f"AW as built here: {_choices()} from memory (docs/method.md in the source)"
 
 
 def _choices() -> str:
@@ -288,8 +288,8 @@ def claims_table(records: Records, references: References, studies: Sequence[Stu
             "Only runs of the claim's study count (awbench study show NAME): its networks, recipe, data, seeds and "
             "looks were decided before. What exists and does not count is left aside, with the reason.",
             "Intervals pool the run-to-run deviation of the study's networks where the pair's is less; all "
-            "looks and pairs of a claim hold together at the study's level (docs/verdicts.md). Up to: an interval of "
-            "the largest gain over the pairs that the publication names.",
+            "looks and pairs of a claim hold together at the study's level (docs/verdicts.md in the source). Up to: an "
+            "interval of the largest gain over the pairs that the publication names.",
             "What would decide: the runs of the next look, and how probably a true claim is answered by then and by "
             "the last look, with the run-to-run deviation of the study's own runs, else the median of published ones.",
             "Publication: whether one more pair of single runs may well show what it says.",

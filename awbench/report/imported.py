@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +19,18 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True)
 class ImportedNetwork:
-    """A network's runs, by seed. Attributes: over, its plain network's name; interval, of the difference to it."""
+    """A network's runs, by seed.
+
+    Attributes:
+        over: its plain network's name.
+        interval: of the difference to it.
+        alone: why it is compared with none, in a sentence; "" of a plain network and of one that is.
+    """
 
     runs: tuple[Record, ...]
     over: str
     interval: Interval | None
+    alone: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -40,7 +48,7 @@ class ImportedNetwork:
     @property
     def answer(self) -> str:
         if not self.over:
-            return ""
+            return "not compared" if self.alone else ""
         if self.interval is None:
             return "too few runs: 2 of each are needed"
         return "gain" if self.interval.low > 0 else "loss" if self.interval.high < 0 else "undecided"
@@ -70,8 +78,19 @@ def imported_networks(records: Records) -> list[ImportedNetwork]:
             over = over if over != name and over in runs else ""
             others = [_values(other) for label, other in runs.items() if label not in (name, over)]
             interval = gain_interval(_values(own), _values(runs[over]), others, _LEVEL) if over else None
-            found.append(ImportedNetwork(own, over, interval))
+            stated = bool(own[0].settings.json_object.get("is_variant"))
+            found.append(ImportedNetwork(own, over, interval, "" if over else _alone(name, stated, plain)))
     return found
+
+
+def _alone(name: str, is_variant: bool, plain: Mapping[str, str]) -> str:
+    """Why a network without a plain one beside it has none."""
+    if is_variant:
+        needs = f"no runs of {plain.get(name)} of the same source, recipe, dataset and metric were imported"
+        return "" if plain.get(name) == name else f"{name}: {needs}."
+    if name in plain:
+        return f"{name} was given as network, as if it were another one of that name; given as variant it is compared."
+    return f"{name} was given as network: what it is compared with is not known of one that is not built here."
 
 
 _COLUMNS: tuple[Column[ImportedNetwork], ...] = (
@@ -98,14 +117,17 @@ _NEEDS = "not measured: needs 'awbench import FILE'"
 
 def imported_table(records: Records, references: References | None = None) -> Table:
     """A row for each network of each source. Args: references, not needed: tables are made alike."""
+    networks = imported_networks(records)
     return Table(
         title="Runs trained elsewhere",
         fields=_COLUMNS,
-        values=imported_networks(records) or [Unmeasured({"network": _NEEDS}, {"needs": _NEEDS})],
+        values=networks or [Unmeasured({"network": _NEEDS}, {"needs": _NEEDS})],
         notes=(
-            "Imported, as their sources state them; nothing of them was run or checked here, and they are evidence for "
-            "no claim and no study. Compared are networks of one source, recipe, dataset and metric, with the plain "
-            f"network; the interval holds at {_LEVEL:.0%}, of each alone.",
+            "Imported, as their sources state them; nothing of them was run or checked here. They are evidence for no "
+            "claim, and count in a study only where its file names their source and recipe. Compared are networks of "
+            "one source, recipe, dataset and metric, with the plain network; the interval holds at "
+            f"{_LEVEL:.0%}, of each alone.",
+            *(f"Not compared: {why}" for why in dict.fromkeys(row.alone for row in networks) if why),
         ),
         records_of=lambda row: [run.key for run in row.runs],
     )

@@ -14,6 +14,7 @@ from awbench.planning.plan import Plan, QuestionPlan, StudyPlan
 from awbench.planning.timing import data_argv, timing_argv
 from awbench.report.formats import render
 from awbench.report.plan_table import plan_table
+from awbench.text import shown_probability
 
 _DEFAULT_RESULTS = Path("results")
 
@@ -26,9 +27,8 @@ def to_text(plan: Plan, budget: Budget | None, results: Path) -> str:
     parts = ["\n".join(first), *("\n".join(_details(study, results)) for study in plan.studies if study.open)]
     if plan.unstudied:
         names = ", ".join(judged.claim.id for judged in plan.unstudied)
-        parts.append(
-            f"{names}: no study answers {'it' if len(plan.unstudied) == 1 else 'them'}: write one (docs/verdicts.md)"
-        )
+        them = "it" if len(plan.unstudied) == 1 else "them"
+        parts.append(f"{names}: no study answers {them}: write one (docs/verdicts.md in the source)")
     if any(study.open for study in plan.studies):
         parts.append("\n".join(f"* {note}" for note in NOTES))
     return "\n\n".join(parts)
@@ -70,7 +70,7 @@ def _decided(question: QuestionPlan) -> str:
     outcome = question.outcomes["true", "middle"]
     if outcome.surprising:
         return f"{name} would, if true, be decided by now"
-    probability = f"{outcome.answered[-1]:.0%} probability"
+    probability = f"{shown_probability(outcome.answered[-1])} probability"
     return f"{name}, if true, is decided with {probability} after about {outcome.runs:.1f} runs of each network"
 
 
@@ -92,8 +92,11 @@ def _runs_and_hours(networks: Sequence[Missing]) -> str:
 
 def shown_hours(cost: RunHours, about: bool = False) -> str:
     """E.g. "at least 48 GPU-hours on RTX 3090"."""
+    if cost.apart:
+        return " and ".join(shown_hours(each, about) for each in cost.apart)
     if cost.hours is None:
-        return "hours unknown: nothing was measured or published"
+        why = f"give {cost.origin}" if cost.origin else "nothing was measured or published"
+        return f"hours unknown: {why}"
     known = cost.known or ("about" if about else "")
     unit = "process-hours" if cost.device.startswith("cpu: ") else "GPU-hours"
     digits = ",.0f" if cost.hours >= 100 else ".3g"
@@ -126,10 +129,11 @@ def _details(plan: StudyPlan, results: Path) -> Iterable[str]:
         yield from (f"  {line}" for line in render(table, "text").splitlines())
     yield "  one run:"
     for network in plan.networks:
-        origin = f", {network.run_hours.origin}" if network.run_hours.origin else ""
+        found = network.run_hours
+        origin = f", {found.origin}" if found.origin and found.hours is not None else ""
         yield f"    {network.network}: {shown_hours(network.run_hours)}{origin}"
         if timing := timing_command(plan, network, results):
-            yield f"      timed by: {timing}"
+            yield f"      to time it: {timing}"
     for backbone in plan.backbones:
         there = _count(backbone.have, "run")
         yield f"    backbone {backbone.network}: {there} there; {shown_hours(backbone.run_hours)} each"
@@ -165,7 +169,8 @@ def _budget_lines(budget: Budget) -> Iterable[str]:
         yield f"{budget.hours:g} hours: {_bought(bought)}"
     yield f"  left: {budget.left:,.0f} hours"
     if len(budget.devices) > 1:
-        yield f"  hours of {' and '.join(budget.devices)} are counted alike"
+        alike = f"  hours of {' and '.join(budget.devices)} are counted alike, as if of one device"
+        yield f"{alike}: --images-per-second NAME=N gives yours"
 
 
 def _bought(bought: Bought) -> str:
@@ -179,7 +184,10 @@ def _bought(bought: Bought) -> str:
     if not bought.runs:
         return f"{name}: no look; {more}"
     reached = f"{name} up to {bought.runs} runs of each network, {bound}{bought.hours:,.0f} hours if none ends earlier"
-    shown = [f"{question}, if true, is decided by then with {p:.0%}" for question, p in bought.answered.items()]
+    shown = [
+        f"{question}, if true, is decided by then with {shown_probability(p)}"
+        for question, p in bought.answered.items()
+    ]
     return "; ".join([reached, *shown, *([more] if more else [])])
 
 
@@ -222,7 +230,8 @@ def _sum(networks: Sequence[Missing], count: Callable[[Missing], float]) -> dict
 
 
 def _hours_object(cost: RunHours) -> dict[str, Any]:
-    return {"hours": cost.hours, "known": cost.known or None, "device": cost.device or None}
+    apart = {"by_device": {each.device: each.hours for each in cost.apart}} if cost.apart else {}
+    return {"hours": cost.hours, "known": cost.known or None, "device": cost.device or None, **apart}
 
 
 def _part_object(network: Missing) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from awbench.planning.missing import total
 from awbench.planning.outcomes import ENOUGH, POWER, TRUTHS
 from awbench.planning.plan import StudyPlan
 from awbench.report.table import Column, Table
+from awbench.text import shown_probability
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ _COLUMNS: tuple[Column[PlanRow], ...] = (
     _if("true", "if claims are true"),
     _if("half", "if half of them is"),
     _if("nothing", "if nothing is"),
-    Column("power", lambda row: row.power, ".0%"),
+    Column("power", lambda row: row.power, shown_probability, right=True),
     Column(f"looks up to, {ENOUGH:.0%}", lambda row: _finite(row.enough), show=_enough, key="enough", right=True),
     Column(f"fixed, {POWER:.0%}", lambda row: _finite(row.fixed), _shown, key="fixed", right=True, missing="too many"),
     *map(_answered, TRUTHS),

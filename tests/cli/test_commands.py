@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +65,22 @@ def test_complexity_is_found_not_repeated_unless_forced(awbench, tmp_path):
     assert first[1] == second[1] == forced[1]
     assert len(list((tmp_path / "results/records/complexity").iterdir())) == 2
     assert set(json.loads(first[1])[0]["macs_by_counter"]) == {"torch", "fvcore"}
+
+
+def test_what_points_to_a_document_says_where_that_is(root):
+    """A wheel has no docs/."""
+    texts = [
+        (path.name, node.value)
+        for path in (root / "awbench").rglob("*.py")
+        for tree in [ast.parse(path.read_text())]
+        for expression in ast.walk(tree)
+        if not isinstance(expression, ast.Expr)  # a docstring
+        for node in ast.iter_child_nodes(expression)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    pointing = [(name, text) for name, text in texts if re.search(r"docs/[\w-]+\.md(?! in the source)", text)]
+    assert {name for name, _ in pointing} == {"readme.py"}, pointing  # which writes them
+    assert sum("in the source" in text for _, text in texts) > 4
 
 
 def test_the_columns_of_a_table_are_listed(awbench):

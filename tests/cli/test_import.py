@@ -135,6 +135,44 @@ def test_all_faults_of_a_file_are_said_at_once(awbench, write):
     assert all(f"line {number}: " in err for number in (2, 3, 4))
 
 
+def test_the_same_fault_of_several_rows_is_one(awbench, write):
+    wrong = ROW.replace("percent", "points")
+    rows = [wrong.replace(",0,", f",{seed},") for seed in range(4)] + [ROW] + [wrong.replace(",0,", ",9,")] + [ROW] * 2
+    err = awbench("import", write(HEAD + "".join(rows)))[2]
+    assert "lines 2 to 5 and 7: unit of top1 is 'points'" in err and err.count("points") == 1
+    assert "lines 8 to 9: seed 0 of resnet50 (top1) stands in line 6 already" in err
+
+
+def test_percent_may_be_its_sign(awbench, write, tmp_path):
+    assert awbench("import", write(HEAD + ROW.replace("percent", "%")))[0] == 0
+    (record,) = Records.read(tmp_path / "results").of_kind("imported")
+    assert record.values["top1"].unit == "percent"
+
+
+def test_the_sample_of_the_help_is_read_and_compared(awbench, write, tmp_path):
+    shown = awbench("import", "--help")[1]
+    lines = shown[shown.index("  variant,dataset,") :].split("\n\n")[0]
+    assert awbench("import", write("\n".join(line.strip() for line in lines.splitlines())))[0] == 0
+    assert [row["answer"] for row in table(awbench)][-1] in ("gain", "undecided")
+    for word in ("required: dataset, recipe, seed, metric, value, source", "ap50", "AP points", "percent or %"):
+        assert word in shown
+
+
+def test_what_is_compared_with_nothing_says_why(awbench, write):
+    rows = [ROW, ROW.replace("resnet50,,", ",aw_resnet50,"), ROW.replace("resnet50,,", ",ours,"),
+            ROW.replace("resnet50,,", "aw_resnet18,,")]  # fmt: skip
+    out = awbench("import", write(HEAD + "".join(rows)))[1]
+    for why in (
+        "Not compared: aw_resnet50 was given as network, as if it were another one of that name",
+        "Not compared: ours was given as network: ",
+        "Not compared: aw_resnet18: no runs of resnet18 of the same source",
+    ):
+        assert why in out
+    answers = {row["network"]: row["answer"] for row in table(awbench)}
+    assert answers.pop("resnet50") == "" and set(answers.values()) == {"not compared"}
+    assert "count in a study only where its file names their source" in out
+
+
 def test_another_value_of_the_same_run_is_an_error(awbench, write, tmp_path):
     awbench("import", write(HEAD + ROW))
     code, _, err = awbench("import", write(HEAD + ROW.replace("76.3", "77.0")))

@@ -8,14 +8,17 @@ from sample_records import IMAGENET_CHANGES, latency_record, training_record
 from study_records import COCO, IMAGENET
 
 from awbench.errors import UserError
-from awbench.planning.hours import Hours, RunHours
+from awbench.planning.hours import GIVEN, Hours, RunHours
+from awbench.planning.missing import Missing, total
 from awbench.planning.throughput import throughputs
 from awbench.recipes import load_recipe
 from awbench.recipes.detection import load_detection_recipe
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
+from awbench.report.plan import shown_hours
 from awbench.studies import load_study
 from awbench.studies.study import STUDIES
+from awbench.text import shown_probability
 
 OURS = load_references()
 LATER = "2026-02-01T00:00:00.000000Z"
@@ -116,6 +119,39 @@ def test_given_numbers_come_first_and_bound_the_networks_above(store):
     aw = cost(store, "aw_resnet101", **given)
     assert (aw.hours, aw.known, aw.origin) == (31.0, "", "given with --gpu-hours aw_resnet101")
     assert cost(store, "cbam_resnet101", **given).known == "at least"
+
+
+def test_once_a_network_is_given_no_other_device_is_in_the_plan(store):
+    """Published hours of an RTX 3090 were added to those of "your device"."""
+    store.add(training_record("se_resnet101", dataset="fake"))
+    with_plain = hours_of(store, images_per_s={"resnet101": 1100.0}).of_study(IMAGENET)
+    assert {(found.device, found.hours) for found in with_plain.values()} == {(GIVEN, IMAGES / 1100 / 3600)}
+    assert {label for label, found in with_plain.items() if not found.known} == {"resnet101"}
+    without = hours_of(store, gpu_hours={"se_resnet101": 60.0}).of_study(IMAGENET)
+    assert {label: found.hours for label, found in without.items() if found.hours is not None} == {
+        "se_resnet101": 60.0, "aw_se_resnet101": 60.0,
+    }  # fmt: skip
+    assert without["resnet101"].origin == "--images-per-second resnet101=N"
+    assert cost(store, "faster_rcnn_resnet101_fpn", COCO, gpu_hours={"se_resnet101": 60.0}).device == "V100"
+
+
+def test_hours_of_two_devices_stand_side_by_side():
+    def part(name, device, hours, origin=""):
+        return Missing(name, 0, 2, 2, {}, RunHours(hours, "", device, origin))
+
+    parts = [part("a", "GPU A", 10.0), part("b", "GPU A", 20.0), part("c", "GPU B", 40.0)]
+    runs, hours = total(parts, lambda network: network.next)
+    assert (runs, hours.hours) == (6, None)
+    assert shown_hours(hours) == "60 GPU-hours on GPU A and 80 GPU-hours on GPU B"
+    assert shown_hours(total(parts[:2], lambda network: network.next)[1]) == "60 GPU-hours on GPU A"
+    unknown = [*parts, part("d", "", None, "--images-per-second d=N"), part("e", "", None, "--images-per-second e=N")]
+    needs = "give --images-per-second d=N --images-per-second e=N"
+    assert shown_hours(total(unknown, lambda network: network.next)[1]) == f"hours unknown: {needs}"
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1.0, ">99%"), (0.999, ">99%"), (0.93, "93%"), (0.0, "<1%")])
+def test_no_probability_is_certain(value, shown):
+    assert shown_probability(value) == shown
 
 
 def test_a_detectors_hours_are_of_its_images_whatever_the_batch(store):

@@ -190,7 +190,7 @@ def test_a_claim_without_a_study_says_so(store):
     references = load_references()
     references = type(references)(**{**vars(references), "sources": [source.model_copy(update={"claims": [other]})]})
     (judged,) = judge_claims(store.read(), references)
-    assert verdict_text(judged) == "not measured: no study is about it: write one (docs/verdicts.md)"
+    assert verdict_text(judged) == "not measured: no study is about it: write one (docs/verdicts.md in the source)"
 
 
 def test_detectors_need_their_backbones_runs(store):
