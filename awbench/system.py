@@ -12,6 +12,7 @@ import fcntl
 import io
 import math
 import os
+import re
 import signal
 import stat
 import sys
@@ -203,7 +204,7 @@ def stray_rank() -> str:
 
 def _number(variable: str, default: int) -> int:
     text = os.environ.get(variable) or str(default)
-    if not text.isascii() or not text.isdigit() or int(text) < default:
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < default:
         raise UserError(f"{variable}={text} is not a number of {default} or more; unset it to run alone")
     return int(text)
 

@@ -109,6 +109,7 @@ def test_the_place_among_the_processes_of_a_launcher(variables, expected, launch
         ({**TORCHRUN, "RANK": "-1"}, "RANK=-1 is not a number of 0 or more"),
         ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0 is not a number of 1 or more"),
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two is not a number"),
+        ({"WORLD_SIZE": "9" * 5000}, "WORLD_SIZE=99"),
     ],
 )
 def test_a_launcher_that_left_half_of_its_variables_is_a_line(variables, message, launched, awbench):

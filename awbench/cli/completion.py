@@ -25,7 +25,7 @@ def _networks(**_: Any) -> Iterable[str]:
 def _recipes(**_: Any) -> Iterable[str]:
     from awbench.recipes.common import FILES
 
-    return sorted(path.stem for path in FILES.rglob("*.yaml"))
+    return sorted(path.stem for path in FILES.rglob("[!.]*.yaml"))
 
 
 def _datasets(**_: Any) -> Iterable[str]:

@@ -199,5 +199,7 @@ def _source_files(parts: Iterable[str]) -> list[Path]:
     files: list[Path] = []
     for part in parts:
         path = _PACKAGE / part
-        files += sorted(file for file in path.rglob("[!.]*") if file.suffix in _SOURCE) if path.is_dir() else [path]
+        found = (file.relative_to(path) for file in path.rglob("*") if file.suffix in _SOURCE)
+        shown = (file for file in found if not any(name.startswith(".") for name in file.parts))  # an editor's are not
+        files += sorted(path / file for file in shown) if path.is_dir() else [path]
     return files

@@ -50,6 +50,10 @@ def test_the_digest_changes_with_the_source(tmp_path, monkeypatch):
         source.write_text(text)
         digests.append(source_digest.__wrapped__("models"))
     assert digests[0] == digests[2] != digests[1]
+    for hidden in ("._resnet.py", ".ipynb_checkpoints/resnet-checkpoint.py"):  # of a file system, of an editor
+        (tmp_path / "models" / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / "models" / hidden).write_text("a = 3")
+    assert source_digest.__wrapped__("models") == digests[0]
 
 
 def make_checkout(folder):
