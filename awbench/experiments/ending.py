@@ -38,6 +38,6 @@ def read_ending(path: Path, code: int) -> Ending:
         said = json.loads(path.read_text())
         path.unlink()
         return Ending(int(said["code"]), str(said["message"]), bool(said["new"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         killed = f"killed by signal {-code}" if code < 0 else ""
         return Ending(code, killed)

@@ -89,7 +89,7 @@ def _owner(folder: Path) -> str:
     try:
         found = json.loads((folder / _NAME).read_text())
         who = f"process {int(found['pid'])} on {found['host']} since {found['since']}"
-    except (OSError, ValueError, KeyError, TypeError):  # it is about to write, or is an older version
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # it is about to write, or is an older version
         who = "another process"
     soft = folder / _SOFT_NAME
     return f"{who} (if that is gone, delete {soft})" if soft.exists() else who

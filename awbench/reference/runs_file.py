@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -150,8 +151,9 @@ def _rows(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
         return _of_metrics("its last epoch", last)
     unknown = [name for name in header if name not in COLUMNS]
     if unknown or not header:
+        name = (unknown or [""])[0]
         raise UserError(
-            f"{path}: column {(unknown or [''])[0]!r} is not known{suggestion((unknown or [''])[0], COLUMNS)} "
+            f"{path}: column {reprlib.repr(name)} is not known{suggestion(name, COLUMNS)} "
             f"Known: {', '.join(COLUMNS)}; or give timm's summary.csv"
         )
     if any(None in row or None in row.values() for _, row in lines):

@@ -83,7 +83,9 @@ def test_a_lock_that_is_no_file_is_not_waited_for(make, tmp_path):
         holder(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x", "host": 1, "since": 2}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "[" * 100_000, '{"pid": "x", "host": 1, "since": 2}'], ids=lambda text: text[:5]
+)
 def test_a_holder_that_has_not_said_who_it_is_is_another_process(text, tmp_path):
     with only_one(tmp_path):
         (tmp_path / ".lock").write_text(text)
