@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 from awbench.planning.deviations import deviations_of
-from awbench.planning.outcomes import outcome, question_of_claim
+from awbench.planning.outcomes import POWER, outcome, question_of_claim
 from awbench.reference.load import References
 from awbench.text import shown_probability
 from awbench.verdicts.claims import JudgedClaim
 
 
 def outlook(judged: JudgedClaim, references: References) -> str:
-    """E.g. "5 runs of each; a true claim is answered by then with 98%, by the last look with >99% (deviation 0.10)".
+    """E.g. "6 runs of each network: a true claim is answered by then with 93% probability (deviation 0.10)".
 
-    The deviation is that of the study's own runs, else the median of published ones. "" where no study is about it.
+    That is the first look by which an answer is likely (80 %), else the last. The deviation is that of the study's own
+    runs, else the median of published ones. "" where no study is about it.
     """
     if judged.study is None:
         return ""
     if judged.size != "undecided":
         return "answered"
-    coming = [pair.next_look for pair in judged.comparisons if pair.next_look is not None]
-    if not coming:
+    if not any(pair.next_look for pair in judged.comparisons):
         return "no look is left: a new study, with more runs"
+    last = judged.comparisons[0].looks[-1]
     found = deviations_of(judged.study.evidence, references, {})
     if found is None:
-        return f"{min(coming)} runs of each"
+        return f"at most {last} runs of each network, its last look: nothing says how far runs lie apart"
     # The claim as a whole was looked at as often as its least pair.
     expected = outcome(question_of_claim(judged), "true", found.middle, min(pair.look for pair in judged.comparisons))
+    deviation = f"deviation {found.middle:.2f}"
     if expected.surprising:
-        return f"{min(coming)} runs of each; a true claim would be answered by now (deviation {found.middle:.2f})"
-    soon, late = map(shown_probability, (expected.answered_by(min(coming)), expected.answered[-1]))
+        return (
+            f"at most {last} runs of each network, its last look: a true claim would be answered by now ({deviation})"
+        )
+    likely = (look for look in expected.looks if expected.answered_by(look) >= POWER)
+    runs = next(likely, last)
     return (
-        f"{min(coming)} runs of each; a true claim is answered by then with {soon}, "
-        f"by the last look with {late} (deviation {found.middle:.2f})"
+        f"{runs} runs of each network{', the last look' if runs == last else ''}: a true claim is answered by then "
+        f"with {shown_probability(expected.answered_by(runs))} probability ({deviation})"
     )

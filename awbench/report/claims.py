@@ -290,8 +290,9 @@ def claims_table(records: Records, references: References, studies: Sequence[Stu
             "Intervals pool the run-to-run deviation of the study's networks where the pair's is less; all "
             "looks and pairs of a claim hold together at the study's level (docs/verdicts.md in the source). Up to: an "
             "interval of the largest gain over the pairs that the publication names.",
-            "What would decide: the runs of the next look, and how probably a true claim is answered by then and by "
-            "the last look, with the run-to-run deviation of the study's own runs, else the median of published ones.",
+            "What would decide: the runs of the first look by which a true claim is answered with 80% probability, "
+            "else of the last look; with the run-to-run deviation of the study's own runs, else the median of "
+            "published ones.",
             "Publication: whether one more pair of single runs may well show what it says.",
             f"{aw_setting()}; a verdict is about that setting.",
         ),

@@ -43,10 +43,10 @@ def answer_sentence(judged: JudgedComparison) -> str:
     variant, over = (network_title(study, label) for label in (judged.comparison.variant, judged.comparison.over))
     on, unit = study.facts.title, "percentage points" if study.task == "classification" else "AP points"
     if interval is None:
-        have = f"{len(judged.treated)} of {variant} and {len(judged.baseline)} of {over}"
+        have = f"{len(judged.treated)} of {variant} and {len(judged.baseline)} of {over} are"
         return (
             f"Whether {variant} is better than {over} on {on} is not known yet: the first look is at "
-            f"{judged.looks[0]} runs of each, and {have} are there."
+            f"{judged.looks[0]} runs of each, and {have if judged.treated or judged.baseline else 'none is'} there."
         )
     found = f"{shown_interval(interval)} {unit}, {shown_look(judged)}"
     if judged.gain == "gain":

@@ -9,12 +9,14 @@ from study_files import write_study
 from study_records import COCO, IMAGENET, imagenet_pair, runs_of
 
 from awbench.planning.outcomes import outcome, question_of_claim
+from awbench.planning.outlook import outlook
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.claims import claims_table, requirement
 from awbench.report.page import render_page
 from awbench.report.tables import TABLES
 from awbench.studies import load_studies, load_study
+from awbench.text import shown_probability
 from awbench.verdicts.claims import judge_claims
 
 
@@ -75,20 +77,29 @@ def test_before_the_first_look_it_is_too_early(store):
     assert judged["status"] == "too early" and judged["interval"] is None
     row = cells(store, "imagenet-r101", "aw_resnet101")
     assert row["look"] == "too early: 2 and 2 runs, the first look is at 3 of each"
-    assert row["what would decide"].startswith("3 runs of each; a true claim is answered by then with ")
+    assert row["what would decide"].startswith("4 runs of each network: a true claim is answered by then with ")
 
 
 def test_before_any_run_it_says_what_would_decide_and_how_probably(store):
     """By the deviation of published runs, with the simulation that the plan uses."""
     for name, row in claims(store).items():
-        runs, deviation = re.fullmatch(
-            r"(\d+) runs of each; a true claim is answered by then with \d+%, "
-            r"by the last look with \d+% \(deviation ([\d.]+)\)", row["would_decide"],
+        runs, probability, deviation = re.fullmatch(
+            r"(\d+) runs of each network: a true claim is answered by then with >?(\d+)% probability "
+            r"\(deviation ([\d.]+)\)", row["would_decide"],
         ).groups()  # fmt: skip
-        assert (runs, deviation) == ("3", "0.09" if name.startswith("imagenet") else "0.10")
+        assert int(probability) >= 80 and int(runs) > 3, "the first look, of 3 runs, seldom answers"
+        assert deviation == ("0.09" if name.startswith("imagenet") else "0.10")
     (judged,) = (one for one in judge_claims(store.read(), load_references()) if one.claim.id == "coco-combined")
     expected = outcome(question_of_claim(judged), "true", 0.1)
-    assert f"with {expected.answered[0]:.0%}, by the last look with {expected.answered[-1]:.0%}" in row["would_decide"]
+    first = next(look for look in expected.looks if expected.answered_by(look) >= 0.8)
+    assert row["would_decide"].startswith(f"{first} runs of each network: ")
+    assert f"with {shown_probability(expected.answered_by(first))} probability" in row["would_decide"]
+
+
+def test_where_no_look_is_likely_to_answer_it_is_the_last(store, monkeypatch):
+    monkeypatch.setattr("awbench.planning.outlook.POWER", 1.01)
+    (judged,) = (one for one in judge_claims(store.read(), load_references()) if one.claim.id == "imagenet-r101")
+    assert outlook(judged, load_references()).startswith("10 runs of each network, the last look: a true claim is")
 
 
 def test_a_claim_of_several_pairs_waits_for_the_one_with_the_fewest_runs(store):
@@ -97,18 +108,14 @@ def test_a_claim_of_several_pairs_waits_for_the_one_with_the_fewest_runs(store):
         fill(store, runs_of(IMAGENET, name, [78.0 + gain + n for n in noise]))
     found = claims(store)["imagenet-combined"]
     assert [pair["look"] for pair in found["pairs"]] == [2, 0]
-    assert found["would_decide"].startswith("3 runs of each; ")
+    assert found["would_decide"].startswith("6 runs of each network: ")
 
 
 def test_without_a_look_to_come_only_a_new_study_decides(store):
     fill(store, imagenet_pair(0.5, 10))
     assert claims(store)["imagenet-r101"]["would_decide"] == "no look is left: a new study, with more runs"
     card = render_page(store.read(), load_references(), []).split('id="claim-imagenet-r101">')[1].split("</article>")[0]
-    assert (
-        "no look is left: a new study" in card
-        and "a new study with more runs: no look is left" in card
-        and "awbench study run" not in card
-    )
+    assert card.count("no look is left: a new study") == 1 and "awbench study run" not in card
 
 
 @pytest.mark.parametrize(
@@ -135,7 +142,7 @@ def test_a_row_says_what_it_rests_on(store):
         row["left aside"] == "1: protocol 0 of the training code, now 1"
         and row["AW setting"] == "default (5 choices ours, 3 recalled)"
     )
-    assert row["what would decide"].startswith("5 runs of each; a true claim is answered by then with ")
+    assert row["what would decide"].startswith("5 runs of each network: a true claim is answered by then with ")
     assert any(note.startswith("AW as built here: 5 choices ours, 3 recalled") for note in table(store).notes)
 
 

@@ -12,10 +12,11 @@ from collections import Counter
 
 import pytest
 from page_records import STATES, write_page
-from sample_records import add_ap, latency_record, make_record
+from sample_records import add_ap, add_top1, latency_record, make_record
 from study_records import imagenet_pair
 
-from awbench.records import RecordStore
+from awbench.recipes.classification import load_recipe
+from awbench.records import Quantity, RecordStore
 from awbench.reference.load import load_references
 from awbench.report.formats import render
 from awbench.report.page import render_page
@@ -96,11 +97,76 @@ def test_the_first_screen_of_a_machine_without_records(store):
     page = render_page(store.read(), load_references())
     first = text_of(page, "<header>", '<section id="figures"')
     assert first.startswith("Does attention on the weights of a convolution (AW) help? Whether AW-ResNet-20 is better")
-    assert "Fashion-MNIST is not known yet" in first and "This is Fashion-MNIST, not ImageNet or COCO." in first
+    assert "the first look is at 3 runs of each, and none is there." in first and " 0 of " not in first
+    assert (
+        "Here: " not in first
+        and "Fashion-MNIST is not known yet" in first
+        and "This is Fashion-MNIST, not ImageNet or COCO." in first
+    )
     assert "The paper's 4 claims, on ImageNet-1k and COCO: 4 not measured." in first
-    assert "Accuracy, parameters, operations, latency: not measured here yet." in first
-    assert first.count("settled by 3 runs of each network or more: awbench study run") == 4
+    assert "Accuracy, parameters, operations, latency: not measured here yet of any of them." in first
+    likely = r"\d+ runs of each network: a true claim is answered by then with >?\d+% probability \(deviation 0\.\d+\)"
+    assert len(re.findall(rf"{likely}: awbench study run (?:imagenet|coco) --data DIR", first)) == 4
     assert "from 0 records" in page and "There are no records yet" in page
+
+
+@pytest.fixture
+def own_work(store):
+    """Of a reader who counted, timed, trained and imported, and ran no study."""
+    for name in ("resnet50", "aw_resnet50"):
+        params = 1000 if name == "resnet50" else 1050
+        values = {n: q.model_copy(update={"value": params}) for n, q in make_record().values.items()}
+        store.add(make_record(variant=name, values=values, options=default_options(name, ModelOptions())))
+    for name, ratio in (("resnet20", (1, 1, 1)), ("se_resnet20", (1.1, 1.09, 1.11)), ("aw_resnet20", (2.7, 2.1, 4.1))):
+        store.add(latency_record(name, ratio))
+    add_top1(store, "aw_resnet50", 76.0, 76.2, recipe=load_recipe("cbam", ["epochs=1"]).identity())
+    add_top1(store, "resnet50", 75.0, recipe=load_recipe("cbam", ["epochs=1"]).identity())
+    add_top1(store, "resnet50", 75.0, recipe=load_recipe("cbam", ["epochs=2"]).identity())
+    settings = {"dataset": "imagenet", "recipe": "a3", "recipe_sha256": "0" * 64, "metric": "top1", "source": "my lab"}
+    for seed in range(2):
+        settings |= {"seed": seed, "is_variant": True}
+        value = {"top1": Quantity(value=78.0, unit="percent")}
+        store.add(make_record(kind="imported", variant="resnet50", options={}, settings=dict(settings), values=value))
+    return store
+
+
+def test_the_first_screen_says_what_there_is_where_no_study_has_a_run(own_work):
+    page = render_page(own_work.read(), load_references(), figures=[])
+    first = text_of(page, "<header>", '<section id="claims"')
+    assert "What was measured here does not answer it: none of it is a run of a study of the question." in first
+    counted = "Here: 2 networks counted, 3 timed, 4 trainings, 2 imported runs; none is part of a study."
+    assert counted in first and "'awbench study run fashion-mnist' asks: Does AW raise" in first
+    assert " 0 of " not in first and "not measured here yet" not in first
+    assert f"from {len(own_work.read())} records" in page
+
+
+def test_tiles_show_what_no_study_is_about(own_work):
+    page = render_page(own_work.read(), load_references(), figures=[])
+    shown = {title: text_of(page, f"<h3>{title}</h3>", "</div>") for title in ("Accuracy (%)", "Parameters", "Latency")}
+    accuracy = "ResNet-50, ImageNet-1k, cbam plain 75.00 (1) AW 76.10, sd 0.14 (2) SE not measured"
+    assert accuracy in shown["Accuracy (%)"], "of the recipe that trained more of them"
+    assert "ResNet-50, v1.5, 224 x 224 plain 1,000 AW +5.00 % SE not measured" in shown["Parameters"]
+    assert "ResNet-20, 32 x 32 plain 10.00 ms AW too noisy SE 1.10 times" in shown["Latency"]
+    for text in shown.values():
+        assert "ResNet-20, Fashion-MNIST; ResNet-101, ImageNet-1k: not measured." in text
+
+
+def test_the_question_is_that_of_the_study_with_most_runs(tmp_path):
+    page = write_page(tmp_path, "too-early", figures=[]).read_text()
+    answer = text_of(page, '<p class="answer">', "</p>")
+    assert answer.startswith("Whether AW-ResNet-101 is better than ResNet-101 on ImageNet-1k is not known yet")
+    assert answer.endswith("and 2 of AW-ResNet-101 and 2 of ResNet-101 are there.")
+    first = text_of(page, "<header>", "</header>")
+    assert "Here: 6 trainings; 6 are part of a study." in first and "not ImageNet or COCO" not in first
+
+
+def test_empty_rows_are_marked_and_counted_for_print(hostile_store):
+    page = render_page(hostile_store.read(), load_references(), figures=[])
+    for kind, some in (("claims", 3), ("published-latency", 57), ("latency", 0)):
+        section = page.split(f'<details id="table-{kind}"')[1].split("</details>")[0]
+        rows = section.count('<tr class="empty"')
+        assert rows >= some and (f", of which {rows}, not measured" in section) == bool(some)
+        assert ('class="nothing"' in section) == (rows == section.count("<tr") - 1)
 
 
 def test_the_answer_is_that_of_the_records_and_says_what_was_claimed(tmp_path):
@@ -151,10 +217,11 @@ def test_a_card_says_what_its_verdict_rests_on(state, tmp_path):
     assert f">{HEADLINES[state]}</span>" in card
     assert "AW as built here: 5 choices ours, 3 recalled" in card
     decided = state not in ("nothing", "left-aside", "too-early", "undecided", "left-aside-beside-evidence")
-    assert ("what would decide: " in card) != decided
-    assert ("settled by " in card) != decided
+    assert ('<p class="settle">settled</p>' in card) == decided
     if not decided:
-        assert re.search(r"what would decide: [35] runs of each; a true claim (is|would be) answered by ", card)
+        assert re.search(
+            r"(\d runs of each network|10 runs of each network, its last look): a true claim (is|would be) ans", card
+        )
     facts = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", card))
     if state in ("nothing", "left-aside"):
         assert facts == {} and "awbench study run imagenet --data DIR" in card

@@ -106,10 +106,10 @@ def test_a_table_sorts_by_number_both_ways_and_filters(open_page):
     button.click()
     assert ratios.all_text_contents() == ["1.500", "1.100", "1.000"]
     assert table.locator("th[aria-sort=descending]").count() == 1
-    table.locator("input").fill("AW_")
+    table.get_by_role("searchbox").fill("AW_")
     assert table.locator("tbody tr:visible").count() == 1
     assert table.locator("output").text_content() == "1 of 3 rows"
-    table.locator("input").fill("")
+    table.get_by_role("searchbox").fill("")
     assert table.locator("tbody tr:visible").count() == 3
 
 
@@ -204,12 +204,56 @@ def test_rows_of_a_claim_with_several_pairs_have_their_source(open_page):
         assert rows.nth(number).get_by_role("button", name="source of").count() == 1
 
 
+FITS = "(e) => e.scrollWidth <= e.clientWidth + 1"
+
+
+@needs_browser
+def test_the_table_of_claims_fits_and_says_where_it_does_not(open_page):
+    page = open_page(1280)
+    table = page.locator("#table-claims")
+    assert table.locator(".scroll").evaluate(FITS) and not table.locator(".sideways").is_visible()
+    shown = table.locator("th:visible").all_text_contents()
+    assert shown[:4] == ["claim", "verdict", "measured (interval)", "claimed"] and "look" not in shown
+    table.locator("input.all").check()
+    assert table.locator("th", has_text="look").is_visible()
+    assert not table.locator(".scroll").evaluate(FITS)
+    table.locator(".sideways").wait_for(state="visible")
+
+
+# Whether a word is broken within: its letters stand on more than one line.
+BROKEN = """() => { const range = document.createRange(), found = [];
+  for (const cell of document.querySelectorAll("#tables td, #tables th")) {
+    if (!cell.getClientRects().length) continue;
+    const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) for (const word of walker.currentNode.data.matchAll(/\\w+/g)) {
+      range.setStart(walker.currentNode, word.index);
+      range.setEnd(walker.currentNode, word.index + word[0].length);
+      if (range.getClientRects().length > 1) found.push(word[0]);
+    }
+  }
+  return found; }"""
+
+
+@needs_browser
+def test_in_print_there_is_what_was_measured_with_its_words_whole(open_page):
+    page = open_page(1280)
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#table-accuracy tr.empty").count() > 100
+    assert not page.locator("tr.empty:visible").count() and not page.get_by_text("Headings sort").is_visible()
+    assert page.locator("#table-published-latency .count.print").is_visible()
+    assert page.locator("#table-accuracy thead th").first.evaluate("(e) => getComputedStyle(e).position") == "static"
+    page.set_viewport_size({"width": 970, "height": 700})  # a landscape page
+    assert page.evaluate(BROKEN) == []
+
+
 @needs_browser
 def test_it_prints_every_table(open_page):
     page = open_page(1280)
     assert page.pdf(format="A4")[:5] == b"%PDF-"
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("#tables > details:not([open])").count() == 0
+    assert page.locator("#tables > details:not([open], .nothing)").count() == 0
+    assert page.locator("#tables > details[open]").count() >= 5
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert page.locator("#tables > details:not([open])").count() > 0
 

@@ -76,7 +76,7 @@ def render_page(records: Records, references: References, figures: Sequence[Figu
     return template.render(
         version=package_version("awbench"),
         newest=max((record.finished for record in recorded), default=""),
-        number_of_records=len(recorded),
+        number_of_records=len(recorded) + len(records.of_kind("imported")),
         question=QUESTION,
         answer=answer(records, claims),
         tiles=tiles(records, claims),
@@ -146,8 +146,7 @@ def _card(row: ClaimRow) -> dict[str, Any]:
         "pairs": [],
         "left_aside": left_aside(judged),
         "setting": aw_setting(),
-        "would_decide": "" if judged.size != "undecided" else row.would_decide,
-        "settles": settles(judged),
+        "settles": settles(judged, row.would_decide),
         "needs": "" if judged.size != "undecided" else requirement(judged),
     }
 
@@ -222,24 +221,40 @@ class _Embedded:
 
 
 def _table(kind: str, table: Table, titles: dict[str, str], embedded: _Embedded) -> dict[str, Any]:
-    """What the template shows; columns whose cells are all the same are said once, and empty ones left out."""
+    """What the template shows; columns whose cells are all the same are said once, and empty ones left out.
+
+    Details are hidden until the reader asks for all columns, and empty rows in print.
+    """
     rows = []
     places, same = varying(table.columns, table.rows)
     for cells, keys, source in zip(table.rows, table.origins, table.sources, strict=True):
         published = [f"published: {titles[source]}"] if source in titles else []
         hover = "; ".join([*published, *embedded.described(keys)[:3]])
         shown = [cells[place] for place in places]
-        rows.append({"cells": shown, "records": embedded.places(keys), "source": source, "hover": hover})
+        rows.append(
+            {
+                "cells": shown, "records": embedded.places(keys), "source": source, "hover": hover,
+                "empty": _is_empty(table, cells),
+            }
+        )  # fmt: skip
     return {
         "kind": kind,
         "title": table.title,
         "columns": [(table.columns[place], _style(table, place)) for place in places],
         "same": same,
         "rows": rows,
+        "empty": sum(row["empty"] for row in rows),
+        "details": [number for number, place in enumerate(places, 1) if table.shown[place].detail],
         "notes": table.notes,
         "has_origins": any(row["records"] or row["source"] for row in rows),
         "files": {format: _packed(render(table, format)) for format in ("csv", "json")},
     }
+
+
+def _is_empty(table: Table, cells: Sequence[str]) -> bool:
+    """Whether a row was not measured, or has nothing that was published to be compared with."""
+    judged = zip(table.columns, cells, strict=True)
+    return any(cell.startswith("not measured") for cell in cells) or ("verdict", "unknown") in judged
 
 
 def _style(table: Table, place: int) -> str:

@@ -108,7 +108,12 @@ for (const section of document.querySelectorAll("#tables > details")) {
   const table = section.querySelector("table");
   for (const button of table.tHead.querySelectorAll("button"))
     button.addEventListener("click", () => sortBy(table, button.parentElement));
-  const input = section.querySelector("input");
+  const scroll = section.querySelector(".scroll");
+  const sideways = () => { section.querySelector(".sideways").hidden = scroll.scrollWidth <= scroll.clientWidth + 1; };
+  new ResizeObserver(sideways).observe(scroll);
+  new ResizeObserver(sideways).observe(table);
+  section.querySelector(".all")?.addEventListener("change", (event) => section.classList.toggle("all", event.target.checked));
+  const input = section.querySelector("input[type=search]");
   input.addEventListener("input", () => filter(table, input.value, section.querySelector("output")));
   for (const button of section.querySelectorAll("button[data-format]"))
     button.addEventListener("click", () => download(section.id.slice("table-".length), button.dataset.format));
@@ -123,7 +128,7 @@ document.addEventListener("click", (event) => {
 });
 let closed = [];
 window.addEventListener("beforeprint", () => {
-  closed = Array.from(document.querySelectorAll("details:not([open]):not(.data)"));
+  closed = Array.from(document.querySelectorAll("#tables > details:not([open], .nothing), .claim details:not([open]):has(dl)"));
   for (const details of closed) details.open = true;
 });
 window.addEventListener("afterprint", () => {

@@ -8,17 +8,25 @@ from dataclasses import dataclass
 
 from awbench.records import Records
 from awbench.report.answers import shown_interval
-from awbench.report.claims import STATUSES, shown_side, status_of
+from awbench.report.claims import STATUSES, status_of
 from awbench.report.latency import describe_setting, is_too_noisy
 from awbench.report.names import architecture_title, setting_title
-from awbench.report.studies import NetworkRow, answer_sentence, network_rows, own_questions
-from awbench.variants import classification_name
+from awbench.report.page.known import (
+    NETWORKS,
+    Column,
+    Known,
+    counted,
+    inventory,
+    known_of,
+    names_of,
+    timed,
+    trained,
+)
+from awbench.report.studies import answer_sentence, network_rows, own_questions
 from awbench.verdicts.claims import JudgedClaim
 from awbench.verdicts.study import JudgedComparison, JudgedStudy
 
 QUESTION = "Does attention on the weights of a convolution (AW) help?"
-# What is compared: (convolution, attention); the plain network first.
-_NETWORKS = ((None, None), ("aw", None), (None, "se"), (None, "cbam"), (None, "eca"))
 
 
 @dataclass(frozen=True)
@@ -44,21 +52,40 @@ class Tile:
 
 @dataclass(frozen=True)
 class _Quantity:
-    """What a tile shows. Attributes: value, of (a network, the plain one), None where it was not measured."""
+    """What a tile shows.
+
+    Attributes:
+        value: of (a network, the plain one), None where it was not measured.
+        elsewhere: what records have that are of no study which a tile is about.
+    """
 
     name: str
-    value: Callable[[NetworkRow, NetworkRow], str | None]
-    note: Callable[[Sequence[NetworkRow]], str]
+    value: Callable[[Known, Known], str | None]
+    note: Callable[[Sequence[Known]], str]
+    elsewhere: Callable[[Records], Column | None]
     table: str
     command: str
 
 
 def answer(records: Records, claims: Sequence[JudgedClaim]) -> list[str]:
-    """Sentences: the answer of the first claim that was looked at, else of the first study of our own; and the rest."""
-    own = [pair for study in own_questions(records)[:1] for pair in study.comparisons[:1]]
+    """Sentences: what is answered, of a claim that was looked at, else of the study with most runs; then the rest."""
     claimed = [pair for judged in claims for pair in judged.comparisons if pair.interval][:1]
-    sentences = [*(_with_claim(pair) for pair in claimed), *map(answer_sentence, own)]
-    return [*sentences, *_claims_sentence(claims, [] if claimed else own)]
+    studies = [*own_questions(records), *(judged.study for judged in claims if judged.study)]
+    asked, here = max(studies, key=_runs), inventory(records)
+    pairs = [pair for pair in asked.comparisons[:1] if pair not in claimed and (_runs(asked) or not here)]
+    sentences = [*map(_with_claim, claimed), *map(answer_sentence, pairs)]
+    if not sentences:
+        sentences = ["What was measured here does not answer it: none of it is a run of a study of the question."]
+    elif not claimed and asked.study.dataset not in {judged.claim.dataset_name for judged in claims}:
+        sentences.append(f"This is {asked.study.facts.title}, not ImageNet or COCO.")
+    sentences += [f"Here: {here}."] if here else []
+    if not claimed and not pairs:
+        sentences.append(f"'awbench study run {asked.study.argument}' asks: {asked.study.question}")
+    return [*sentences, *_claims_sentence(claims)]
+
+
+def _runs(judged: JudgedStudy) -> int:
+    return sum(map(len, judged.evidence.runs.values()))
 
 
 _SIZES = {
@@ -75,40 +102,37 @@ def _with_claim(pair: JudgedComparison) -> str:
     return f"{answer_sentence(pair)} {_SIZES[pair.size].format(f'{pair.claimed.value:+.2f}')}"
 
 
-def _claims_sentence(claims: Sequence[JudgedClaim], own: Sequence[JudgedComparison]) -> list[str]:
+def _claims_sentence(claims: Sequence[JudgedClaim]) -> list[str]:
     counts = Counter(map(status_of, claims))
     found = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
     datasets = " and ".join(dict.fromkeys(judged.claim.dataset.split()[0] for judged in claims))
-    honest = "".join(f"This is {pair.study.facts.title}, not ImageNet or COCO. " for pair in own)
-    return [f"{honest}The paper's {len(claims)} claims, on {datasets}: {found}."] if claims else []
+    return [f"The paper's {len(claims)} claims, on {datasets}: {found}."] if claims else []
 
 
-def settles(judged: JudgedClaim) -> str:
-    """What would settle a claim: its next look and the command; "" where it is settled."""
+def settles(judged: JudgedClaim, would_decide: str) -> str:
+    """What would settle a claim, and the command; "" where it is settled."""
     if judged.size != "undecided":
         return ""
     if judged.study is None:
         return "a study about it, which nobody wrote"
-    coming = [pair.next_look for pair in judged.comparisons if pair.next_look]
-    if not coming:
-        return "a new study with more runs: no look is left"
+    if not any(pair.next_look for pair in judged.comparisons):
+        return would_decide
     data = "" if judged.study.study.facts.proxy else " --data DIR"
-    return f"{min(coming)} runs of each network or more: awbench study run {judged.study.study.argument}{data}"
+    return f"{would_decide}: awbench study run {judged.study.study.argument}{data}"
 
 
 def tiles(records: Records, claims: Sequence[JudgedClaim]) -> list[Tile]:
-    """Accuracy, parameters, all operations, latency: of the first study of our own, and of the first claim's."""
-    studies = [*own_questions(records)[:1], *(judged.study for judged in claims if judged.study)]
-    chosen: dict[str, list[NetworkRow]] = {}
-    for judged in studies:
+    """Accuracy, parameters, all operations, latency: of our own study with most runs, and of the first claim's.
+
+    Of a quantity that neither has, what was measured otherwise.
+    """
+    own = sorted(own_questions(records), key=_runs, reverse=True)
+    chosen: dict[str, list[Known]] = {}
+    for judged in [*own[:1], *(judged.study for judged in claims if judged.study)]:
         if judged.study.task == "classification":
-            chosen.setdefault(_heading(judged), network_rows(judged, records, _labels(judged)))
-    return [_tile(quantity, chosen) for quantity in _QUANTITIES]
-
-
-def _labels(judged: JudgedStudy) -> list[str]:
-    architecture = _architecture(judged)
-    return [classification_name(architecture, attention, convolution) for convolution, attention in _NETWORKS]
+            rows = network_rows(judged, records, names_of(_architecture(judged)))
+            chosen.setdefault(_heading(judged), list(map(known_of, rows)))
+    return [_tile(quantity, chosen, records) for quantity in _QUANTITIES]
 
 
 def _architecture(judged: JudgedStudy) -> str:
@@ -119,15 +143,18 @@ def _heading(judged: JudgedStudy) -> str:
     return f"{architecture_title(_architecture(judged))}, {judged.study.facts.title}"
 
 
-def _tile(quantity: _Quantity, chosen: dict[str, list[NetworkRow]]) -> Tile:
-    values = {heading: [quantity.value(row, rows[0]) for row in rows] for heading, rows in chosen.items()}
-    known = [heading for heading in chosen if any(value is not None for value in values[heading])]
-    names = [setting_title("_".join(filter(None, network)) or "plain") for network in _NETWORKS]
+def _tile(quantity: _Quantity, chosen: dict[str, list[Known]], records: Records) -> Tile:
+    values = {heading: _values(quantity, rows) for heading, rows in chosen.items()}
+    known = {heading: found for heading, found in values.items() if any(found)}
+    missing, rows_of = [heading for heading in chosen if heading not in known], chosen
+    if not known and (elsewhere := quantity.elsewhere(records)):
+        rows_of = dict([elsewhere])
+        known = {heading: _values(quantity, rows) for heading, rows in rows_of.items()}
+    names = [setting_title("_".join(filter(None, network)) or "plain") for network in NETWORKS]
     rows = [
-        (name, tuple(values[heading][place] or "not measured" for heading in known)) for place, name in enumerate(names)
+        (name, tuple(found[place] or "not measured" for found in known.values())) for place, name in enumerate(names)
     ]
-    notes = [quantity.note([row for heading in known for row in chosen[heading]])] if known else []
-    missing = [heading for heading in chosen if heading not in known]
+    notes = [quantity.note([row for heading in known for row in rows_of[heading]])] if known else []
     if known and missing:
         notes.append(f"{'; '.join(missing)}: not measured.")
     return Tile(
@@ -140,42 +167,34 @@ def _tile(quantity: _Quantity, chosen: dict[str, list[NetworkRow]]) -> Tile:
     )
 
 
-def _accuracy(row: NetworkRow, plain: NetworkRow) -> str | None:
-    return f"{shown_side(row.runs, row.judged.study.metric)} ({len(row.runs)})" if row.runs else None
+def _values(quantity: _Quantity, rows: Sequence[Known]) -> list[str | None]:
+    return [quantity.value(row, rows[0]) for row in rows]
 
 
-def _accuracy_note(rows: Sequence[NetworkRow]) -> str:
-    judged = [row.comparison for row in rows if row.comparison and row.comparison.interval]
-    gains = "; ".join(f"AW over plain {shown_interval(pair.interval)}" for pair in judged)
+def _accuracy_note(rows: Sequence[Known]) -> str:
+    gains = "; ".join(f"AW over plain {shown_interval(row.interval)}" for row in rows if row.interval)
     return f"Mean, standard deviation (sd) between seeds, and runs.{f' {gains} points.' if gains else ''}"
 
 
-def _share(value: int | None, plain: int | None, unit: str) -> str | None:
-    """Of the plain network the count, of another what it adds, e.g. "+1.9 %"."""
-    if value is None or plain is None:
+def _share(value: int | None, plain: int | None, shown: str) -> str | None:
+    """Of the plain network, and of others where it is not known, the count; else what it adds, e.g. "+1.9 %"."""
+    if value is None:
         return None
-    return unit if value == plain and unit else f"{100 * (value / plain - 1):+.2f} %"
+    return shown if plain is None or (shown and value == plain) else f"{100 * (value / plain - 1):+.2f} %"
 
 
-def _parameters(row: NetworkRow, plain: NetworkRow) -> str | None:
-    value, base = (one.counts.values["params"] if one.counts else None for one in (row, plain))
-    return _share(value, base, f"{value:,}" if row is plain and value else "")
+def _parameters(row: Known, plain: Known) -> str | None:
+    shown = f"{row.params:,}" if row.params and (row is plain or plain.params is None) else ""
+    return _share(row.params, plain.params, shown)
 
 
-def _operations(row: NetworkRow, plain: NetworkRow) -> str | None:
-    value, base = map(_all_operations, (row, plain))
-    return _share(value, base, f"{value / 1e6:,.1f} M" if row is plain and value else "")
+def _operations(row: Known, plain: Known) -> str | None:
+    alone = row is plain or plain.operations is None
+    shown = f"{row.operations / 1e6:,.1f} M" if row.operations and alone else ""
+    return _share(row.operations, plain.operations, shown)
 
 
-def _all_operations(row: NetworkRow) -> int | None:
-    """Multiply-accumulates, and the elementwise multiplications of attention."""
-    if row.counts is None:
-        return None
-    elementwise = row.counts.elementwise(row.judged.study.variant_of(row.label))
-    return None if elementwise is None else row.counts.values["macs"] + elementwise
-
-
-def _latency(row: NetworkRow, plain: NetworkRow) -> str | None:
+def _latency(row: Known, plain: Known) -> str | None:
     if row.timing is None:
         return None
     if row is plain:
@@ -183,18 +202,21 @@ def _latency(row: NetworkRow, plain: NetworkRow) -> str | None:
     return "too noisy" if is_too_noisy(row.timing) else f"{row.timing.value('ratio_to_plain'):.2f} times"
 
 
-def _latency_note(rows: Sequence[NetworkRow]) -> str:
+def _latency_note(rows: Sequence[Known]) -> str:
     settings = dict.fromkeys(describe_setting(row.timing) for row in rows if row.timing)
     return f"Median of a forward pass: {'; '.join(settings)}."
 
 
 _QUANTITIES = (
-    _Quantity("Accuracy (%)", _accuracy, _accuracy_note, "studies", "awbench study run fashion-mnist"),
-    _Quantity("Parameters", _parameters, lambda rows: "Exact counts.", "grid", "awbench reproduce"),
+    _Quantity(
+        "Accuracy (%)", lambda row, plain: row.accuracy, _accuracy_note, trained,
+        "runs", "awbench study run fashion-mnist",
+    ),
+    _Quantity("Parameters", _parameters, lambda rows: "Exact counts.", counted, "grid", "awbench reproduce"),
     _Quantity(
         "All operations", _operations,
         lambda rows: "Multiply-accumulates, and attention's elementwise multiplications; exact counts.",
-        "grid", "awbench reproduce",
+        counted, "grid", "awbench reproduce",
     ),
-    _Quantity("Latency", _latency, _latency_note, "latency", "awbench reproduce"),
+    _Quantity("Latency", _latency, _latency_note, timed, "latency", "awbench reproduce"),
 )  # fmt: skip
