@@ -112,7 +112,10 @@ for (const section of document.querySelectorAll("#tables > details")) {
   const sideways = () => { section.querySelector(".sideways").hidden = scroll.scrollWidth <= scroll.clientWidth + 1; };
   new ResizeObserver(sideways).observe(scroll);
   new ResizeObserver(sideways).observe(table);
-  section.querySelector(".all")?.addEventListener("change", (event) => section.classList.toggle("all", event.target.checked));
+  const all = section.querySelector(".all");
+  const widen = () => section.classList.toggle("all", all.checked);
+  all?.addEventListener("change", widen);
+  if (all) widen();  // a browser may keep the tick when it loads the page again
   const input = section.querySelector("input[type=search]");
   input.addEventListener("input", () => filter(table, input.value, section.querySelector("output")));
   for (const button of section.querySelectorAll("button[data-format]"))
