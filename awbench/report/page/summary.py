@@ -109,16 +109,15 @@ def _claims_sentence(claims: Sequence[JudgedClaim]) -> list[str]:
     return [f"The paper's {len(claims)} claims, on {datasets}: {found}."] if claims else []
 
 
-def settles(judged: JudgedClaim, would_decide: str) -> str:
-    """What would settle a claim, and the command; "" where it is settled."""
+def settles(judged: JudgedClaim, would_decide: str) -> tuple[str, str]:
+    """(what would settle a claim, the command), both "" where it is settled, the latter also where none would."""
     if judged.size != "undecided":
-        return ""
+        return "", ""
     if judged.study is None:
-        return "a study about it, which nobody wrote"
-    if not any(pair.next_look for pair in judged.comparisons):
-        return would_decide
-    data = "" if judged.study.study.facts.proxy else " --data DIR"
-    return f"{would_decide}: awbench study run {judged.study.study.argument}{data}"
+        return "a study about it, which nobody wrote", ""
+    study, has_look = judged.study.study, any(pair.next_look for pair in judged.comparisons)
+    data = "" if study.facts.proxy else " --data DIR"
+    return would_decide, f"awbench study run {study.argument}{data}" if has_look else ""
 
 
 def tiles(records: Records, claims: Sequence[JudgedClaim]) -> list[Tile]:
