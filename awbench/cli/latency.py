@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import OF_THE_TIME, log, print_table, show_progress
+from awbench.cli.common import OF_THE_TIME, log, print_table, show_progress, shown_duration
 from awbench.cli.options import MODEL, add_options, aw_options_help, model_options, timing_goal
 from awbench.errors import UserError
 from awbench.records import Record, RecordStore
@@ -81,8 +81,6 @@ def run(args: argparse.Namespace) -> int:
             with timing_progress(group, goal) as on_progress:
                 made, _ = record_latency(store, group, options, settings, goal, args.engine, True, on_progress)
                 records += made
-    for note in dict.fromkeys(note for record in records for note in record.notes):
-        log(f"note: {note}")
     print_table(latency_table(records), "json" if args.json else None)
     noisy = [is_too_noisy(record) for record in records if record.variant != timing(record).over]
     if noisy and all(noisy):
@@ -111,12 +109,17 @@ def threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def timing_progress(variants: list[Variant], goal: TimingGoal) -> Iterator[Callable[[int, float], None]]:
-    """Show the number of rounds, and how well the worst ratio is known."""
-    started = time.monotonic()
-    with show_progress(f"timing {len(variants)} networks", OF_THE_TIME) as shown:
+    """Show the number of rounds, how well the worst ratio is known, and what at most of the budget is left."""
+    started: float | None = None
+    what = f"{len(variants)} network{'s' * (len(variants) != 1)}"
+    with show_progress(f"timing {what}", OF_THE_TIME) as shown:
 
         def on_progress(rounds: int, width: float) -> None:
-            state = f"{rounds} rounds, intervals {width:.1%} wide, asked {goal.width:.1%}"
-            shown.show(time.monotonic() - started, goal.budget, state)
+            nonlocal started
+            first, now = started is None, time.monotonic()
+            started = now if started is None else started  # the networks are built and warm: the budget is spent
+            known = f"{rounds} rounds, intervals {width:.1%} wide, asked {goal.width:.1%}"
+            left = f"at most {shown_duration(max(0.0, started + goal.budget - now))} left (--budget)"
+            shown.show(now - started, goal.budget, f"{known}, {left}", now=first)
 
         yield on_progress

@@ -30,8 +30,8 @@ def render(table: Table, format: str, notes: bool = True) -> str:
 
 def shown_safely(table: Table, notes: bool = True) -> Table:
     """The table with a title and notes that do not act on a terminal; without notes where none are wanted."""
-    kept = tuple(visible(note) for note in table.notes) if notes else ()
-    return replace(table, title=visible(table.title), notes=kept)
+    kept = tuple(visible(note) for note in table.footnotes) if notes else ()
+    return replace(table, title=visible(table.title), notes=kept, notes_of=lambda row: ())
 
 
 def _github(table: Table) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,13 +14,14 @@ from awbench.variants import list_variants
 
 TOO_NOISY = "too noisy"
 _NOISY = 0.25
+_DRIFT = re.compile(r"(\S+) (became \d+% (?:slower|faster))")  # a note, see `awbench.measure.timing.disturbance`
 _RATIO, _MEMORY = "ratio_to_plain", "peak_memory_bytes"
 NOTES = (
     "Latency: the median of one call with random weights; spread: interquartile range over median.",
     "Ratio to plain: the median over rounds, each of which calls all networks of a run once "
     "(interleaved); it was measured in one run and compares well between machines of a kind. A time does not.",
-    "Intervals are between order statistics, and assume no distribution. Too noisy: the ratio's is wider "
-    "than a quarter of the ratio, which says nothing.",
+    "Intervals are between order statistics, and assume no distribution. Too noisy: the ratio's interval is wider "
+    "than a quarter of the ratio, too wide for the ratio to be used.",
     "Peak memory: weights, input and what torch's allocators hand out meanwhile, of this network alone.",
 )
 
@@ -31,7 +33,7 @@ def timing(record: Record) -> NetworkTiming:
 
 
 def is_too_noisy(record: Record) -> bool:
-    """Whether the interval of a ratio to the plain network is so wide (a quarter of the ratio) that it says nothing."""
+    """Whether the interval of a ratio to the plain network is wider than a quarter of it, too wide to be used."""
     return is_too_wide(*(float(record.value(f"{_RATIO}{end}")) for end in ("", "_low", "_high")))
 
 
@@ -84,6 +86,12 @@ def _shown_ratio_interval(record: Record) -> str:
     return "" if record.variant == timing(record).over else shown_interval(3)(interval(_RATIO)(record) or [])
 
 
+def _verdict(record: Record) -> str:
+    """Whether the ratio is too noisy, and how much slower or faster the network became meanwhile, as its notes say."""
+    own = [found for note in record.notes if (found := _DRIFT.match(note)) and found[1] == record.variant]
+    return "; ".join([*([TOO_NOISY] if is_too_noisy(record) else []), *(found[2] for found in own)])
+
+
 _COLUMNS: tuple[Column[Record], ...] = (
     Column("variant", lambda record: record.variant),
     setting("device"),
@@ -110,7 +118,7 @@ _COLUMNS: tuple[Column[Record], ...] = (
         "95 % interval of the ratio", interval(_RATIO), show=_shown_ratio_interval, key="ratio_ci", right=True,
         parts=ends("95 % interval of the ratio", interval(_RATIO)),
     ),
-    Column.shown("verdict", lambda record: TOO_NOISY if is_too_noisy(record) else ""),
+    Column.shown("verdict", _verdict),
     Column.exact("rounds", value("rounds")),
     Column.exact("harness_overhead_ms", value("harness_overhead_ms")),
     Column.exact("run", lambda record: record.environment["run"]),
@@ -126,12 +134,12 @@ def latency_table(records: Iterable[Record]) -> Table:
     """One row a record, in their order."""
     records = list(records)
     of_detectors = any("data_ms" in record.values for record in records)
-    disturbed = dict.fromkeys(note for record in records for note in record.notes)
     return Table(
         title="Latency",
         fields=(*_COLUMNS, *(_DETECTOR_COLUMNS if of_detectors else ())),
         values=records or [_NOTHING],
-        notes=(*NOTES, *disturbed),
+        notes=NOTES,
+        notes_of=lambda record: record.notes,
         records_of=lambda record: [record.key],
     )
 

@@ -101,6 +101,7 @@ class Table:
         fields: the columns.
         values: what each row shows: an object that the columns read, or an Unmeasured.
         notes: footnotes on conventions.
+        notes_of: a row -> further footnotes, which are about it alone.
         records_of: a row -> the keys of the records that it was made from.
         source_of: a row -> the id of the reference whose number or claim it shows; "" where there is none.
         has_object: whether a row has an object of its own; one that has none belongs to the row above.
@@ -112,6 +113,7 @@ class Table:
     fields: Sequence[Column[Any]]
     values: Sequence[Any]
     notes: tuple[str, ...] = ()
+    notes_of: Callable[[Any], Iterable[str]] = lambda row: ()
     records_of: Callable[[Any], Iterable[str]] = lambda row: ()
     source_of: Callable[[Any], str] = lambda row: ""
     has_object: Callable[[Any], bool] = lambda row: True
@@ -184,7 +186,13 @@ class Table:
 
     def _repr_html_(self) -> str:
         """As notebooks show it."""
-        return to_html(self)
+        return to_html(replace(self, notes=self.footnotes))
+
+    @property
+    def footnotes(self) -> tuple[str, ...]:
+        """`notes`, and those of the rows that are there, each once."""
+        of_rows = (note for row in self.values if not isinstance(row, Unmeasured) for note in self.notes_of(row))
+        return tuple(dict.fromkeys([*self.notes, *of_rows]))
 
     @property
     def origins(self) -> list[tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 
 import pytest
 import torch
@@ -117,6 +118,17 @@ def test_where_every_ratio_is_too_noisy_it_is_marked_and_the_exit_code_is_3(awbe
     assert "too noisy" in aw and "too noisy" not in plain
     assert awbench("latency", "resnet20", *QUICK)[0] == 0  # nothing was asked of a ratio
     assert "Exit code 3" in awbench("latency", "--help")[1]
+
+
+def test_a_note_is_said_once_below_the_rows_that_it_is_about(awbench, monkeypatch):
+    note = "resnet20 became 68% slower during the run: a throttling processor, or changing load?"
+    monkeypatch.setattr("awbench.measure.timing.disturbance", lambda name, values: [note] if name == "resnet20" else [])
+    code, out, err = awbench("latency", "aw_resnet20", *QUICK)
+    assert code == 0 and (out + err).count(note) == 1
+    plain, aw = [line for line in out.splitlines() if "resnet20 " in line and line.startswith("|")]
+    assert "| became 68% slower" in plain and "slower" not in aw
+    assert note not in awbench("table", "latency", "--where", "variant=resnet18")[1]
+    assert re.search(r"timing 1 network: \d+ rounds, .* wide, asked 500.0%, at most \S+ s left \(--budget\)", err)
 
 
 def test_a_ratio_is_too_noisy_from_a_quarter_of_it_on(monkeypatch):

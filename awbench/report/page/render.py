@@ -245,7 +245,7 @@ def _table(kind: str, table: Table, titles: dict[str, str], embedded: _Embedded)
         "rows": rows,
         "empty": sum(row["empty"] for row in rows),
         "details": [number for number, place in enumerate(places, 1) if table.shown[place].detail],
-        "notes": table.notes,
+        "notes": table.footnotes,
         "has_origins": any(row["records"] or row["source"] for row in rows),
         "files": {format: _packed(render(table, format)) for format in ("csv", "json")},
     }
