@@ -156,14 +156,18 @@ def print_json(value: Any) -> None:
 NO_EVIDENCE = "evidence for no study: only runs that 'awbench study run NAME' makes are (awbench study list)"
 
 
-def print_runs(records: Records, keys: Collection[str]) -> None:
-    """On stdout, the runs that are among these, each with the others that differ in their seed alone."""
+def print_runs(records: Records, keys: Collection[str], stated: Collection[str] = ()) -> None:
+    """On stdout, the runs that are among these, each with the others that differ in their seed alone.
+
+    Args:
+        stated: names of options that are shown at their default too.
+    """
     from awbench.report.runs import NO_RUNS, RunGroup, runs_table
 
     def is_asked(group: RunGroup) -> bool:
         return any(run.key in keys for run in group.runs)
 
-    table = runs_table(records, only=is_asked)
+    table = runs_table(records, only=is_asked, stated=stated)
     if table.values != [NO_RUNS]:
         print_table(table, notes=False)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import inspect
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,8 +110,6 @@ def add_options(parser: argparse.ArgumentParser, *names: str, **changes: Any) ->
 
 def aw_options_help() -> str:
     """The AW options, one per line, with the provenance of each default."""
-    import dataclasses
-
     lines = ["AW options (default, provenance of the default):"]
     for field in dataclasses.fields(AWOptions):
         default = str(field.default).lower() if field.type == "bool" else field.default
@@ -136,6 +136,7 @@ def model_options(args: argparse.Namespace, variants: Sequence[Variant]) -> Mode
             f"--convolution-option {args.convolution_option[0]} concerns no variant named: none has a module from "
             "outside in place of convolutions; for AW-convolutions use --aw-option"
         )
+    _require_choices(args.aw_option)
     attention = key_values("option", args.attention_option, "reduction=8")
     convolution = key_values("option", args.convolution_option, "kernels=4")
     return make_options(
@@ -145,6 +146,20 @@ def model_options(args: argparse.Namespace, variants: Sequence[Variant]) -> Mode
         convolution_options={key: option_value(value) for key, value in convolution},
         aw_options=dict(key_values("option", args.aw_option, "reduction=8")),
     )
+
+
+def _require_choices(given: Sequence[str]) -> None:
+    """Raises: UserError: a value of --aw-option is none of its choices, whatever the network is."""
+    from awbench.attention.aw_convolution import AWAttention
+
+    names = inspect.signature(AWAttention).parameters.keys() & {field.name for field in dataclasses.fields(AWOptions)}
+    for text in given:
+        values = make_options(aw_options=dict(key_values("option", [text], "reduction=8"))).aw
+        chosen = {name: getattr(values, name) for name in names - {"expansion"}}  # which depends on the network
+        try:
+            AWAttention(64, (64, 64, 3, 3), **chosen, device="meta")
+        except UserError as error:
+            raise UserError(f"--aw-option {text}: {error}") from None
 
 
 def references_of(args: argparse.Namespace) -> References:

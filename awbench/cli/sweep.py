@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from awbench.cli.common import NO_EVIDENCE, log, print_json, print_runs, show
+from awbench.cli.common import NO_EVIDENCE, log, print_json, print_runs
 from awbench.cli.options import (
     MODEL,
     add_options,
@@ -72,18 +73,23 @@ def run(args: argparse.Namespace) -> int:
     words += ["--device", args.device, *[KEEP] * args.keep_checkpoints]
     runs = plan_runs(jobs, args.results.resolve(), words)
     if args.cluster:
-        result = submit_sweep(runs, store, args.cluster, cluster_parameters(args.cluster_set), log)
+        result = submit_sweep(runs, store, args.cluster, cluster_parameters(args.cluster_set), _log_run)
     else:
-        result = run_sweep(runs, store, args.parallel, args.processes, log)
+        result = run_sweep(runs, store, args.parallel, args.processes, _log_run)
     log(f"{len(result.trained)} trained, {len(result.found)} found, {len(result.failed)} failed")
     log(NO_EVIDENCE)
     if args.json:
         print_json({"trained": result.trained, "found": result.found, "failed": result.failed})
     else:
-        for name, why in result.failed.items():
-            show(f"failed: {name}: {why}")
-        print_runs(store.read(), {run.key for run in runs})
+        options = (*args.aw_option, *args.attention_option, *args.convolution_option)
+        stated = {text.partition("=")[0] for text in options}
+        print_runs(store.read(), {run.key for run in runs}, stated)
     return 2 if result.failed else 0
+
+
+def _log_run(line: str) -> None:
+    """A run that failed is said once, when it has, and with -q too."""
+    log(line, logging.WARNING if line.startswith("failed: ") else logging.INFO)
 
 
 def _jobs(args: argparse.Namespace) -> list[Job]:

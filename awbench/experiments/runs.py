@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from awbench.attention.aw_convolution import set_strategy
+from awbench.errors import UserError
 from awbench.experiments.leftovers import remove_held_leftovers, remove_leftovers
 from awbench.experiments.lock import only_one
 from awbench.experiments.measurements import module_descriptions
 from awbench.experiments.planned import Planned
+from awbench.models import build_variant
 from awbench.models.weights import save_weights
 from awbench.records import Quantity, Record, RecordStore, measurement_key
 from awbench.records.clock import now
@@ -22,6 +26,7 @@ from awbench.training.distributed import join_world
 from awbench.training.execution import Execution
 from awbench.training.loop import Loop
 from awbench.training.numerics import seed_weights
+from awbench.variants import ModelOptions
 
 
 def train(
@@ -46,6 +51,7 @@ def train(
     identity = task.identity()
     if planned:
         planned.check(identity, training_source_digest(job.variant.task))
+    require_network(job)
     key = measurement_key(**identity)
     output = execution.output or run_folder(task.job, store.results, key)
     study = job.study.digest if job.study else None
@@ -94,6 +100,18 @@ def train(
                 remove_held_leftovers(output)
         world.barrier()
     return record, True
+
+
+def require_network(job: Job) -> None:
+    """Raises: UserError: a network with these options cannot be built; nothing is computed and no folder made."""
+    options = job.options
+    if options == ModelOptions(options.stride_placement, options.num_classes):
+        return
+    try:
+        with torch.device("meta"):
+            build_variant(job.variant.backbone, options)
+    except UserError as error:
+        raise UserError(f"{job.network}: {error}") from None
 
 
 def evaluate(

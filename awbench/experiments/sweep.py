@@ -15,22 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from awbench.errors import TRY_AGAIN, UserError
 from awbench.experiments.children import Children
 from awbench.experiments.ending import INTERRUPTED, VARIABLE, Ending, read_ending
 from awbench.experiments.leftovers import private_file, remove_leftovers
 from awbench.experiments.lock import holder
 from awbench.experiments.planned import Planned
-from awbench.experiments.runs import run_folder
-from awbench.models import build_variant
+from awbench.experiments.runs import require_network, run_folder
 from awbench.records import RecordStore, measurement_key
 from awbench.records.environment import training_source_digest
 from awbench.system import available_cores
 from awbench.tasks import Job, open_task
 from awbench.training.checkpoint import Checkpoints
-from awbench.variants import ModelOptions
 
 KEEP = "--keep-checkpoints"
 _WAIT_SECONDS = 2.0
@@ -107,7 +103,7 @@ def plan_runs(jobs: Iterable[Job], results: Path, argv: Sequence[str] = ()) -> l
     """
     jobs = list(jobs)
     for job in {(job.variant, job.options): job for job in jobs}.values():
-        _check_network(job)
+        require_network(job)
     opened: dict[tuple[str, str, Path | None], Any] = {}
     planned = []
     for job in jobs:
@@ -122,17 +118,6 @@ def plan_runs(jobs: Iterable[Job], results: Path, argv: Sequence[str] = ()) -> l
         plan = Planned.of(identity, training_source_digest(job.variant.task), job.recipe)
         planned.append(PlannedRun(task.job.name, identity["kind"], job.variant.name, key, words, output, study, plan))
     return planned
-
-
-def _check_network(job: Job) -> None:
-    options = job.options
-    if options == ModelOptions(options.stride_placement, options.num_classes):
-        return
-    try:
-        with torch.device("meta"):
-            build_variant(job.variant.backbone, options)
-    except UserError as error:
-        raise UserError(f"{job.network}: {error}") from None
 
 
 def run_sweep(

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from awbench.errors import UserError, suggestion
 from awbench.validation import Strict, first_error
 from awbench.yaml_files import parse_value, read_yaml
 
 FILES = Path(__file__).parent / "yaml"
+_ALIASES = {"learning_rate": "lr"}
 DESCRIPTIVE = ("title", "source", "provenance", "note")
 
 Positive = Annotated[int, Field(ge=1)]
@@ -87,9 +88,33 @@ def read_recipe(
         raise UserError(f"recipe {name!r} does not exist{suggestion(name, known)} Known: {', '.join(known)}.")
     data = read_yaml(path)
     original = _validate(form, data, str(path))
+    for change in changes:
+        _require_known(form, change)
     changed = {_apply(data, change) for change in changes}
     recipe = _validate(form, data, f"--set {' '.join(changes)}") if changed else original
     return original, recipe.read_from(name, changes), changed
+
+
+def recipe_keys(form: type[BaseModel], section: str = "") -> list[str]:
+    """What `--set` changes of a form, e.g. "epochs", "optimizer.lr"; a section stands for its values."""
+    found = []
+    for name, field in form.model_fields.items():
+        if section or name not in (*DESCRIPTIVE, "schema_version", "name", "lr_scaled_by"):
+            inner = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+            found += recipe_keys(field.annotation, f"{name}.") if inner else [f"{section}{name}"]  # type: ignore[arg-type]
+    return found
+
+
+def _require_known(form: type[BaseModel], change: str) -> None:
+    """Raises: UserError: another section has the key, or nearly; what is unknown altogether is found by the form."""
+    key, (section, _, last) = change.partition("=")[0], change.partition("=")[0].rpartition(".")
+    known = recipe_keys(form)
+    if key in known or section or last in form.model_fields:
+        return
+    inner = {name.rpartition(".")[2]: name for name in known if "." in name}
+    meant = inner.get(_ALIASES.get(last, last))
+    if meant:
+        raise UserError(f"--set {key}: the recipe has no {key} itself; did you mean {meant}?")
 
 
 def _validate(form: type[RecipeT], data: Any, where: str) -> RecipeT:

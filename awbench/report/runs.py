@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,15 @@ _SHOWN_DIGITS = 8
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs that differ in their seed alone; of a seed the newest. Attributes: runs, by their seed, rising."""
+    """Runs that differ in their seed alone; of a seed the newest.
+
+    Attributes:
+        runs: by their seed, rising.
+        stated: names of options that are shown at their default too, as a sweep over them has it.
+    """
 
     runs: tuple[Record, ...]
+    stated: Collection[str] = ()
 
     @property
     def settings(self) -> Training:
@@ -58,7 +64,7 @@ class RunGroup:
 
     @property
     def options(self) -> str:
-        return changed_options(self.runs[-1])
+        return changed_options(self.runs[-1], self.stated)
 
     @property
     def recipe(self) -> str:
@@ -86,11 +92,15 @@ class RunGroup:
         return str(self.runs[-1].environment.get("source_sha256", ""))[:_SHOWN_DIGITS]
 
 
-def changed_options(run: Record) -> str:
-    """Options that are not at their default, e.g. "expansion=1"; all of a network that is not known here."""
+def changed_options(run: Record, stated: Collection[str] = ()) -> str:
+    """Options that are not at their default, e.g. "expansion=1"; all of a network that is not known here.
+
+    Args:
+        stated: names of options that are there at their default too.
+    """
     known = {variant.name: variant for variant in list_variants()}.get(run.variant)
     default = describe_options(known, ModelOptions(num_classes=run.options["num_classes"])) if known else {}
-    return ", ".join(_changed(run.options, default))
+    return ", ".join(_changed(run.options, default, stated))
 
 
 def shown_recipe(run: Record) -> str:
@@ -128,12 +138,12 @@ def _weights(record: Record) -> str:
     return next((record.inputs[name] for name in _WEIGHTS if name in record.inputs), "unknown")
 
 
-def _changed(options: Mapping[str, Any], default: Mapping[str, Any]) -> Iterable[str]:
+def _changed(options: Mapping[str, Any], default: Mapping[str, Any], stated: Collection[str]) -> Iterable[str]:
     for name, value in options.items():
         if isinstance(value, dict):
             inner = default.get(name)
-            yield from _changed(value, inner if isinstance(inner, dict) else {})
-        elif name not in default or default[name] != value:
+            yield from _changed(value, inner if isinstance(inner, dict) else {}, stated)
+        elif name in stated or name not in default or default[name] != value:
             shown = ",".join(map(str, value)) if isinstance(value, list) else value
             yield f"{name}={shown}"
 
@@ -170,15 +180,19 @@ NO_RUNS = Unmeasured({"variant": _NEEDS}, {"needs": _NEEDS})
 
 
 def runs_table(
-    records: Records, references: References | None = None, only: Callable[[RunGroup], bool] | None = None
+    records: Records,
+    references: References | None = None,
+    only: Callable[[RunGroup], bool] | None = None,
+    stated: Collection[str] = (),
 ) -> Table:
     """A row for every group of runs that differ in their seed alone.
 
     Args:
         references: not needed; tables are made alike.
         only: of these groups; None for all.
+        stated: as of `RunGroup`.
     """
-    groups = group_runs(records)
+    groups = [RunGroup(group.runs, stated) for group in group_runs(records)]
     return Table(
         title="Runs",
         fields=_COLUMNS,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
+from sample_records import training_record
 
 from awbench.cli.main import _parser
 from awbench.cli.sweep import _jobs
 from awbench.errors import UserError
-from awbench.experiments.sweep import plan_runs
+from awbench.experiments.sweep import SweepResult, plan_runs
 from awbench.recipes.classification import load_recipe
 from awbench.recipes.detection import load_detection_recipe
+from awbench.records import RecordStore
+from awbench.report.runs import runs_table
 from awbench.tasks import Job
 from awbench.variants import make_options, parse_variant
 
@@ -89,3 +95,42 @@ def test_an_imagenet_network_is_not_trained_on_digits_unasked(awbench, command, 
 def test_initial_weights_and_backbones_are_not_both_given(tmp_path):
     with pytest.raises(UserError, match="one of --init-weights and --backbones"):
         planned("faster_rcnn_resnet18_fpn", "--init-weights", "w.pth", "--backbones", str(tmp_path))
+
+
+def test_a_value_that_is_none_is_said_with_its_option_before_anything_is_made(awbench, tmp_path):
+    for command in (("train",), ("complexity",), ("sweep",)):
+        code, out, err = awbench(*command, "aw_resnet20", "--aw-option", "gate=relu")
+        assert (code, out) == (2, "")
+        assert err == "awbench: --aw-option gate=relu: gate is 'relu'. Known: sigmoid, hardsigmoid, tanh.\n"
+    for option in (("--aw-option", "expansion=7"), ("--attention-option", "reduction=0")):
+        assert awbench("train", "aw_se_resnet20", *option)[0] == 2
+    assert not list(tmp_path.rglob("runs/*"))
+
+
+def test_a_default_that_a_sweep_states_is_in_its_table(awbench, monkeypatch):
+    """Of the two gates the row of sigmoid had no option."""
+    store = RecordStore(Path("results"))
+    for gate in ("sigmoid", "tanh"):
+        record = training_record("aw_resnet20", dataset="digits")
+        record.options["aw"]["gate"] = gate
+        store.add(record)
+    keys = {record.key for record in store.read().of_kind("accuracy")}
+    assert len(keys) == 2
+    tables = [runs_table(store.read(), stated=stated) for stated in ((), ("gate",))]
+    column = tables[0].columns.index("options")
+    assert [["gate=sigmoid" in row[column] for row in table.rows] for table in tables] == [[False] * 2, [True, False]]
+    monkeypatch.setattr("awbench.experiments.sweep.plan_runs", lambda *_: [SimpleNamespace(key=key) for key in keys])
+    monkeypatch.setattr("awbench.experiments.sweep.run_sweep", lambda *_: SweepResult())
+    out = awbench("sweep", "aw_resnet20", "--aw-option", "gate=sigmoid", "--aw-option", "gate=tanh")[1]
+    assert "gate=sigmoid" in out and "gate=tanh" in out
+
+
+def test_a_failed_run_is_said_once_and_with_q_too(awbench, monkeypatch):
+    def fails(runs, store, parallel, processes, on_progress):
+        on_progress("failed: one: no data")
+        return SweepResult(failed={"one": "no data"})
+
+    monkeypatch.setattr("awbench.experiments.sweep.run_sweep", fails)
+    for loudness in ((), ("-q",)):
+        code, out, err = awbench("sweep", "resnet20", *loudness)
+        assert code == 2 and (out + err).count("no data") == 1

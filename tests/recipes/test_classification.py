@@ -40,6 +40,9 @@ def test_a_changed_batch_scales_the_learning_rate_unless_it_is_given():
     [
         (["epoch=4"], r"unknown key 'epoch'; did you mean epochs\?"),
         (["optimizer.learning_rate=1"], "unknown key 'learning_rate'"),
+        (["lr=1"], r"--set lr: the recipe has no lr itself; did you mean optimizer.lr\?"),
+        (["learning_rate=1"], r"did you mean optimizer.lr\?"),
+        (["warmup_epochs=1"], r"did you mean schedule.warmup_epochs\?"),
         (["optimiser.lr=1"], r"unknown key 'optimiser'; did you mean optimizer\?"),
         (["epochs.lr=1"], "'epochs' is not a section"),
         (["epochs=0"], "epochs: .*greater than or equal to 1"),
