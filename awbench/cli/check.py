@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import log, print_json, show
-from awbench.cli.grid import count_detectors, count_grid
+from awbench.cli.grid import COUNTING_MINUTES, count_detectors, count_grid
 from awbench.cli.latency import timing_progress
 from awbench.cli.options import add_options, references_of, results_to_read
 from awbench.errors import UserError, suggestion
@@ -61,6 +61,11 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"--require {kind} is not a kind of check{suggestion(kind, checks.KINDS)} See --help.")
     locked, locked_runs, latency_bands = load_locked(), proxies.load_locked_runs(), bands.load_bands()
     references, store = references_of(args), RecordStore(args.results if args.measure else results_to_read(args))
+    log(
+        f"first {'latency ratios that have a band are measured, then ' * args.measure}every network is counted: about "
+        f"{COUNTING_MINUTES:g} minutes on two idle cores, less for what is in {store.results}; then counts and records "
+        "are compared with their references. Nothing is trained."
+    )
     if args.measure:
         measure_bands(store, latency_bands)
     engines = [engine for engine in ENGINES if engine != "detectron2" or has_detectron2()]

@@ -10,6 +10,7 @@ from awbench.studies import Study
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, Task, Variant, list_variants
 
 LATENCY_ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+COUNTING_MINUTES = 2  # of the grid and the detectors, on two cores that do nothing else
 LATENCY_SECONDS = 20.0  # of timing for each depth; building and warming up add about half as much on two cores
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import awbench
 from awbench.cli.common import print_json, print_table, show
@@ -18,6 +18,9 @@ from awbench.recipes.common import list_recipes
 from awbench.recipes.datasets import DATASET_FACTS
 from awbench.recipes.detection import RECIPES as DETECTION_RECIPES
 from awbench.variants import Task, Variant, list_variants, parse_variants
+
+if TYPE_CHECKING:
+    from awbench.gate.locked import LockedCounts
 
 
 def add_parser(commands: Any) -> None:
@@ -63,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _list_counts(variants: list[Variant], as_json: bool) -> None:
     """Of the variants that have locked counts; the others are named."""
-    from awbench.gate.locked import LockedCounts, load_locked
-    from awbench.report.table import Column, Table
+    from awbench.gate.locked import load_locked
+    from awbench.report.table import ABSENT, Column, Table
 
     names = {variant.name: place for place, variant in enumerate(variants)}
     rows = [row for row in load_locked() if row.variant in names and row.stride_placement == "v1.5"]
@@ -74,18 +77,39 @@ def _list_counts(variants: list[Variant], as_json: bool) -> None:
         log(f"no locked counts: {', '.join(without)}; 'awbench complexity NAME' counts them")
     columns: tuple[Column[LockedCounts], ...] = (
         Column("variant", lambda row: row.variant),
-        Column("engine", lambda row: row.engine),
-        Column("image size", lambda row: row.image_size, str, key="image_size", right=True),
+        Column("engine", lambda row: row.engine or ABSENT),
+        Column("image size", _image_size, _shown_size, key="image_size", right=True),
+        Column.exact("stride_placement", lambda row: row.stride_placement),
+        Column.exact("proposals", lambda row: row.proposals or ABSENT),
+        Column.exact("trainable_params", lambda row: row.trainable_params or ABSENT),
         Column("params", lambda row: row.params, ","),
         Column("GMACs", lambda row: row.macs / 1e9, ".4f", key=""),
         Column.exact("macs", lambda row: row.macs),
         Column("kernel modulation (M)", lambda row: row.aw_kernel_forming / 1e6, ".3f", key=""),
         Column.exact("aw_kernel_forming", lambda row: row.aw_kernel_forming),
+        Column(
+            "scaling (M)",
+            lambda row: None if row.attention_scaling is None else row.attention_scaling / 1e6,
+            ".3f",
+            key="",
+            missing="unknown",
+        ),
+        Column.exact("attention_scaling", lambda row: row.attention_scaling),
         Column("activations (M)", lambda row: row.activations / 1e6, ".3f", key=""),
         Column.exact("activations", lambda row: row.activations),
     )
     note = "Locked: what this version counts, stride placement v1.5; 'awbench complexity NAME' counts again."
     print_table(Table("Variants", columns, rows, (note,)), "json" if as_json else None)
+
+
+def _image_size(row: LockedCounts) -> int | list[int]:
+    """As `complexity` has it: [height, width] of a detector."""
+    size = row.image_size
+    return [int(side) for side in size.split("x")] if isinstance(size, str) else size
+
+
+def _shown_size(size: int | list[int]) -> str:
+    return "x".join(map(str, size)) if isinstance(size, list) else str(size)
 
 
 def _list_rows(title: str, rows: list[dict[str, Any]], as_json: bool) -> int:

@@ -36,7 +36,7 @@ from awbench.cli import (
     train,
 )
 from awbench.cli.common import Parser
-from awbench.cli.completion import COMPLETERS, complete
+from awbench.cli.completion import COMPLETERS, NEEDS, complete
 from awbench.cli.logs import log, set_up_logging
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, Stopped, UserError
 from awbench.experiments.ending import INTERRUPTED, Ending, write_ending
@@ -59,7 +59,7 @@ ENVIRONMENT = {
     "NO_COLOR": "no colours on a terminal",
 }
 
-_DESCRIPTION = """\
+_DESCRIPTION = f"""\
 Benchmark and reproducibility suite for AW-convolution (arXiv 2108.08205): attention on the
 weights of a convolution, beside SE, CBAM and others.
 
@@ -76,6 +76,9 @@ weights of a convolution, beside SE, CBAM and others.
 
 Exit codes: 0 pass; 1 a number fails or regressed; 2 the input or the machine is at fault; 3 not measured, or
 nothing usable; 75 stopped and saved, the same command with --resume goes on.
+
+Names, options and values are completed in bash and zsh: {NEEDS}, then
+  eval "$(register-python-argcomplete awbench)"     also in ~/.bashrc or ~/.zshrc
 
 Environment:
 """ + "".join(f"  {name:20} {text}\n" for name, text in ENVIRONMENT.items())

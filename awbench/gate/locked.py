@@ -23,6 +23,7 @@ class LockedCounts(Strict):
     Attributes:
         image_size: pixels a side, or "HEIGHTxWIDTH" for a detector.
         proposals, trainable_params: of a detector.
+        attention_scaling: None in a row that was counted before this was.
     """
 
     variant: str
@@ -34,6 +35,7 @@ class LockedCounts(Strict):
     trainable_params: int = 0
     macs: int
     aw_kernel_forming: int
+    attention_scaling: int | None = None
     activations: int
 
 
@@ -96,7 +98,8 @@ def _setting(record: Record) -> dict[str, str | int]:
 
 
 def _locked_values(record: Record) -> list[str]:
-    return [name for name in ("params", "trainable_params", *LOCKED_VALUES[1:]) if name in record.values]
+    known = ("params", "trainable_params", *LOCKED_VALUES[1:-1], "attention_scaling", LOCKED_VALUES[-1])
+    return [name for name in known if name in record.values]
 
 
 class LockedIndex:
@@ -121,7 +124,7 @@ class LockedIndex:
         return [
             f"{value} is {record.value(value):,}, locked {getattr(row, value):,}"
             for value in _locked_values(record)
-            if record.value(value) != getattr(row, value)
+            if getattr(row, value) not in (None, record.value(value))
         ]
 
     def unmet(self) -> list[LockedCounts]:

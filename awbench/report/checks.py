@@ -70,9 +70,14 @@ def summary_table(checks: Sequence[Check], required: Sequence[str]) -> Table:
 
 
 def to_text(checks: Sequence[Check], required: Sequence[str]) -> str:
-    """The summary, then one line for each check that fails the gate, and for each ratio, number and run that passes."""
+    """The summary, what was not counted and why, and a line for each check that fails, or passes and is no count."""
     lines = [render(summary_table(checks, required), "text").rstrip()]
     failing = [check for check in checks if fails(check, required)]
+    optional = [check for check in checks if check.status == NOT_MEASURED and check not in failing]
+    counts = Counter(check.message for check in optional if check.kind == "complexity")
+    lines += [f"{count} {_TITLES['complexity']} {message}" for message, count in counts.items()]
+    if optional and not failing:
+        lines.append("what was not measured is not required here, and fails nothing; --require KIND makes it required")
     lines += [f"{check.status}: {check.name}: {check.message}" for check in failing]
     judged = [check for check in checks if check.kind != "complexity" and check.status == PASS]
     lines += [f"pass: {check.name}: {check.message}" for check in judged]

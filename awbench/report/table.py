@@ -249,7 +249,7 @@ def import_pandas() -> Any:
     try:
         import pandas
     except ImportError:
-        raise UserError("pandas is not installed; install it with: pip install 'awbench[pandas]'") from None
+        raise UserError("pandas is not installed; install it with: pip install pandas") from None
     return pandas
 
 

@@ -31,6 +31,11 @@ def test_every_variable_that_is_read_is_in_the_help_and_in_the_documents(awbench
         ("awbench train aw_se_resnet5", ["aw_se_resnet50", "aw_se_resnet56"]),
         ("awbench train resnet20 --recipe digits-q", ["digits-quick"]),
         ("awbench study run fashion-mnist-c", ["fashion-mnist-choices"]),
+        ("awbench train resnet20 --dataset fashion-mnist-d", ["fashion-mnist-dev"]),
+        ("awbench train aw_resnet20 --aw-option resid", ["residual="]),
+        ("awbench train resnet20 --set optimizer.lr", ["optimizer.lr="]),
+        ("awbench train faster_rcnn_resnet18_fpn --set iterat", ["iterations="]),
+        ("awbench table grid --columns variant,par", ["variant,params"]),
     ],
 )
 def test_a_shell_completes_commands_networks_recipes_and_studies(line, found, tmp_path):
@@ -40,3 +45,16 @@ def test_a_shell_completes_commands_networks_recipes_and_studies(line, found, tm
     environment = {**os.environ, **asked, "_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n"}
     subprocess.run([sys.executable, "-m", "awbench"], env=environment, timeout=60)
     assert [word.strip() for word in answer.read_text().split("\n")] == found
+
+
+def test_without_argcomplete_a_shell_is_told_what_is_missing(awbench, monkeypatch):
+    """Nothing but a dead key, and the command itself was run."""
+    written = []
+    monkeypatch.setenv("_ARGCOMPLETE", "1")
+    monkeypatch.setitem(sys.modules, "argcomplete", None)
+    monkeypatch.setattr("awbench.cli.completion.os.write", lambda file, text: written.append((file, text.decode())))
+    assert awbench("list")[:2] == (1, "")
+    needs = "pip install argcomplete, into the environment of awbench"
+    assert written == [(9, f"\nawbench: completion needs argcomplete: {needs}\n")]
+    monkeypatch.delenv("_ARGCOMPLETE")
+    assert "pip install argcomplete" in awbench("--help")[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 
 import pytest
 
@@ -96,3 +97,13 @@ def test_a_sweep_takes_the_same_default(tmp_path):
         stride_placement="v1.5", num_classes=None,
     )  # fmt: skip
     assert [job.recipe.name for job in _jobs(args)] == ["fashion-mnist"]
+
+
+def test_locked_counts_have_the_columns_and_keys_of_complexity(awbench):
+    (counted,) = json.loads(awbench("complexity", "aw_se_resnet18", "--json")[1])
+    (listed,) = json.loads(awbench("list", "aw_se_resnet18", "--counts", "--json")[1])
+    assert listed.items() <= counted.items()
+    assert {"params", "macs", "aw_kernel_forming", "attention_scaling", "activations"} <= listed.keys()
+    detectors = json.loads(awbench("list", "faster_rcnn_se_resnet18_fpn", "--counts", "--json")[1])
+    assert [row["image_size"] for row in detectors] == [[800, 1088]] * len(detectors)
+    assert re.search(r"\| +scaling \(M\) \|", awbench("list", "se_resnet18", "--counts")[1])

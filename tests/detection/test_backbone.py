@@ -156,6 +156,7 @@ def test_the_code_is_held_to_the_locked_counts(engine, name):
     counted = {value: getattr(measured.complexity, value) for value in LOCKED_VALUES}
     assert counted == {value: getattr(row, value) for value in LOCKED_VALUES}
     assert measured.trainable_params == row.trainable_params
+    assert row.attention_scaling in (measured.complexity.attention_scaling, *([None] if engine == "detectron2" else []))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -75,6 +75,7 @@ def test_the_code_is_held_to_the_locked_counts(name, placement, locked):
     assert {value: getattr(counted, value) for value in LOCKED_VALUES} == {
         value: getattr(row, value) for value in LOCKED_VALUES
     }
+    assert counted.attention_scaling == row.attention_scaling
 
 
 @pytest.mark.parametrize("name", GRID)
