@@ -107,7 +107,8 @@ def _gradient_of_input(dO: Tensor, I: Tensor, K: Tensor, A: Tensor, geometry: Ge
     input_gradient[tiles, geometry.groups * _tiles(channels, blocks["BLOCK_C"]), stride[0] * stride[1]](
         dO, K, A, dI, *_sizes(I, K, A, dO.shape[2:]), *_steps(geometry),
         *(s // math.gcd(s, d) for s, d in zip(stride, geometry.dilation, strict=True)),
-        KH=h, KW=w, RESIDUAL=geometry.residual, SHARED=shared, num_warps=tile.warps, **_products(I), **blocks,
+        KH=h, KW=w, RESIDUAL=geometry.residual, SHARED=shared,
+        TWO=(H // stride[0]) * (W // stride[1]) >= blocks["BLOCK_P"], num_warps=tile.warps, **_products(I), **blocks,
     )  # fmt: skip
     return dI
 

@@ -34,7 +34,7 @@ def _factor(place, inside, RESIDUAL: tl.constexpr):
 
 @triton.jit
 def _pixels_of(program, N, pixels, tiles, SHARED: tl.constexpr, BLOCK_P: tl.constexpr):
-    """(sample, pixel, whether there is one) of each row of a program's tile; and its sample, where it has only one.
+    """(sample, pixel, whether there is one) of each row of a program's tile; and the sample of its first.
 
     SHARED: rows go over the pixels of all samples; otherwise each sample has `tiles` tiles of its own.
     """
@@ -43,7 +43,7 @@ def _pixels_of(program, N, pixels, tiles, SHARED: tl.constexpr, BLOCK_P: tl.cons
         inside = p < N * pixels
         n = p // tl.maximum(pixels, 1)
         p = p % tl.maximum(pixels, 1)
-        sample = 0
+        sample = program * BLOCK_P // tl.maximum(pixels, 1)
     else:
         sample = program // tiles
         p = (program % tiles) * BLOCK_P + tl.arange(0, BLOCK_P)
@@ -121,13 +121,14 @@ def _input_gradient(
     D, K, A, G,
     N, H, W, HO, WO, C1, C2, channels, o_count, e,
     stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, period_h, period_w,
-    KH: tl.constexpr, KW: tl.constexpr, RESIDUAL: tl.constexpr, SHARED: tl.constexpr,
+    KH: tl.constexpr, KW: tl.constexpr, RESIDUAL: tl.constexpr, SHARED: tl.constexpr, TWO: tl.constexpr,
     PRECISION: tl.constexpr, WIDE: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """G, the gradient of the input, from D, that of the output.
 
     Input pixels a stride apart see the same taps, so a program has pixels of one phase, and goes over those taps alone.
-    SHARED: D's tile is scaled; otherwise the weight tile is, and the pixels are of one sample.
+    SHARED: D's tile is scaled; otherwise the weight tile is, and the pixels are of one sample. TWO: the tile's are of
+    two samples at most, so two rows of factors are loaded, not one of each pixel: a third less comes through L2.
     """
     c_tiles = tl.cdiv(channels, BLOCK_C)
     c = (tl.program_id(1) % c_tiles) * BLOCK_C + tl.arange(0, BLOCK_C)
@@ -164,7 +165,13 @@ def _input_gradient(
         both = o_inside[:, None] & c_inside[None, :]
         kernel = tl.load(K + (o_all[:, None] * (KH * KW) + k) * channels + c[None, :], mask=both, other=0.0)
         if SHARED:
-            factor = _factor(A + (n[:, None] * (KH * KW) + k) * C2 + o_all[None, :], inside, RESIDUAL)
+            if TWO:
+                first = A + (sample * (KH * KW) + k) * C2 + o_all
+                second = _factor(first + KH * KW * C2, o_inside & (sample + 1 < N), RESIDUAL)
+                first = _factor(first, o_inside, RESIDUAL)
+                factor = tl.where((n == sample)[:, None], first[None, :], second[None, :])
+            else:
+                factor = _factor(A + (n[:, None] * (KH * KW) + k) * C2 + o_all[None, :], inside, RESIDUAL)
             gradient = (gradient.to(tl.float32) * factor).to(kernel.dtype)
         else:
             a_place = ((sample * (KH * KW) + k) * C2 + o_all[:, None]) * (channels // e) + (c // e)[None, :]

@@ -52,6 +52,8 @@ def results(strategy, tensors, settings, residual, dtype):
 # One a line: input, C2, groups, values of the map along C1, stride, padding, dilation, kernel, channels_last, residual.
 CASES = {
     "e = C1, pixels of several samples in a tile": ((3, 20, 9, 7), 24, 1, 1, 1, 1, 1, (3, 3), False, True),
+    "e = C1, two samples in a tile": ((3, 20, 10, 7), 24, 1, 1, 1, 1, 1, (3, 3), True, True),
+    "e = C1, two samples in a tile, stride 2, groups": ((3, 12, 18, 17), 6, 2, 1, 2, 1, 1, (3, 3), True, False),
     "e = C1, more channels than a tile": ((2, 70, 5, 6), 140, 1, 1, 1, 1, 1, (3, 1), True, True),
     "e = 1": ((2, 6, 7, 5), 5, 1, 6, 1, 1, 1, (3, 3), True, False),
     "e = 4, stride 2": ((2, 20, 9, 7), 24, 1, 5, 2, 1, 1, (3, 3), True, True),
@@ -125,7 +127,7 @@ def test_in_tritons_interpreter():
     environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     found = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert found.returncode == 0, found.stdout + found.stderr
-    assert "32 passed" in found.stdout, found.stdout
+    assert "38 passed" in found.stdout, found.stdout
 
 
 @pytest.mark.skipif(INTERPRETED, reason="nothing is compiled there")
@@ -141,8 +143,8 @@ def test_it_compiles_without_a_gpu(kernel, monkeypatch, tmp_path):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     function = getattr(triton_kernels, kernel)
     fixed = {
-        "KH": 3, "KW": 3, "TAPS": 9, "RESIDUAL": True, "BIAS": True, "SHARED": False, "SINGLE_M": False, "E": 0,
-        "PRECISION": "tf32", "WIDE": False, "BLOCK_P": 64, "BLOCK_O": 32, "BLOCK_C": 32,
+        "KH": 3, "KW": 3, "TAPS": 9, "RESIDUAL": True, "BIAS": True, "SHARED": False, "TWO": False, "SINGLE_M": False,
+        "E": 0, "PRECISION": "tf32", "WIDE": False, "BLOCK_P": 64, "BLOCK_O": 32, "BLOCK_C": 32,
     }  # fmt: skip
     kinds = dict.fromkeys("IKABODG", "*bf16") | {"dK": "*fp32", "dA": "*fp32"}
     names = function.arg_names
