@@ -27,6 +27,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--layout", metavar="{contiguous,channels_last}", help="default: contiguous, on a GPU channels_last"
     )
+    parser.add_argument(
+        "--expansion", type=int, metavar="E", help="input channels that share a value of the map (default: all, e = C1)"
+    )
     parser.add_argument("--backward", action="store_true", help="also time forward and backward together")
     add_options(parser, "--threads", "--width")
     add_options(parser, "--budget", help="stop after this time, for each direction (120)")
@@ -51,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     store, records = RecordStore(args.results), list[Record]()
     with threads(args.threads):
         for direction in DIRECTIONS[: 2 if args.backward else 1]:
-            settings = SpeedSettings(device, batch_size, dtype, layout, direction)
-            check_speed_settings(settings)
+            settings = SpeedSettings(device, batch_size, dtype, layout, direction, args.expansion)
+            check_speed_settings(settings, RESNET50_SHAPES)
             log(f"timing {len(RESNET50_SHAPES)} shapes, {direction}: {args.budget:g} s, warming up not included")
             records += record_aw_speed(store, RESNET50_SHAPES, settings, goal)
     print_table(runs_table(records), "json" if args.json else None)

@@ -45,14 +45,14 @@ def record_aw_speed(
     Raises:
         UserError: as `awbench.measure.aw_speed.check_speed_settings`.
     """
-    dtype, cuda = check_speed_settings(settings), settings.device == "cuda"
+    dtype, cuda = check_speed_settings(settings, shapes), settings.device == "cuda"
     where = {"run": secrets.token_hex(6)}
     if cuda:
         where["gpu_clocks"] = _gpu_clocks()
     rates = measure_rates(dtype) if cuda else None
     each = replace(goal, budget=goal.budget / len(shapes))
     described: dict[str, Any] = {
-        **asdict(settings),
+        **{name: setting for name, setting in asdict(settings).items() if setting is not None},  # e = C1 is not said
         "device_name": torch.cuda.get_device_name() if cuda else cpu_name(),
         **({"tf32": tf32()[0]} if cuda else {"threads": torch.get_num_threads()}),
     }

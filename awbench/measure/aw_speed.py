@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from awbench.attention import CBAM, AWConv2d, SqueezeExcitation
+from awbench.errors import UserError
 from awbench.kernels import aw_conv2d, chosen_strategy
 from awbench.kernels.strategies import AUTO, strategies_for
 from awbench.kernels.timers import CUDATimer, timer_for
@@ -53,10 +54,12 @@ RESNET50_SHAPES = (
 )  # fmt: skip
 
 
-LAYERS: dict[str, Callable[[Shape], nn.Module]] = {
-    AW_LAYER: lambda shape: AWConv2d(shape.channels, shape.channels, 3, shape.stride, 1, bias=False, strategy=AUTO),
-    "se": lambda shape: SqueezeExcitation(shape.channels),
-    "cbam": lambda shape: CBAM(shape.channels),
+LAYERS: dict[str, Callable[[Shape, int | None], nn.Module]] = {
+    AW_LAYER: lambda shape, e: AWConv2d(
+        shape.channels, shape.channels, 3, shape.stride, 1, bias=False, strategy=AUTO, expansion=e
+    ),
+    "se": lambda shape, e: SqueezeExcitation(shape.channels),
+    "cbam": lambda shape, e: CBAM(shape.channels),
 }
 
 
@@ -70,6 +73,7 @@ class SpeedSettings:
         dtype: a name such as "float32".
         layout: key of `awbench.measure.latency.LAYOUTS`.
         direction: one of DIRECTIONS; backward gives the gradients of input, kernel and map.
+        expansion: e, input channels that share a value of the map; None for all, C1.
     """
 
     device: str = "cpu"
@@ -77,6 +81,7 @@ class SpeedSettings:
     dtype: str = "float32"
     layout: str = "contiguous"
     direction: str = "forward"
+    expansion: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,12 +127,15 @@ class Rates:
     operations_per_s: float
 
 
-def check_speed_settings(settings: SpeedSettings) -> torch.dtype:
-    """The dtype, if convolutions can run so.
+def check_speed_settings(settings: SpeedSettings, shapes: Sequence[Shape] = ()) -> torch.dtype:
+    """The dtype, if convolutions of the shapes can run so.
 
     Raises:
         UserError: naming the setting, its value and what would be right.
     """
+    common, e = math.gcd(*(shape.channels for shape in shapes)), settings.expansion
+    if e is not None and (e < 1 or common % e):
+        raise UserError(f"expansion {e} does not divide the channels of every shape; use a divisor of {common}")
     return check_settings(LatencySettings(settings.device, settings.batch_size, settings.dtype, settings.layout))
 
 
@@ -155,7 +163,7 @@ def measure_shape(
     Raises:
         UserError: as `check_speed_settings`.
     """
-    check_speed_settings(settings)
+    check_speed_settings(settings, [shape])
     device = torch.device(settings.device)
     backward = settings.direction != DIRECTIONS[0]
     cases, memory, executed_as, notes = [], {}, {}, []
@@ -195,13 +203,14 @@ class Tensors:
 
 
 def make_tensors(shape: Shape, settings: SpeedSettings) -> Tensors:
-    """Input, kernel, the map of e = C1 and a tensor like the output."""
+    """Input, kernel, the map, laid out as a network makes it, and a tensor like the output."""
     C, N = shape.channels, settings.batch_size
+    compact = C // (settings.expansion or C)
     layout = LAYOUTS[settings.layout]
     place = {"device": settings.device, "dtype": getattr(torch, settings.dtype)}
     I = torch.randn(N, C, shape.size, shape.size).to(**place, memory_format=layout)
     K = (torch.randn(C, C, 3, 3) / math.sqrt(9 * C)).to(**place, memory_format=layout)
-    A = torch.rand(N, C, 1, 3, 3).to(**place)
+    A = torch.rand(N, C * compact, 3, 3).to(**place, memory_format=layout).unflatten(1, (C, compact))
     return Tensors(I, K, A, F.conv2d(I, K, None, shape.stride, 1))
 
 
@@ -213,7 +222,12 @@ def make_call(
     if method == PLAIN:
         return lambda: F.conv2d(I, K, None, shape.stride, 1), (I, K)
     if method in LAYERS:
-        layer = LAYERS[method](shape).eval().to(I.device, I.dtype).to(memory_format=LAYOUTS[settings.layout])
+        layer = (
+            LAYERS[method](shape, settings.expansion)
+            .eval()
+            .to(I.device, I.dtype)
+            .to(memory_format=LAYOUTS[settings.layout])
+        )
         return lambda: layer(I), (I, *layer.parameters())
     return lambda: aw_conv2d(I, K, A, None, shape.stride, 1, strategy=method), (I, K, A)
 

@@ -159,12 +159,19 @@ class NetworkTiming(TimedSettings):
 
 
 class ConvolutionTiming(TimedSettings):
-    """Of one way to execute one convolution. Attributes: channels in and out; size, of its input in pixels a side."""
+    """Of one way to execute one convolution.
+
+    Attributes:
+        channels: in and out.
+        size: of its input, in pixels a side.
+        expansion: e, input channels that share a value of the map; None for all.
+    """
 
     direction: str
     channels: Count
     size: Count
     stride: Count
+    expansion: Count | None = None
 
 
 class ImportedRun(Settings):

@@ -16,8 +16,9 @@ from awbench.report.table import ABSENT, Column, Table, Unmeasured, ends, in_uni
 NOTES = (
     "Time: the median of one call. Ratio to plain: the median over rounds, each of which calls all methods once "
     "(interleaved); measured in one run. Ratio to grouped: the quotient of two of them, of the same run.",
-    "Methods: the strategies of an AW-convolution with a given map (e = C1); auto, the one chosen by measurement; "
-    "aw_layer, an AWConv2d, attention branch included; se and cbam, the module alone on the same input.",
+    "Methods: the strategies of an AW-convolution with a given map (e = C1 where no other is named); auto, the one "
+    "chosen by measurement; aw_layer, an AWConv2d, attention branch included; se and cbam, the module alone on the "
+    "same input.",
     "Sums: of the medians of one run, over the shapes of a stride.",
     "Peak memory: the tensors given and what torch's allocators hand out meanwhile.",
     "Floors, on a GPU: the plain convolution's tensors moved once at the measured rate of a copy, or its operations at "
@@ -91,6 +92,8 @@ def describe_run(record: Record) -> str:
 
 def _describe_setting(settings: ConvolutionTiming) -> str:
     parts = [f"batch {settings.batch_size}", settings.dtype, settings.layout]
+    if settings.expansion is not None:
+        parts.append(f"e = {settings.expansion}")
     if settings.threads is not None:
         parts.append(f"{settings.threads} thread{'s' * (settings.threads != 1)}")
     return ", ".join(parts)
@@ -117,7 +120,7 @@ def _measured(of: Callable[[Record], Any]) -> Callable[[Time], Any]:
 _RATIO, _GROUPED_RATIO, _MEMORY = "ratio_to_plain", "ratio_to_grouped", "peak_memory_bytes"
 _COLUMNS: tuple[Column[Time], ...] = (
     Column("3x3 convolution", lambda time: time.shape, key="shape"),
-    *map(_setting, ("device", "batch_size", "dtype", "layout", "direction")),
+    *map(_setting, ("device", "batch_size", "dtype", "layout", "direction", "expansion")),
     Column("device", lambda time: time.settings.device_name, key="device_name"),
     *map(_setting, ("threads", "tf32", *_OF_SHAPE)),
     Column.shown("pass", lambda time: time.settings.direction),

@@ -42,7 +42,7 @@ def test_json_has_every_method_at_every_shape_of_one_run_and_the_table_comes_fro
         assert len({row["run"] for row in of}) == 1
         by = {(row["shape"], row["method"]): row for row in of}
         for (shape, method), row in by.items():
-            assert row["time_ms"] > 0
+            assert row["time_ms"] > 0 and "expansion" not in row
             if shape.startswith("sum"):
                 parts = [by[of_shape, method]["time_ms"] for of_shape in ("16x6x6", "32x4x4")]
                 assert row["time_ms"] == pytest.approx(sum(parts))
@@ -74,18 +74,36 @@ def test_without_records_the_table_says_what_it_needs(awbench):
     assert "not measured: needs 'awbench aw-speed'" in awbench("table", "aw-speed")[1]
 
 
-def test_every_method_computes_what_it_says():
+@pytest.mark.parametrize("e", [None, 4, 1])
+def test_every_method_computes_what_it_says(e):
     """Strategies give the convolution with the given map; else their times would compare different work."""
-    shape, settings = Shape(8, 6, 2), SpeedSettings(batch_size=2, dtype="float64")
+    shape, settings = Shape(8, 6, 2), SpeedSettings(batch_size=2, dtype="float64", expansion=e)
     made = aw_speed.make_tensors(shape, settings)
     with torch.no_grad():
         results = {name: aw_speed.make_call(name, shape, made, settings)[0]() for name in (*STRATEGIES, "plain", "se")
                    if name != "fused"}  # fmt: skip
-    exact = torch.cat([F.conv2d(made.I[n, None], (1 + made.A[n]) * made.K, None, 2, 1) for n in range(2)])
+    assert made.A.shape == (2, 8, 8 // (e or 8), 3, 3)
+    factors = (1 + made.A).repeat_interleave(e or 8, dim=2)
+    exact = torch.cat([F.conv2d(made.I[n, None], factors[n] * made.K, None, 2, 1) for n in range(2)])
     assert results.pop("plain").shape == exact.shape == made.O.shape
     assert results.pop("se").shape == made.I.shape
     for result in results.values():
         torch.testing.assert_close(result, exact)
+
+
+def test_a_map_in_channels_last_is_laid_out_as_a_network_makes_it():
+    """The fused kernel takes it so, and would time a copy of another."""
+    settings = SpeedSettings(batch_size=2, layout="channels_last", expansion=4)
+    A = aw_speed.make_tensors(Shape(64, 4), settings).A
+    layer = aw_speed.LAYERS[aw_speed.AW_LAYER](Shape(64, 4), 4).to(memory_format=torch.channels_last)
+    I = torch.randn(2, 64, 4, 4).to(memory_format=torch.channels_last)
+    assert A.stride() == layer.attention(I).stride() == (64 * 16 * 9, 16, 1, 3 * 1024, 1024)
+
+
+def test_another_e_is_another_setting(awbench):
+    rows = json.loads(awbench("aw-speed", "--batch-size", "1", "--expansion", "1", *QUICK, "--json")[1])
+    assert {row["expansion"] for row in rows} == {1}
+    assert "batch 1, float32, contiguous, e = 1, " in awbench("table", "aw-speed")[1]
 
 
 def test_the_floors_of_a_gpu_are_arithmetic():
@@ -104,6 +122,8 @@ def test_the_floors_of_a_gpu_are_arithmetic():
         (("--batch-size", "0"), "batch size 0 is not a number of images; use 1 or more"),
         (("--dtype", "int8"), "dtype 'int8' is not a floating-point dtype"),
         (("--layout", "nhwc"), "layout 'nhwc' is not known; use contiguous or channels_last"),
+        (("--expansion", "3"), "expansion 3 does not divide the channels of every shape; use a divisor of 16"),
+        (("--expansion", "0"), "expansion 0 does not divide the channels of every shape; use a divisor of 16"),
         (("--width", "nan"), "--width nan"),
         (("--budget", "inf"), "--budget inf"),
         (("--threads", "0"), "--threads 0"),
