@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from awbench.kernels import fused
+from awbench.kernels import fused, timers, tuning
 from awbench.kernels.geometry import Geometry
+from awbench.kernels.request import Request
 from awbench.kernels.timers import CUDATimer
-from awbench.measure.timing import Case, _call
+from awbench.measure import aw_speed
+from awbench.measure.timing import Case, TimingGoal, _call
 
 
 @pytest.mark.parametrize("queued", [False, True])
@@ -37,6 +39,21 @@ def test_a_queued_call_is_launched_while_the_gpu_is_busy(queued, monkeypatch):
     case = Case("a", lambda: asked.append("input"), {"call": lambda _: asked.append("call")}, "call", "a")
     assert _call(case, CUDATimer(queued)) == {"call": 2e-3}
     assert asked == ["input", "wait", *["busy"] * queued, "event", "call", "event", "wait"]
+
+
+def test_single_kernels_are_timed_queued_wherever_they_are_timed(monkeypatch):
+    asked = []
+
+    def timer_for(device, queued=False):
+        asked.append(queued)
+        return timers.timer_for(device)
+
+    monkeypatch.setattr(aw_speed, "timer_for", timer_for)
+    monkeypatch.setattr(tuning, "timer_for", timer_for)
+    aw_speed.measure_shape(aw_speed.Shape(4, 4), aw_speed.SpeedSettings(batch_size=1), TimingGoal(budget=0.01))
+    I, K, A = torch.randn(1, 4, 4, 4), torch.randn(4, 4, 3, 3), torch.rand(1, 4, 1, 3, 3)
+    tuning._time(Request(I, K, A, Geometry([1, 1], [1, 1], [1, 1])), "grouped")
+    assert asked == [True, True]
 
 
 def test_a_kernel_is_launched_on_the_gpu_of_its_tensors(monkeypatch):

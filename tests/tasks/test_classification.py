@@ -285,3 +285,18 @@ def test_a_training_decoded_on_the_device_is_one_decoded_before_it_and_another_r
 def test_a_decoder_is_for_files(tmp_path, decoder):
     with pytest.raises(UserError, match=f"decoder={decoder} is for images in files, and 70 images of noise are not"):
         make_run(tmp_path, f"decoder={decoder}")
+
+
+def test_an_evaluations_large_batches_wait_one_by_one(tmp_path, monkeypatch):
+    """In /dev/shm, which containers have 64 MB of; the small ones of a training four by four."""
+    asked, loader = [], torch.utils.data.DataLoader
+
+    def noting(*args, **named):
+        asked.append((named["num_workers"], named["prefetch_factor"]))
+        return loader(*args, **{**named, "num_workers": 0, "prefetch_factor": None, "timeout": 0})
+
+    run = make_run(tmp_path, "epochs=1")
+    monkeypatch.setattr(torch.utils.data, "DataLoader", noting)
+    run.task.evaluate(Built(model("resnet20")), ALONE, 2)
+    next(run.task.trainable(Built(model("resnet20")), ALONE, 2).batches(0))
+    assert asked == [(2, 1), (2, 4)]

@@ -8,6 +8,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from awbench.recipes.common import Optimizer
 from awbench.training import distributed
+from awbench.training.distributed import World
+from awbench.training.execution import Execution
+from awbench.training.loop import Loop
 from awbench.training.numerics import deterministic
 from awbench.training.optimizers import load_optimizer, make_optimizer
 
@@ -58,3 +61,47 @@ def test_nccl_knows_the_process_own_gpu(kind, given, monkeypatch):
     with distributed.join_world(kind):
         pass
     assert asked["device_id"] == given
+
+
+class Still:
+    """A `Trainable` that is at its end."""
+
+    precision, steps, evaluate_every, micro_batches, joined, interleaved = "float32", 0, 1, 2, 1, True
+    images_per_step, same_shapes = 2, True
+
+    def __init__(self):
+        self.model = torch.nn.Linear(2, 2)
+        self.optimizer = torch.optim.SGD(self.model.parameters())
+
+    def batches(self, first_step):
+        return iter(())
+
+    def evaluate(self):
+        return torch.backends.cudnn.benchmark
+
+    def row(self, result):
+        return {}
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("same_shapes", [False, True])
+def test_the_loop_says_whether_shapes_are_the_same(tmp_path, exact, same_shapes):
+    task = Still()
+    task.same_shapes = same_shapes
+    loop = Loop(task, {}, 0, tmp_path, Execution(deterministic=exact), World(0, 1, torch.device("cpu")))
+    assert loop.run_to_the_end().result is (same_shapes and not exact)
+
+
+@pytest.mark.parametrize(("size", "device", "given"), [(1, "cuda:1", None), (2, "cuda:1", [1]), (2, "cpu", None)])
+def test_gradients_are_views_of_the_buckets_that_are_sent(tmp_path, monkeypatch, size, device, given):
+    asked = []
+
+    def parallel(model, **named):
+        asked.append(named)
+        return model
+
+    monkeypatch.setattr(torch.nn.parallel, "DistributedDataParallel", parallel)
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda *args, **named: None)
+    Loop(Still(), {}, 0, tmp_path, Execution(), World(1, size, torch.device(device)))._parallel()
+    wanted = {"device_ids": given, "broadcast_buffers": False, "gradient_as_bucket_view": True}
+    assert asked == ([wanted] if size > 1 else [])
