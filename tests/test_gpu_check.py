@@ -21,6 +21,8 @@ def test_without_a_gpu_it_is_one_line(root, tmp_path):
     done = check(root, "--output", str(tmp_path), CUDA_VISIBLE_DEVICES="")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "make gpu: torch sees no CUDA GPU; this is for a machine that has one\n"
+    done = check(root, "--device", "cpu", "--output", "/dev/null/x", "machine")
+    assert (done.returncode, done.stderr) == (2, "gpu_check: --output /dev/null/x cannot be made: Not a directory\n")
     done = check(root, "--device", "cpu", "numeric")
     assert done.returncode == 2 and done.stderr.startswith("gpu_check: numeric is no step; use machine, fused_tests, ")
 

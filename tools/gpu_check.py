@@ -80,7 +80,11 @@ def main() -> int:
     if args.device == "cuda" and not torch.cuda.is_available():
         print("make gpu: torch sees no CUDA GPU; this is for a machine that has one", file=sys.stderr)
         return 2
-    setting.output.mkdir(parents=True, exist_ok=True)
+    try:
+        setting.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"gpu_check: --output {setting.output} cannot be made: {error.strerror}", file=sys.stderr)
+        return 2
     rows = list(_all(args.steps or list(STEPS), setting))
     from tabulate import tabulate
 
