@@ -165,7 +165,7 @@ def _count(name: str, heading: str, text: str | Callable[[int], str]) -> Column[
 
     def count(row: Counts) -> int | None:
         counted = row.v15 or (row.v1 if name in _OF_BOTH else None)
-        return counted.values[name] if counted else None
+        return counted.values.get(name) if counted else None
 
     parts = in_units(heading, count, 1e6) if text is shown_millions else {heading: count}
     return Column(heading, count, text, key=name, right=True, parts=parts, missing=_NOT_COUNTED)

@@ -153,11 +153,14 @@ _DIGITS: tuple[Column[SmokeTested], ...] = (
     Column("variant", lambda row: row.variant.name),
     Column.exact("dataset", lambda row: "digits"),
     Column.exact("proxy", lambda row: True),
-    Column.exact("top1_by_seed", lambda row: dict(zip(map(str, by_seed(row.runs)), row.values("top1"), strict=True))),
+    Column.exact(
+        "top1_by_seed",
+        lambda row: {str(seed): run.value("top1") for seed, run in by_seed(row.runs).items() if "top1" in run.values},
+    ),
     Column("runs", lambda row: len(row.runs), "d", key=""),
     _metric("top1", "top-1 mean (%)", key="top1_mean"),
     Column("standard deviation", lambda row: row.deviation, ".2f", key="top1_standard_deviation", missing="unknown"),
-    Column("lowest", lambda row: min(row.values("top1")), ".2f", key=""),
+    Column("lowest", lambda row: min(row.values("top1"), default=None), ".2f", key="", missing="unknown"),
     Column("over", lambda row: row.over),
     *_gain("top1"),
 )
