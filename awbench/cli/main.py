@@ -101,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         complete(parser)
     args = parser.parse_args(argv)
     set_up_logging(args.verbosity)
+    kept = "; every finished record is kept, the same command goes on from there" if "results" in args else ""
     try:
         with _stopped_by_signals(), registered(args.module):
             code, message = int(args.run(args)), ""
@@ -112,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Preempted as stop:
         code, message = (INTERRUPTED if stop.by == signal.SIGINT else TRY_AGAIN), str(stop)
     except Stopped as stop:
-        code, message = TRY_AGAIN, f"{stop}; every finished record is kept, the same command goes on from there"
+        code, message = TRY_AGAIN, f"{stop}{kept}"
     except BrokenPipeError:  # the reader of stdout left, as `head` does
         _drop_stdout()
         code, message = 0, ""
@@ -124,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = 2
         message = f"{error.filename or 'the system'}: {error.strerror or error}; every finished record is intact"
     except KeyboardInterrupt:
-        code, message = INTERRUPTED, "interrupted; every finished record is kept, the same command goes on from there"
+        code, message = INTERRUPTED, f"interrupted{kept}"
     except Exception as error:  # a defect of ours, not of the input: EX_SOFTWARE of sysexits.h
         traceback.print_exc()
         write_ending(Ending(70, f"{type(error).__name__}: {error}"))

@@ -98,7 +98,7 @@ def test_it_is_a_drop_in_for_conv2d(data):
         data.draw(st.sampled_from(["zeros", "reflect"])),
     )
     plain = nn.Conv2d(*arguments, dtype=torch.float64)
-    layer = AWConv2d(*arguments, dtype=torch.float64).eval()
+    layer = AWConv2d(*arguments, dtype=torch.float64, strategy="grouped").eval()
     missing, unexpected = layer.load_state_dict(plain.state_dict(), strict=False)
     assert all(name.startswith("attention.") for name in missing)
     assert not unexpected

@@ -27,19 +27,19 @@ def body_of(name: str, **changes):
 @pytest.mark.parametrize("name", ["resnet50", "aw_cbam_resnet18", "aw_se_resnet50"])
 def test_frozen_norms_compute_what_the_networks_own_do_in_evaluation(name):
     torch.manual_seed(0)
-    whole = build(name).eval()
+    whole = build(name).double().eval()
     for module in whole.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
-    frozen = body_of(name)
+    frozen = body_of(name).double()
     state = {key: value for key, value in whole.state_dict().items() if key in frozen.state_dict()}
     frozen.load_state_dict(state)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
-    image = torch.randn(2, 3, 64, 64)
+    image = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
         for ours, theirs in zip(frozen.train().stages(image), whole.stages(image), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("freeze_at", range(6))
