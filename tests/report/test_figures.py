@@ -17,6 +17,7 @@ from awbench.reference.load import load_references
 from awbench.report.figures import all_figures
 from awbench.report.figures.claims import STATUS_COLOURS
 from awbench.report.figures.complexity import complexity_figure
+from awbench.report.figures.figure import new_figure
 from awbench.report.figures.latency import latency_figures
 from awbench.report.figures.studies import study_figures
 from awbench.report.figures.training import training_figures
@@ -292,3 +293,15 @@ def test_a_recipe_called_anything_is_a_plain_file_name(store, tmp_path):
     (figure,) = training_figures(store.read())
     assert re.fullmatch("[A-Za-z0-9-]+", figure.name)
     assert figure.to_bytes("png")
+
+
+def test_text_of_a_record_that_no_xml_may_hold_is_shown_as_its_code():
+    acting = "gate=\x1b[31m\x00"
+    with new_figure("odd", acting, acting, 2) as figure:
+        (bar,) = figure.drawing.subplots().bar([acting], [1.0], label=acting)
+        figure.describe(bar, acting)
+        figure.add_labels({acting: bar})
+    for svg in (figure.to_bytes("svg").decode(), figure.to_inline_svg()):
+        assert not set(svg) & {"\x1b", "\x00"} and r"gate=\x1b[31m\x00" in "".join(
+            ElementTree.fromstring(svg.encode()).itertext()
+        )

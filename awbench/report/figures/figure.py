@@ -17,6 +17,7 @@ import matplotlib.colors
 from matplotlib.figure import Figure as Drawing
 
 from awbench.report.names import setting_title
+from awbench.text import visible
 from awbench.variants import list_settings
 
 _LETTERS = 50  # of a legend, side by side
@@ -66,6 +67,10 @@ def colour_at(place: int) -> str:
     return matplotlib.colors.to_hex(colorsys.hsv_to_rgb(hue, 0.75, value))
 
 
+# A record's option may be any text, and matplotlib writes it as it is.
+_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
 @dataclass
 class Figure:
     """A drawing, and what each of its data stands for.
@@ -87,12 +92,13 @@ class Figure:
     def __post_init__(self) -> None:
         # It becomes a file's name and part of ids; a recipe of the user's may be called anything.
         self.name = re.sub(r"[^A-Za-z0-9-]+", "-", self.name).strip("-")
+        self.title, self.caption = visible(self.title), visible(self.caption)
 
     def describe(self, artist: Any, text: str) -> None:
         """Give what was drawn its text: shown when the pointer rests on it."""
         identity = f"mark-{len(self.data) + 1}"
         artist.set_gid(identity)
-        self.data[identity] = text
+        self.data[identity] = visible(text)
 
     def add_legend(self, handles: dict[str, Any]) -> None:
         """Attention settings and their colours below the axes, in the order of the grid."""
@@ -133,7 +139,8 @@ class Figure:
         for prefix, address in (("", _SVG), ("xlink", _XLINK)):
             ElementTree.register_namespace(prefix, address)
         with matplotlib.rc_context({"svg.fonttype": "path" if text_as_paths else "none"}):
-            root = ElementTree.fromstring(self._save("svg"))
+            written = _NOT_IN_XML.sub(lambda found: visible(found[0]), self._save("svg").decode())
+            root = ElementTree.fromstring(written)
         # Made of coordinates, whose last bits differ from run to run.
         hashed = [str(element.get("id")) for element in root.iter() if _HASHED.fullmatch(element.get("id", ""))]
         numbers = {name: f"{name[0]}{number}" for number, name in enumerate(dict.fromkeys(hashed), 1)}
