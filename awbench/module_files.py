@@ -7,9 +7,10 @@ import functools
 import hashlib
 import importlib.machinery
 import importlib.util
+import pkgutil
 import sys
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def locate(module: str) -> Path:
 
 def _find_spec(name: str, parent: importlib.machinery.ModuleSpec | None) -> importlib.machinery.ModuleSpec | None:
     if parent is not None:
-        return importlib.machinery.PathFinder.find_spec(name, list(parent.submodule_search_locations or []))
+        return _find_below(name, parent.submodule_search_locations or [])
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.append(str(Path.cwd()))  # as `python -m` does, but last: a file here hides nothing installed
     importlib.invalidate_caches()
@@ -50,6 +51,22 @@ def _find_spec(name: str, parent: importlib.machinery.ModuleSpec | None) -> impo
         return importlib.util.find_spec(name) if name else None  # of a name without dots it imports nothing
     except (ImportError, ValueError):
         return None
+
+
+def _find_below(name: str, folders: Iterable[str]) -> importlib.machinery.ModuleSpec | None:
+    """As importlib's PathFinder, which can look below a package without `__init__.py` only once that is imported."""
+    portions: list[str] = []
+    for folder in folders:
+        finder = pkgutil.get_importer(folder)
+        spec = finder.find_spec(name) if finder else None
+        if spec is not None and spec.loader is not None:
+            return spec
+        portions += (spec.submodule_search_locations or []) if spec else []
+    if not portions:
+        return None
+    package = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    package.submodule_search_locations = portions
+    return package
 
 
 def parse(path: Path) -> ast.Module:

@@ -14,6 +14,11 @@ def visible(text: str) -> str:
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in _ACTING else ascii(c)[1:-1] for c in text)
 
 
+def plural(count: int, noun: str) -> str:
+    """E.g. "1 run", "1,200 runs"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def shown_probability(value: float) -> str:
     """E.g. "93%"; a simulated one is never 0 or 1."""
     return ">99%" if value > 0.99 else "<1%" if value < 0.01 else f"{value:.0%}"

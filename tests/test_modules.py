@@ -13,7 +13,7 @@ from own_modules import BAD, GOOD
 import awbench as package
 from awbench.errors import UserError
 from awbench.models import build_variant
-from awbench.module_files import code_of
+from awbench.module_files import code_of, find_class
 from awbench.modules import modules, register_module, registered
 from awbench.report.figures.figure import COLOURS, colour_of
 from awbench.variants import ModelOptions, describe_options, list_settings, list_variants, make_options, parse_variant
@@ -279,3 +279,15 @@ def test_source_is_read_as_python_reads_it(tmp_path):
     source = tmp_path / "module.py"
     source.write_bytes(b"# coding: latin-1\nname = '\xe9'\n")
     assert code_of(source) == "name = '\u00e9'"
+
+
+def test_a_package_without_an_init_file_is_looked_into(tmp_path, monkeypatch):
+    deep = tmp_path / "parts" / "inner"
+    deep.mkdir(parents=True)
+    (deep / "mine.py").write_text("class Mine:\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert find_class("parts.inner.mine", "Mine")[0] == deep / "mine.py"
+    for missing, named in (("parts.other.mine", "parts.other"), ("parts.inner.mine.more", "parts.inner.mine.more")):
+        with pytest.raises(UserError, match=f"no Python module {named} "):
+            find_class(missing, "Mine")

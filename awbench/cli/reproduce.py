@@ -17,6 +17,7 @@ from awbench.cli.options import add_options, references_of
 from awbench.errors import UserError
 from awbench.recipes.datasets import DATA_VARIABLES
 from awbench.records import RecordStore
+from awbench.text import plural
 
 if TYPE_CHECKING:
     from awbench.report.table import Table
@@ -160,7 +161,7 @@ def carry_out(name: str, store: RecordStore, references: Any) -> dict[str, str]:
     first_look_alone = study.purpose == "smoke test"  # 'awbench study run' goes on
     done = run_study(study, store, references, HowToRun(looks=1 if first_look_alone else None))
     have = sum(len(runs) for runs in done.judged.evidence.runs.values())
-    log(f"study {name}: {done.made} runs made, {have} count")
+    log(f"study {name}: {plural(done.made, 'run')} made, {have} count")
     return done.failed
 
 

@@ -21,6 +21,7 @@ from awbench.cli.options import (
 )
 from awbench.errors import UserError
 from awbench.records import RecordStore
+from awbench.text import plural
 from awbench.variants import ModelOptions, Variant, parse_variants
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from awbench.experiments.sweep import KEEP, plan_runs, run_sweep, submit_sweep
 
     store = RecordStore(args.results)
-    log(f"{len(jobs)} runs, {args.parallel} at a time")
+    log(f"{plural(len(jobs), 'run')}, {args.parallel} at a time")
     words = [] if args.workers is None else ["--workers", str(args.workers)]
     words += ["--device", args.device, *[KEEP] * args.keep_checkpoints]
     runs = plan_runs(jobs, args.results.resolve(), words)

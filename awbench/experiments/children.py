@@ -13,6 +13,7 @@ from typing import Self
 
 from awbench.errors import Stopped
 from awbench.system import argv_that_ends_with_us, on_stop_signals
+from awbench.text import plural
 
 _POLL_SECONDS = 0.2
 
@@ -78,7 +79,7 @@ class Children:
             with self._lock:
                 running = set(self._running)
             if running - told:
-                self.on_progress(f"stopping: {len(running)} runs save themselves (Ctrl-C again does not wait)")
+                self.on_progress(f"stopping: {plural(len(running), 'run')} to save first (Ctrl-C again does not wait)")
             for child in running - told:
                 child.terminate()
             told |= running

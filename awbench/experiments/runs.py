@@ -105,7 +105,8 @@ def train(
 def require_network(job: Job) -> None:
     """Raises: UserError: a network with these options cannot be built; nothing is computed and no folder made."""
     options = job.options
-    if options == ModelOptions(options.stride_placement, options.num_classes):
+    at_defaults = options == ModelOptions(options.stride_placement, options.num_classes)
+    if at_defaults and not module_descriptions(job.variant.name):
         return
     try:
         with torch.device("meta"):

@@ -24,6 +24,7 @@ from awbench.report.answers import (
 )
 from awbench.report.table import Column, Table, estimate
 from awbench.studies import Study
+from awbench.text import plural
 from awbench.variants import AWOptions
 from awbench.verdicts.claims import JudgedClaim, judge_claims
 from awbench.verdicts.interval import Interval
@@ -57,7 +58,7 @@ def requirement(judged: JudgedClaim) -> str:
     study = judged.study.study
     data = "" if study.facts.proxy else " --data DIR"
     left = sum(count for _, count in left_aside(judged))
-    aside = f"; {left} runs left aside, see 'awbench study status {study.argument}'" if left else ""
+    aside = f"; {plural(left, 'run')} left aside, see 'awbench study status {study.argument}'" if left else ""
     return f"needs 'awbench study run {study.argument}{data}'{aside}"
 
 

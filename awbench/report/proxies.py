@@ -19,6 +19,7 @@ from awbench.report.answers import shown_answer, shown_interval, shown_look
 from awbench.report.names import metric_title
 from awbench.report.table import Column, Table, Unmeasured, estimate
 from awbench.studies import Study, load_study
+from awbench.text import plural
 from awbench.variants import Variant, list_variants
 from awbench.verdicts.evidence import Evidence
 from awbench.verdicts.interval import Interval
@@ -127,7 +128,7 @@ def _shown_gain(row: SmokeTested) -> str:
 def _shown_study(row: SmokeTested) -> str:
     if row.left_aside:
         return f"not of the study: {row.left_aside}"
-    return shown_look(row.comparison) if row.comparison else f"{len(row.runs)} runs"
+    return shown_look(row.comparison) if row.comparison else plural(len(row.runs), "run")
 
 
 _ANSWER: tuple[Column[SmokeTested], ...] = (

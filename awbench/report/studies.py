@@ -24,6 +24,7 @@ from awbench.report.latency import describe_setting, timing
 from awbench.report.names import network_title
 from awbench.report.table import ABSENT, Column, Table, estimate, in_units
 from awbench.studies import Study, load_studies, load_study
+from awbench.text import plural
 from awbench.variants import ModelOptions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, counts_with_options
 from awbench.verdicts.protocol import has_default_options
@@ -46,7 +47,8 @@ def answer_sentence(judged: JudgedComparison) -> str:
         have = f"{len(judged.treated)} of {variant} and {len(judged.baseline)} of {over} are"
         return (
             f"Whether {variant} is better than {over} on {on} is not known yet: the first look is at "
-            f"{judged.looks[0]} runs of each, and {have if judged.treated or judged.baseline else 'none is'} there."
+            f"{plural(judged.looks[0], 'run')} of each, and "
+            f"{have if judged.treated or judged.baseline else 'none is'} there."
         )
     found = f"{shown_interval(interval)} {unit}, {shown_look(judged)}"
     if judged.gain == "gain":
@@ -58,7 +60,7 @@ def answer_sentence(judged: JudgedComparison) -> str:
             f"On {on}, {variant} is no better and no worse than {over} by the {study.matters:g} points that "
             f"were decided to matter: {found}."
         )
-    ahead = f"the next look is at {judged.next_look} runs of each" if judged.next_look else "no look is left"
+    ahead = f"the next look is at {plural(judged.next_look, 'run')} of each" if judged.next_look else "no look is left"
     return f"On {on}, it is undecided whether {variant} is better than {over}: {found}; {ahead}."
 
 
@@ -231,7 +233,11 @@ def studies_table(records: Records, references: References, files: Sequence[str]
             *(note for study in judged for note in gains_over_other_runs(study)),
             *_latency_notes(values),
             ELEMENTWISE_NOTE,
-            *(f"{name} leaves aside {count} runs: {reason}." for name, found in asides for reason, count in found),
+            *(
+                f"{name} leaves aside {plural(count, 'run')}: {reason}."
+                for name, found in asides
+                for reason, count in found
+            ),
         ),
         records_of=lambda row: [run.key for run in row.runs],
     )

@@ -270,13 +270,17 @@ def _other_module(record: Record, modules: Mapping[str, str]) -> str:
 
 
 def difference(found: Any, wanted: Any, section: str = "") -> str:
-    """In what two JSON objects differ, in words: "epochs is 1, not 90; optimizer.lr is 0.2, not 0.1"."""
+    """In what two JSON objects differ, in words: "epochs is 1, not 90; reduction is 4 and should not be set"."""
     shown = []
     for name in dict.fromkeys([*wanted, *found]):
         own, other = found.get(name), wanted.get(name)
         if own == other:
             continue
-        if isinstance(own, dict) and isinstance(other, dict):
+        if name not in wanted:
+            shown.append(f"{section}{name} is {own} and should not be set")
+        elif name not in found:
+            shown.append(f"{section}{name} is not set and should be {other}")
+        elif isinstance(own, dict) and isinstance(other, dict):
             shown.append(difference(own, other, f"{section}{name}."))
         else:
             shown.append(f"{section}{name} is {own}, not {other}")

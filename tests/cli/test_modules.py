@@ -130,6 +130,17 @@ def test_faults_are_one_line_and_exit_code_2(folder, awbench, argv, message):
     assert (code, out, len(lines)) == (2, "", 1) and message in lines[0], err
 
 
+@pytest.mark.parametrize("name", ["Raises", "Shrinks", "Falls", "Silent"])
+def test_one_that_cannot_be_built_is_found_before_a_sweeps_first_run(folder, awbench, name, tmp_path):
+    module = ("--module", f"mine=faulty_cli:{name}")
+    code, out, err = awbench("sweep", "mine_resnet20", *module, "--results", str(tmp_path / "results"))
+    said, line = err.splitlines()
+    assert (code, out, said) == (2, "", "1 run, 1 at a time") and line.startswith("awbench: mine_resnet20: module "), (
+        err
+    )
+    assert not (tmp_path / "results").exists()
+
+
 def test_patterns_name_several_variants(awbench):
     assert awbench("list", "aw_*resnet20")[1].split() == [
         "aw_resnet20", "aw_se_resnet20", "aw_cbam_resnet20", "aw_eca_resnet20",

@@ -86,7 +86,7 @@ def test_a_signal_to_the_sweep_alone_stops_its_runs_which_save_themselves(signum
         run_sweep(planned_runs(tmp_path, 3), RecordStore(tmp_path), on_progress=lines.append)
     asking.join()
     assert (tmp_path / "saved").exists()
-    assert lines == ["stopping: 1 runs save themselves (Ctrl-C again does not wait)"]  # none is called failed
+    assert lines == ["stopping: 1 run to save first (Ctrl-C again does not wait)"]  # none is called failed
     assert not (tmp_path / "run1").exists()  # the queue does not go on
 
 

@@ -45,7 +45,7 @@ def one_changed(name: str, value: object) -> dict[str, object]:
         ({"recipe": one_changed("optimizer.lr", 0.2)}, "recipe: optimizer.lr is 0.2, not 0.1"),
         ({"recipe": one_changed("precision", "float32")}, "recipe: precision is float32, not bfloat16"),
         ({"recipe": one_changed("batch_size", 128)}, "recipe: batch_size is 128, not 256"),
-        ({"recipe": one_changed("mixup", 0.2)}, "recipe: mixup is 0.2, not None"),
+        ({"recipe": one_changed("mixup", 0.2)}, "recipe: mixup is 0.2 and should not be set"),
         ({"ema_decay": 0.999}, "settings: ema_decay is not known to this version"),
         ({"inputs": {"val_sha256": "other"}}, "validation images other, the study's first run has v"),
         ({"inputs": {"train_sha256": "other"}}, "training images other, the study's first run has t"),
