@@ -8,7 +8,7 @@ import pytest
 
 import awbench
 from awbench.cli.api import api_page
-from awbench.cli.readme import DOCUMENTS, FIGURES, figures, fill, readme_records
+from awbench.cli.readme import DOCUMENTS, EXAMPLES, FIGURES, figures, fill, fill_examples, readme_records
 from awbench.variants import list_variants
 
 
@@ -25,6 +25,12 @@ def test_tables_are_what_the_command_makes(root, store):
     for text in texts:
         assert text == fill(text, store), "run `make readme`"
     assert re.search(r"\*\*(\d+) of (\d+) published counts match to their last digit", texts[1])
+
+
+def test_the_examples_table_is_what_the_command_makes(root, tmp_path):
+    text = (root / EXAMPLES).read_text()
+    assert "<!-- table: studies " in text and "\n| odconv_resnet20 " in text
+    assert text == fill_examples(root, tmp_path / "results"), "run `make readme`"
 
 
 def test_the_page_of_names_is_what_the_docstrings_say(root):

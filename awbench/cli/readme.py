@@ -1,31 +1,36 @@
-"""Tables and figures of the README and docs/results.md, made from records: `python -m awbench.cli.readme` writes them.
+"""Tables and figures of the README, docs/results.md and examples/README.md, made from records.
 
-Counts are made again, for they are exact; what varies from run to run (accuracy, latency) is read from the records in
-docs/records, which a maintainer replaces with those of a newer `make reproduce`. A test makes everything again and
-fails when what is committed differs.
+`python -m awbench.cli.readme` writes them. Counts are made again, for they are exact; what varies from run to run
+(accuracy, latency) is read from the records in docs/records, which a maintainer replaces with those of a newer `make
+reproduce`, and in examples/records. A test makes everything again and fails when what is committed differs.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 import shutil
 import sys
 import tempfile
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from awbench.cli.api import api_page
 from awbench.cli.grid import count_study
 from awbench.experiments.measurements import record_complexity
+from awbench.modules import ENTRY_POINTS, registered
 from awbench.records import Records, RecordStore
 from awbench.records.atomic import write_bytes, write_text
-from awbench.reference.load import load_references
+from awbench.reference.load import References, load_references
 from awbench.report.figures import Figure, all_figures
 from awbench.report.figures.studies import study_figures
 from awbench.report.formats import render
 from awbench.report.names import display_name
-from awbench.report.studies import answer_sentence, own_questions
-from awbench.report.table import select
+from awbench.report.studies import answer_sentence, own_questions, studies_table
+from awbench.report.table import Table, select
 from awbench.report.tables import TABLES
 from awbench.studies import load_study
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
@@ -36,6 +41,8 @@ _BLOCK = re.compile(r"(<!-- table: ([\w-]+) (\S+) ([^\n]+) -->\n).*?(<!-- end --
 _ANSWER = re.compile(r"(<!-- answer: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _COUNTS = re.compile(r"(<!-- counts: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DOCUMENTS = ("README.md", "docs/results.md")
+# A document about the modules of examples/, which are known while it is made.
+EXAMPLES, EXAMPLES_STUDY = "examples/README.md", "examples/studies/modules-side-by-side.yaml"
 # Name of a figure -> its file in docs/. A study's is there from its first look on.
 FIGURES = {
     "study-fashion-mnist": "fashion-mnist.svg",
@@ -47,18 +54,25 @@ FIGURES = {
 }
 
 
-def fill(document: str, records: Records) -> str:
+def fill(document: str, records: Records, studies: Sequence[str] = ()) -> str:
     """A document with every generated block made again.
 
     `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` is a table, `<!-- answer: STUDY -->` a study's answers, a sentence
     each, the primary one first and in bold, and its figure; `<!-- counts: VARIANT -->` how many published counts of the
     variants that match were met.
+
+    Args:
+        studies: files of studies that are not the project's own.
     """
     references = load_references()
+    tables: dict[str, Callable[[Records, References], Table]] = {
+        **TABLES,
+        "studies": functools.partial(studies_table, files=studies),
+    }
 
     def block(match: re.Match[str]) -> str:
         start, kind, wanted, columns, end = match.groups()
-        table = TABLES[kind](records, references)
+        table = tables[kind](records, references)
         kept = [row for row, cells in zip(table.values, table.rows, strict=True) if re.fullmatch(wanted, cells[0])]
         chosen = select(replace(table, values=kept), columns.split(","))
         return f"{start}{render(chosen, 'github')}{end}"
@@ -83,7 +97,7 @@ def fill(document: str, records: Records) -> str:
 
     def answer(match: re.Match[str]) -> str:
         start, name, end = match.groups()
-        judged = next(judged for judged in own_questions(records) if judged.study.name == name)
+        judged = next(judged for judged in own_questions(records, studies) if judged.study.name == name)
         first, *others = judged.comparisons
         shown = [
             f"**{answer_sentence(first)}**",
@@ -127,6 +141,33 @@ def readme_records(root: Path, folder: Path) -> Records:
     return store.read()
 
 
+@contextlib.contextmanager
+def example_modules(root: Path) -> Iterator[None]:
+    """Meanwhile the modules of the packages in examples/ are known, by their entry points, without being installed."""
+    projects = sorted((root / "examples").glob("*/pyproject.toml"))
+    declared = [tomllib.loads(project.read_text())["project"]["entry-points"][ENTRY_POINTS] for project in projects]
+    before = list(sys.path)
+    sys.path += [str(project.parent) for project in projects]
+    try:
+        with registered([f"{name}={path}" for modules in declared for name, path in modules.items()]):
+            yield
+    finally:
+        sys.path[:] = before
+
+
+def fill_examples(root: Path, folder: Path) -> str:
+    """examples/README.md made again, from the records of examples/records and the counts of its networks, made now.
+
+    Args:
+        folder: that does not exist yet, for a copy of the records.
+    """
+    with example_modules(root):
+        shutil.copytree(root / "examples/records", folder / "records")
+        store, study = RecordStore(folder), str(root / EXAMPLES_STUDY)
+        count_study(store, load_study(study))
+        return fill((root / EXAMPLES).read_text(), store.read(), (study,))
+
+
 def main() -> int:
     root = Path(__file__).resolve().parent.parent.parent
     with tempfile.TemporaryDirectory() as folder:
@@ -136,6 +177,7 @@ def main() -> int:
         write_text(root / "docs/api.md", api_page())
         for file, figure in figures(records).items():
             write_bytes(root / "docs" / file, figure.to_bytes("svg"))
+        write_text(root / EXAMPLES, fill_examples(root, Path(folder) / "examples"))
     return 0
 
 

@@ -20,7 +20,7 @@ from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, Setting
 COUNTED_AT = ((800, 1088), 1000)
 ELEMENTWISE_NOTE = (
     "Elementwise: multiplications that attention does for one image beyond the MACs, in 10^6: kernel modulation, "
-    "AK = K + A*K, and the scaling of activations by SE, CBAM and ECA. "
+    "AK = K + A*K, and the scaling of activations by SE, CBAM, ECA and modules from outside. "
     "Not in it: norms, pooling, gates, memory traffic."
 )
 

@@ -135,12 +135,14 @@ def _image_size(judged: JudgedStudy) -> int:
     return int(evaluation.get("crop", 0))
 
 
-def _latency_notes(rows: Iterable[NetworkRow]) -> list[str]:
-    """What a ratio is, and what those shown were measured with."""
-    timed = [row.timing for row in rows if row.timing]
-    measured = {f"{timing(record).device_name}, {describe_setting(record)}" for record in timed}
-    what = "Latency ratio: median time of a forward pass over the plain network's, in one run on one machine"
-    return [f"{what}: {setting}." for setting in sorted(measured)]
+def _latency_notes(row: NetworkRow) -> list[str]:
+    """What a ratio is, and what it was measured with."""
+    if row.timing is None:
+        return []
+    setting = f"{timing(row.timing).device_name}, {describe_setting(row.timing)}"
+    return [
+        f"Latency ratio: median time of a forward pass over the plain network's, in one run on one machine: {setting}."
+    ]
 
 
 def _latency_ratio(row: NetworkRow) -> float | None:
@@ -216,28 +218,33 @@ def _about(study: Study) -> str:
     return f"{study.name} ({study.purpose}; {recipe}): {study.question}"
 
 
+def _notes_of(row: NetworkRow) -> list[str]:
+    """What is to be said of the row's study and its times."""
+    judged = row.judged
+    return [
+        _about(judged.study),
+        *gains_over_other_runs(judged),
+        *_latency_notes(row),
+        *(
+            f"{judged.study.name} leaves aside {plural(count, 'run')}: {reason}."
+            for reason, count in reasons(judged.evidence)
+        ),
+    ]
+
+
 def studies_table(records: Records, references: References, files: Sequence[str] = ()) -> Table:
     """A row for each network of the project's studies of questions of its own, and of those of `files`."""
-    judged = own_questions(records, files)
-    asides = [(study.study.name, reasons(study.evidence)) for study in judged]
-    values = [row for study in judged for row in network_rows(study, records)]
+    values = [row for study in own_questions(records, files) for row in network_rows(study, records)]
     return Table(
         title="Studies of our own questions",
         fields=_COLUMNS,
         values=values,
         notes=(
-            *(_about(study.study) for study in judged),
             "Accuracy: the mean over seeds, and the standard deviation between them (sd). The interval of a gain "
             "holds at the study's level over all its looks; its answer is about the setting of AW that was trained.",
             f"{aw_setting()}.",
-            *(note for study in judged for note in gains_over_other_runs(study)),
-            *_latency_notes(values),
             ELEMENTWISE_NOTE,
-            *(
-                f"{name} leaves aside {plural(count, 'run')}: {reason}."
-                for name, found in asides
-                for reason, count in found
-            ),
         ),
+        notes_of=_notes_of,
         records_of=lambda row: [run.key for run in row.runs],
     )

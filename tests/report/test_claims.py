@@ -151,7 +151,7 @@ def test_runs_are_left_aside_from_the_claims_of_their_networks_alone(store):
     found = claims(store)
     assert found["imagenet-r101"]["left_aside"] == {"protocol 0 of the training code, now 1": 1}
     assert found["imagenet-combined"]["left_aside"] == {}
-    assert "1 runs left aside" in found["imagenet-r101"]["verdict"]
+    assert "1 run left aside" in found["imagenet-r101"]["verdict"]
     assert "left aside" not in found["imagenet-combined"]["verdict"]
 
 

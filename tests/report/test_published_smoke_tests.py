@@ -8,6 +8,7 @@ from study_records import as_records, runs_of, study_run
 from awbench.records import Quantity
 from awbench.reference.load import load_references
 from awbench.report.studies import studies_table
+from awbench.report.table import select
 from awbench.report.tables import TABLES
 from awbench.studies import load_study
 from awbench.studies.study import STUDIES
@@ -71,7 +72,7 @@ def test_a_look_that_is_still_to_come_is_said():
     records = as_records(runs_of(DIGITS, "resnet20", [97.0]), runs_of(DIGITS, "aw_resnet20", [98.0]))
     plain, aw = TABLES["proxy"](records, REFERENCES).rows
     assert (aw[-1], aw[6]) == ("too early: 1 and 1 runs, the first look is at 3 of each", "")
-    assert (plain[-1], plain[5]) == ("1 runs", "")
+    assert (plain[-1], plain[5]) == ("1 run", "")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_a_gain_over_other_runs_than_the_mean_of_the_baseline_says_so(tmp_path):
 
     def said(*sides):
         records = as_records(*(runs_of(study, *side) for side in sides))
-        notes = studies_table(records, REFERENCES, [str(tmp_path / "mine.yaml")]).notes
+        notes = studies_table(records, REFERENCES, [str(tmp_path / "mine.yaml")]).footnotes
         return [note for note in notes if note.startswith("The gain of")]
 
     assert said(("aw_resnet20", many), ("e16", many), ("e1", many)) == []
@@ -137,3 +138,12 @@ def test_detectors_are_compared_within_an_engine_alone():
     assert (other["runs"], other["ap50"], other["difference"]) == (1, 50.0, None)
     assert found["faster_rcnn_aw_resnet18_fpn", "torchvision"]["interval"] is None  # one run each
     assert all(row["of_the_study"] for row in found.values())  # with the backbones that they began from
+
+
+def test_only_the_studies_of_the_rows_that_are_shown_are_told_of():
+    table = studies_table(as_records(), REFERENCES)
+    assert any(note.startswith("fashion-mnist-choices (") for note in table.footnotes)
+    shown = select(table, where=[("study", "fashion-mnist")]).footnotes
+    assert [note.partition(" (")[0] for note in shown if "exploratory" in note or "confirmatory" in note] == [
+        "fashion-mnist"
+    ]
