@@ -28,6 +28,7 @@ from awbench.reference.load import References, load_references
 from awbench.report.figures import Figure, all_figures
 from awbench.report.figures.studies import study_figures
 from awbench.report.formats import render
+from awbench.report.layout import said_once, varying
 from awbench.report.names import display_name
 from awbench.report.studies import answer_sentence, own_questions, studies_table
 from awbench.report.table import Table, select
@@ -57,7 +58,8 @@ FIGURES = {
 def fill(document: str, records: Records, studies: Sequence[str] = ()) -> str:
     """A document with every generated block made again.
 
-    `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` is a table, `<!-- answer: STUDY -->` a study's answers, a sentence
+    `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` is a table, whose columns that are the same in every row are said
+    below it, `<!-- answer: STUDY -->` a study's answers, a sentence
     each, the primary one first and in bold, and its figure; `<!-- counts: VARIANT -->` how many published counts of the
     variants that match were met.
 
@@ -75,6 +77,9 @@ def fill(document: str, records: Records, studies: Sequence[str] = ()) -> str:
         table = tables[kind](records, references)
         kept = [row for row, cells in zip(table.values, table.rows, strict=True) if re.fullmatch(wanted, cells[0])]
         chosen = select(replace(table, values=kept), columns.split(","))
+        places, same = varying(chosen.columns, chosen.rows)
+        notes = (*([said_once(same)] if same else []), *chosen.notes)
+        chosen = replace(select(chosen, [chosen.columns[place] for place in places]), notes=notes)
         return f"{start}{render(chosen, 'github')}{end}"
 
     def counts(match: re.Match[str]) -> str:

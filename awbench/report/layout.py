@@ -49,8 +49,12 @@ class Layout:
 
     @property
     def shared(self) -> str:
-        """E.g. "In every row: device Xeon; batch 1." """
-        return f"In every row: {'; '.join(f'{name} {cell}' for name, cell in self.constants)}."
+        return said_once(self.constants)
+
+
+def said_once(constants: Sequence[tuple[str, str]]) -> str:
+    """E.g. "In every row: device Xeon; batch 1." """
+    return f"In every row: {'; '.join(f'{name} {cell}' for name, cell in constants)}."
 
 
 def wrapped(text: str, width: int) -> list[str]:
