@@ -23,6 +23,8 @@ from awbench.variants import ModelOptions, parse_variant
 
 ALONE = World(0, 1, torch.device("cpu"))
 STEPS = 12  # 3 epochs of 4
+# Words of `train` and `sweep` for a training on digits of a few seconds.
+QUICK = ("--set", "epochs=1", "--set", "batch_size=256", "--set", "norm_batch_size=256")
 
 
 def split(count: int, seed: int) -> Split:

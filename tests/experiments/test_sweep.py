@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
 from sample_records import make_record
+from small_runs import QUICK
 
 from awbench.experiments import sweep as sweeps
 from awbench.experiments.ending import VARIABLE, Ending, read_ending, write_ending
 from awbench.experiments.sweep import PlannedRun, run_sweep
 from awbench.records import RecordStore
-
-QUICK = ("--set", "epochs=1", "--set", "batch_size=256", "--set", "norm_batch_size=256")
 
 
 def sweep(awbench, *words):
@@ -42,26 +40,6 @@ def test_a_failed_run_is_listed_and_the_others_go_on(awbench, tmp_path):
     assert "truncated or was changed" in result["failed"]["resnet20 digits-quick seed 0"]
     assert result["trained"] == ["resnet20 digits-quick seed 1"]
     assert newest.read_bytes() == b"spoilt"
-
-
-def test_two_sweeps_at_once_share_the_work(tmp_path, root):
-    words = [
-        sys.executable, "-m", "awbench", "sweep", "resnet20", "--seeds", "0", "1", "2", *QUICK,
-        "--results", str(tmp_path), "--json",
-    ]  # fmt: skip
-    both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root) for _ in range(2)]
-    results = [json.loads(process.communicate(timeout=300)[0]) for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert sum(len(result["trained"]) for result in results) == 3
-    records = RecordStore(tmp_path).read().of_kind("accuracy")
-    assert len({record.key for record in records}) == len(records) == 3
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_cluster_path_through_submitits_local_executor(awbench, tmp_path):
-    code, result, _ = sweep(awbench, "resnet20", "--cluster", "local", "--cluster-set", "timeout_min=5")
-    assert (code, result["failed"]) == (0, {})
-    assert len(RecordStore(tmp_path / "results").read().of_kind("accuracy")) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,6 +91,7 @@ if not seen.exists():
 sys.path.insert(0, TESTS)
 from awbench.records import RecordStore
 from sample_records import make_record
+from small_runs import QUICK
 RecordStore(pathlib.Path(RESULTS)).add(make_record(variant=VARIANT))
 end(0, "", True)
 """

@@ -9,13 +9,12 @@ import re
 import socket
 
 import pytest
+from small_runs import QUICK
 
 from awbench.experiments.leftovers import private_file
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.tables import TABLES
-
-QUICK = ("--set", "epochs=1", "--set", "batch_size=256", "--set", "norm_batch_size=256")
 
 
 @pytest.fixture
