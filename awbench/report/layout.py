@@ -103,11 +103,18 @@ def fit(table: Table, width: int, gap: int = 2, named: Callable[[str], str] = st
     def too_wide(least: Mapping[int, int]) -> bool:
         return sum(least[i] + gap for i in places) > room
 
+    def tells_apart(place: int) -> bool:
+        """Whether rows would be one and the same in words without the column."""
+        words = [i for i in places if table.alignment[i] == "left"]
+        kinds = {tuple(row[i] for i in words) for row in rows}
+        return len({tuple(row[i] for i in words if i != place) for row in rows}) < len(kinds)
+
     droppable = [i for i in places[1:] if table.columns[i] not in JUDGING and not table.as_shown]
     details = [i for i in droppable if table.shown[i].detail]
-    # Details go first; names are broken only where no detail is left; what is least to the left goes last.
-    for drop, least in [*((i, whole) for i in details[::-1]), *((i, broken) for i in droppable[::-1])]:
-        if drop in places and too_wide(least):
+    # Details go first; names are broken before what alone tells rows apart goes; what is least to the left goes last.
+    steps = [(details, whole, True), (details, broken, False), (droppable, broken, False)]
+    for drop, least, kept in ((drop, least, kept) for some, least, kept in steps for drop in some[::-1]):
+        if drop in places and too_wide(least) and not (kept and tells_apart(drop)):
             places.remove(drop)
             left_out.append(drop)
     available = room - gap * len(places)

@@ -6,9 +6,10 @@ import itertools
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from awbench.report.layout import JUDGING, UNBROKEN, fit, wrapped
+from awbench.report.layout import JUDGING, UNBROKEN, Layout, fit, wrapped
 from awbench.report.table import Table
 
+_DITTO = '"'
 _GREEN, _RED, _YELLOW, _DIM, _BOLD = "32", "31", "33", "2", "1"
 # How a verdict begins -> its colour.
 _COLOURS = {
@@ -19,6 +20,17 @@ _COLOURS = {
     "undecided": _YELLOW, "too early": _YELLOW, "too noisy": _YELLOW, "gain undecided": _YELLOW,
     "more than claimed": _YELLOW,
 }  # fmt: skip
+
+
+def _with_dittos(layout: Layout, names: Sequence[str], sides: Sequence[str]) -> Iterator[list[str]]:
+    """Rows whose words of several lines are a ditto mark where the row above has the same."""
+    above: Sequence[str] = [""] * len(names)
+    for row in layout.rows:
+        yield [
+            _DITTO if cell == other and side == "left" and name not in JUDGING and len(cell) > wide else cell
+            for cell, other, name, side, wide in zip(row, above, names, sides, layout.widths, strict=True)
+        ]
+        above = row
 
 
 def to_text(table: Table, width: int = 100, colour: bool = False) -> str:
@@ -40,7 +52,7 @@ def to_text(table: Table, width: int = 100, colour: bool = False) -> str:
             yield "  ".join(map(painted, padded, codes)).rstrip()
 
     body = [*lines(names, [""] * len(names)), "  ".join("-" * wide for wide in layout.widths)]
-    for row in layout.rows:
+    for row in _with_dittos(layout, names, sides):
         body += lines(row, [_colour(cell) if name in JUDGING else "" for cell, name in zip(row, names, strict=True)])
     notes = [*layout.numbered_needs, *([f"- {layout.shared}"] if layout.constants and not table.as_shown else [])]
     notes += [f"- {note}" for note in table.notes]

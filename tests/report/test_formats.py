@@ -293,6 +293,26 @@ def test_text_fits_and_says_what_it_left_out():
     assert "verdict" in text  # the last column stays
 
 
+def test_what_alone_tells_rows_apart_stays_where_another_detail_will_do():
+    rows = [("resnet50", "a1", "torchvision"), ("resnet50", "a1", "detectron2"), ("aw_resnet50", "b2", "torchvision")]
+    fields = [Column("variant", lambda row: row[0])]
+    fields += [Column(name, lambda row, i=i: row[i], detail=True) for i, name in ((1, "code"), (2, "engine"))]
+    table = Table("t", [*fields, Column("a number", lambda row: 1.0 * len(row[0]), ".4f")], rows)
+    for width, left_out in ((36, "code"), (24, "code, engine")):
+        assert f"Not shown, for want of room: {left_out};" in " ".join(to_text(table, width).split())
+
+
+def test_words_of_several_lines_are_not_said_again_in_the_next_row():
+    devices = ["one long device", "one long device", "another device!", "one long device"]
+    rows = list(zip("abcd", devices, ["a long verdict"] * 4, [1.0, 2.0, 1.0, 1.0], strict=True))
+    fields = [Column(name, lambda row, i=i: row[i]) for i, name in enumerate(("name", "device", "verdict"))]
+    table = Table("t", [*fields, Column("number", lambda row: row[3], ".1f")], rows)
+    lines = [line.split() for line in to_text(table, 30).splitlines() if line[:2] in ("a ", "b ", "c ", "d ")]
+    assert [words[1] for words in lines] == ["one", '"', "another", "one"]
+    assert all("a" in words[2:] for words in lines)  # a verdict is said in every row
+    assert '"' not in to_text(table, 100)  # nor what fits on a line
+
+
 def test_what_many_rows_need_is_said_once_below():
     needs = "not measured: needs 'awbench complexity {} --cross-check'"
     rows = [(name, needs.format(name)) for name in ("resnet50", "aw_resnet50")]
