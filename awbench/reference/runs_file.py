@@ -8,12 +8,14 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from awbench.errors import UserError, suggestion
+from awbench.recipes.datasets import DATASET_FACTS
 from awbench.reference.metrics import METRICS, measured_metrics
 from awbench.variants import list_variants
 
@@ -26,6 +28,10 @@ _UNITS = {"%": "percent"}  # what is meant by another name
 _LARGEST_BYTES = 2**26
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}")
 _MOST_SHOWN = 20
+_LONGEST_TEXT = 300
+_TASKS = {"accuracy": "classification", "detection": "detection"}  # of which task a kind of metric is
+# (at most, at least) of one run: what counts among five guesses, or at one overlap, is no less than among fewer.
+_ORDERED = (("top1", "top5"), ("box_ap", "ap50"), ("ap75", "ap50"))
 # pycocotools' COCOeval.stats, in its order; of what it prints the same lines.
 _COCO = ("box_ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 _COCO_LINE = re.compile(r"Average Precision.*?IoU=([\d.:]+).*?area=\s*(\w+).*?maxDets=\s*100\s*\]\s*=\s*(-?[\d.]+)")
@@ -78,13 +84,14 @@ def read_runs(path: Path, given: Mapping[str, str]) -> list[ImportedRun]:
         UserError: it cannot be read, is of no form known here, or rows are wrong; all of them are named, with their
             lines.
     """
-    rows = _rows(path, _text(path))
+    table = _table(path, _text(path))
+    rows = table.rows
     if not rows:
         raise UserError(f"{path} holds no runs")
     problems, runs, seen = dict[str, list[str]](), list[ImportedRun](), dict[tuple[Any, ...], str]()
     for where, row in rows:
         try:
-            run = _run({**row, **given})
+            run = _run({**row, **given}, is_scaled=table.is_scaled)
         except ValueError as error:
             problems.setdefault(str(error), []).append(where)
             continue
@@ -94,6 +101,8 @@ def read_runs(path: Path, given: Mapping[str, str]) -> list[ImportedRun]:
             problems.setdefault(twice, []).append(where)
         seen.setdefault(key, where)
         runs.append(run)
+    for problem, where in _out_of_order(runs, seen):
+        problems.setdefault(problem, []).append(where)
     if problems:
         said = [f"{_places(wheres)}: {problem}" for problem, wheres in problems.items()]
         further = len(said) - _MOST_SHOWN
@@ -106,7 +115,7 @@ def _places(wheres: Sequence[str]) -> str:
     """E.g. "line 2", "lines 2 to 7 and 9"."""
     if len(wheres) == 1:
         return wheres[0]
-    noun, numbers = wheres[0].split()[0], [int(where.split()[1]) for where in wheres if where.split()[1].isdigit()]
+    noun, numbers = wheres[0].split()[0], [int(where.split()[-1]) for where in wheres if where.split()[-1].isdigit()]
     if len(numbers) < len(wheres):  # of rows that no line is, as of what a tool printed
         return wheres[0]
     spans: list[list[int]] = []
@@ -134,83 +143,183 @@ def _text(path: Path) -> str:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
-def _rows(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
-    """(where it stands, its columns) of every row."""
+@dataclass(frozen=True)
+class _Table:
+    """Attributes: rows, (where it stands, its columns); is_scaled, whether a tool whose unit is known wrote them."""
+
+    rows: list[tuple[str, dict[str, Any]]]
+    is_scaled: bool = False
+
+
+def _table(path: Path, text: str) -> _Table:
+    """What a file holds, of whichever form it is."""
     if _COCO_LINE.search(text):
-        found = {_COCO_PLACES.get((iou, area)): value for iou, area, value in _COCO_LINE.findall(text)}
-        return _of_metrics("what pycocotools prints", {metric: value for metric, value in found.items() if metric}, 100)
+        found = [(_COCO_PLACES.get((iou, area)), value) for iou, area, value in _COCO_LINE.findall(text)]
+        for metric, times in Counter(metric for metric, _ in found).items():
+            if metric and times > 1:
+                raise UserError(
+                    f"{path} has {metric} {times} times, as of boxes and masks, or of several evaluations; "
+                    "keep the lines of the one evaluation of boxes"
+                )
+        return _of_metrics(path, "what pycocotools prints", {metric: value for metric, value in found if metric}, 100)
     if text.lstrip()[:1] in ("{", "["):
-        return _json_rows(path, text)
-    table = csv.DictReader(io.StringIO(text), strict=True)
+        return _json_table(path, text)
+    return _csv_table(path, text)
+
+
+def _csv_table(path: Path, text: str) -> _Table:
+    reader = csv.reader(io.StringIO(text, newline=None), strict=True)
     try:
-        header, lines = table.fieldnames or [], [(f"line {table.line_num}", row) for row in table]
+        lines = [(f"line {reader.line_num}", cells) for cells in reader if cells]
     except csv.Error as error:
-        raise UserError(f"{path}, line {table.line_num}: {error}") from None
-    if {"epoch", "eval_top1"} <= set(header):  # timm's, whose last epoch is the result
-        last = {name: lines[-1][1][f"eval_{name}"] for name in ("top1", "top5") if lines and f"eval_{name}" in header}
-        return _of_metrics("its last epoch", last)
-    unknown = [name for name in header if name not in COLUMNS]
-    if unknown or not header:
-        name = (unknown or [""])[0]
-        raise UserError(
-            f"{path}: column {reprlib.repr(name)} is not known{suggestion(name, COLUMNS)} "
-            f"Known: {', '.join(COLUMNS)}; or give timm's summary.csv"
-        )
-    if any(None in row or None in row.values() for _, row in lines):
-        where = next(where for where, row in lines if None in row or None in row.values())
-        raise UserError(f"{path}, {where}: it has not as many cells as the header has")
-    return lines
+        raise UserError(f"{path}, line {reader.line_num}: {error}") from None
+    if not lines:
+        raise UserError(f"{path} is empty; its first line names the columns: {', '.join(NEEDED)}, ...")
+    header = [cell.strip() for cell in lines.pop(0)[1]]
+    is_timm = {"epoch", "eval_top1"} <= set(header)
+    for name, times in Counter(header).items():
+        if name not in COLUMNS and not is_timm:
+            other = next((one for one in ";\t" if one in name), "")
+            hint = (
+                f"; separate columns by commas, not by {other!r}" if other else f"{suggestion(name.lower(), COLUMNS)}"
+            )
+            raise UserError(
+                f"{path}: column {reprlib.repr(name)} is not known{hint}{' ' if hint[-1] in '.?' else '. '}"
+                f"Known: {', '.join(COLUMNS)}; or give timm's summary.csv"
+            )
+        if times > 1:
+            raise UserError(f"{path} has {times} columns {name!r}; keep the one that counts")
+    for where, cells in lines:
+        if len(cells) != len(header):
+            raise UserError(f"{path}, {where}: it has {len(cells)} cells, the header has {len(header)}")
+    rows = [(where, dict(zip(header, cells, strict=True))) for where, cells in lines]
+    return _of_timm(path, rows) if is_timm else _Table(rows)
 
 
-def _json_rows(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
+def _of_timm(path: Path, rows: list[tuple[str, dict[str, Any]]]) -> _Table:
+    """timm's summary.csv, whose last epoch is the result."""
+    if not rows:
+        return _Table([])
+    epochs = [_number(row["epoch"]) for _, row in rows]
+    known = [epoch for epoch in epochs if epoch is not None]
+    if len(known) < len(rows) or known[-1] < max(known):
+        raise UserError(f"{path}: epochs are not in order, so that its last line need not be its result; keep one run")
+    where, last = rows[-1]
+    values = {name: last[f"eval_{name}"] for name in ("top1", "top5") if f"eval_{name}" in last}
+    for name, value in values.items():
+        if _number(value) is None:
+            raise UserError(f"{path}, {where}: eval_{name} of the last epoch is {value!r}, not a number")
+    return _of_metrics(path, "its last epoch", values)
+
+
+def _json_table(path: Path, text: str) -> _Table:
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_without_repeats)
     except RecursionError:
         raise UserError(f"{path} is not JSON of runs: it is nested too deep") from None
+    except _Repeated as error:
+        raise UserError(f"{path}: {error}") from None
     except ValueError as error:
-        try:  # Detectron2's metrics.json: an object a line, the evaluation in the last that has one
-            lines = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except (ValueError, RecursionError):
-            raise UserError(f"{path} is not JSON: {error}") from None
-        flat = next((line for line in reversed(lines) if isinstance(line, dict) and "bbox/AP" in line), None)
-        content = {"bbox": {key.removeprefix("bbox/"): value for key, value in (flat or {}).items()}}
+        content = _json_lines(path, text, error)
+    if isinstance(content, dict) and "bbox/AP" in content:
+        content = [content]
+    flat = [one for one in content if isinstance(one, dict) and "bbox/AP" in one] if isinstance(content, list) else []
+    if flat:  # Detectron2's metrics.json: an object a line, the evaluation in the last that has one
+        content = {"bbox": {key.removeprefix("bbox/"): value for key, value in flat[-1].items()}}
     if isinstance(content, dict) and isinstance(content.get("bbox"), dict):
         found = {metric: content["bbox"].get(name) for name, metric in _DETECTRON2.items()}
-        return _of_metrics("bbox", {metric: value for metric, value in found.items() if value is not None})
-    if isinstance(content, list) and len(content) == 12 and all(isinstance(value, (int, float)) for value in content):
-        return _of_metrics("COCOeval.stats", dict(zip(_COCO, content, strict=False)), 100)
+        return _of_metrics(path, "bbox", {metric: value for metric, value in found.items() if value is not None})
+    if isinstance(content, list) and len(content) == 12 and all(_is_real(value) for value in content):
+        return _of_metrics(path, "COCOeval.stats", dict(zip(_COCO, content, strict=False)), 100)
     rows = content.get("runs") if isinstance(content, dict) else content
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(
             f"{path} is no list of runs, nor what Detectron2 or pycocotools write; see 'awbench import --help'"
         )
+    if any("total_loss" in row for row in rows):
+        raise UserError(f"{path} has no evaluation of boxes (bbox/AP) in any line of Detectron2's")
     for number, row in enumerate(rows, 1):
         for name in row:
             if name not in COLUMNS:
                 hint = suggestion(str(name), COLUMNS)
                 raise UserError(f"{path}: run {number}: {name!r} is not known{hint} Known: {', '.join(COLUMNS)}.")
-    return [(f"run {number}", row) for number, row in enumerate(rows, 1)]
+    return _Table([(f"run {number}", row) for number, row in enumerate(rows, 1)])
 
 
-def _of_metrics(where: str, values: Mapping[Any, Any], scale: int = 1) -> list[tuple[str, dict[str, Any]]]:
-    """A row a metric; those that a tool could not measure, which it writes as -1 or nan, are left out."""
-    rows = []
-    for metric, value in values.items():
-        number = _number(value)
-        if number is not None and number >= 0:
-            rows.append((where, {"metric": metric, "value": number * scale}))
-    return rows
+class _Repeated(ValueError):
+    """An object has a key twice; the message names it."""
 
 
-def _run(row: Mapping[str, Any]) -> ImportedRun:
-    """Raises: ValueError: what is wrong with the row."""
-    cells = {name: str(value).strip() for name, value in row.items() if value is not None and str(value).strip()}
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for name, times in Counter(name for name, _ in pairs).items():
+        if times > 1:
+            raise _Repeated(f"an object has {name!r} {times} times; keep the one that counts")
+    return dict(pairs)
+
+
+def _json_lines(path: Path, text: str, error: ValueError) -> list[Any]:
+    """The objects of a file that has one a line. Args: error, of reading it as one."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            found += [json.loads(line, object_pairs_hook=_without_repeats)] if line.strip() else []
+        except _Repeated as repeated:
+            raise UserError(f"{path}, line {number}: {repeated}") from None
+        except (ValueError, RecursionError):
+            where = f"line {number}, or as a whole: " if found else ""
+            raise UserError(f"{path} is not JSON: {where}{error}") from None
+    return found
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _of_metrics(path: Path, where: str, values: Mapping[str, Any], scale: int = 1) -> _Table:
+    """A row a metric; those that a tool could not measure, which it writes as -1 or nan, are left out.
+
+    Args:
+        scale: 100 for fractions; 1 for percent and points, which are recognised by one of them being above 1.
+    """
+    numbers = {metric: _number(value) for metric, value in values.items()}
+    found = {metric: number for metric, number in numbers.items() if number is not None and number >= 0}
+    highest = max(found.values(), default=0.0)
+    if scale > 1 and highest > 1:
+        raise UserError(f"{path}: {where}: they must be fractions as pycocotools has them, not {highest:g}")
+    rows = [(where, {"metric": metric, "value": number * scale}) for metric, number in found.items()]
+    return _Table(rows, is_scaled=scale > 1 or highest > 1)
+
+
+def _out_of_order(runs: Sequence[ImportedRun], seen: Mapping[tuple[Any, ...], str]) -> Iterator[tuple[str, str]]:
+    """(what is wrong, where) of the numbers of one run that cannot all be its own."""
+    by_run: dict[tuple[Any, ...], dict[str, ImportedRun]] = {}
+    for run in runs:
+        about = tuple(value for name, value in run.identity.items() if name != "metric")
+        by_run.setdefault(about, {})[run.metric] = run
+    for found in by_run.values():
+        for low, high in _ORDERED:
+            if low in found and high in found and found[low].value > found[high].value:
+                run = found[high]
+                yield (
+                    f"{high} of seed {run.seed} of {run.variant} is {run.value:g}, below its {low}, "
+                    f"{found[low].value:g}; it cannot be",
+                    seen[tuple(run.identity.values())],
+                )
+
+
+def _run(row: Mapping[str, Any], is_scaled: bool) -> ImportedRun:
+    """Raises: ValueError: what is wrong with the row. Args: is_scaled, whether its value is surely no fraction."""
+    texts = {name: " ".join(str(value).split()) for name, value in row.items() if value is not None}
+    cells = {name: text for name, text in texts.items() if text}
+    for name, text in cells.items():
+        if len(text) > _LONGEST_TEXT or not text.isprintable():
+            raise ValueError(f"{name} {text[:20]!r}... must be printable and of at most {_LONGEST_TEXT} characters")
     missing = [name for name in NEEDED if name not in cells]
     if missing:
         raise ValueError(f"it has no {', '.join(missing)}; add it, or give it for all rows, e.g. --{missing[0]}")
     if ("variant" in cells) == ("network" in cells):
         raise ValueError("give one of variant, a name from 'awbench list', and network, what its source calls another")
-    known = {variant.name for variant in list_variants()}
+    known = {variant.name: variant for variant in list_variants()}
     if "variant" in cells and cells["variant"] not in known:
         hint = suggestion(cells["variant"], known)
         raise ValueError(f"{cells['variant']} is not a variant{hint} Another network's name stands under network")
@@ -221,22 +330,32 @@ def _run(row: Mapping[str, Any]) -> ImportedRun:
     if metric not in METRIC_NAMES:
         names = ", ".join(METRIC_NAMES)
         raise ValueError(f"metric {metric!r} is not known{suggestion(metric, METRIC_NAMES)} Known: {names}")
+    task = _TASKS[METRICS[metric].kind]
+    if "variant" in cells and known[name].task != task:
+        raise ValueError(f"{metric} is of {task} networks, {name} is of {known[name].task}")
+    facts = DATASET_FACTS.get(cells["dataset"])
+    if facts and facts.task != task:
+        raise ValueError(f"{metric} is of {task}, dataset {cells['dataset']} is of {facts.task}")
     (unit,) = METRICS[metric].units
     if _UNITS.get(stated := cells.get("unit", unit), stated) != unit:
         raise ValueError(f"unit of {metric} is {cells['unit']!r}; it must be {unit}")
     value = _number(cells["value"])
     if value is None or not 0 <= value <= 100:
-        raise ValueError(f"value {cells['value']!r} of {metric} is not between 0 and 100 {unit}")
-    if 0 < value <= 1:
+        raise ValueError(
+            f"value {reprlib.repr(cells['value'])} of {metric} is not a number between 0 and 100, in {unit}, e.g. 76.30"
+        )
+    if 0 < value <= 1 and not is_scaled:
         raise ValueError(f"value {cells['value']} of {metric} looks like a fraction; give it in {unit}")
+    images = _whole("images", cells["images"], 1) if "images" in cells else None
     return ImportedRun(
         name, "variant" in cells, cells["dataset"], cells["recipe"], _digest(cells.get("recipe_sha256", "")),
-        _whole("seed", cells["seed"]), metric, value, _whole("images", cells["images"]) if "images" in cells else None,
-        cells["source"],
+        _whole("seed", cells["seed"]), metric, value, images, cells["source"],
     )  # fmt: skip
 
 
 def _number(value: Any) -> float | None:
+    if isinstance(value, str) and not (value.isascii() and "_" not in value):  # which Python reads, but nobody writes
+        return None
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -244,9 +363,9 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _whole(name: str, text: str) -> int:
-    if not re.fullmatch(r"\d{1,15}", text):
-        raise ValueError(f"{name} {text!r} is not a whole number of 0 or more")
+def _whole(name: str, text: str, least: int = 0) -> int:
+    if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) < least:
+        raise ValueError(f"{name} {text!r} is not a whole number from {least} to 10^15")
     return int(text)
 
 

@@ -81,6 +81,12 @@ PRINTED = """Accumulating evaluation results...
 FORMS = {
     "timm": ("epoch,train_loss,eval_top1,eval_top5\n0,6.9,10.0,20.0\n1,2.0,76.1,93.0\n", GIVEN,
              {"top1": 76.1, "top5": 93.0}),
+    "old Mac's lines, spaces": ((HEAD.replace(",", ", ") + ROW).replace("\n", "\r"), (), {"top1": 76.3}),
+    "an object a line": ('{"network": "n", "recipe": "r", "seed": 0, "value": 76.3, "metric": "top1"}\n'
+                         + '{"network": "n", "recipe": "r", "seed": 0, "value": 80, "metric": "top5"}\n',
+                         ("--dataset", "d", "--source", "s"), {"top1": 76.3, "top5": 80}),
+    "detectron2 metrics of one line": ('{"iteration": 1, "bbox/AP": 40.2}', BOX, {"box_ap": 40.2}),
+    "low AP": (json.dumps({"bbox": {"AP": 0.4, "AP50": 1.6}}), BOX, {"box_ap": 0.4, "ap50": 1.6}),
     "json": (json.dumps([{"network": "n1", "dataset": "d", "recipe": "r", "seed": 0, "metric": "top1", "value": 76.3,
                           "source": "s"}]), (), {"top1": 76.3}),
     "detectron2 metrics": ('{"iteration": 1, "bbox/AP": 1.0}\n{"iteration": 9, "bbox/AP": 40.2, "bbox/APl": "nan"}\n'
@@ -109,15 +115,29 @@ def test_what_other_tools_write_is_read(awbench, write, tmp_path, form):
         (HEAD + ROW.replace("resnet50", "resnet51"), "resnet51 is not a variant; did you mean resnet50?"),
         (HEAD + ROW.replace("resnet50,,", "resnet50,x,"), "give one of variant"),
         (HEAD + ROW.replace("76.3", "0.763"), "looks like a fraction; give it in percent"),
-        (HEAD + ROW.replace("76.3", "176.3"), "'176.3' of top1 is not between 0 and 100 percent"),
-        (HEAD + ROW.replace("76.3", "nan"), "'nan' of top1 is not between"),
+        (HEAD + ROW.replace("76.3", "176.3"), "'176.3' of top1 is not a number between 0 and 100, in percent"),
+        (HEAD + ROW.replace("76.3", "nan"), "'nan' of top1 is not a number between"),
         (HEAD + ROW.replace("top1", "top11"), "metric 'top11' is not known; did you mean top1?"),
         (HEAD + ROW.replace(",0,", ",-1,"), "seed '-1' is not a whole number"),
         (HEAD + ROW.replace("somebody", ""), "it has no source; add it, or give it for all rows, e.g. --source"),
         (HEAD.replace("recipe", "recpe") + ROW, "column 'recpe' is not known; did you mean recipe?"),
-        (HEAD + "resnet50,,imagenet\n", "line 2: it has not as many cells as the header has"),
+        (HEAD + "resnet50,,imagenet\n", "line 2: it has 3 cells, the header has 10"),
         (HEAD, "holds no runs"),
-        ("", "is not known"),
+        ("", "runs.csv is empty; its first line names the columns"),
+        ("\n\n", "runs.csv is empty"),
+        ((HEAD + ROW).replace(",", ";"), "separate columns by commas, not by ';'"),
+        (HEAD + ROW.replace("76.3", "76.3%"), "'76.3%' of top1 is not a number between"),
+        (HEAD + ROW.replace("76.3", "7_6.3"), "'7_6.3' of top1 is not a number between"),
+        (HEAD + ROW.replace("50000", "0"), "images '0' is not a whole number from 1"),
+        (HEAD + ROW.replace("somebody", "\x1b[31m"), "source '\\x1b[31m'... must be printable"),
+        (HEAD + ROW.replace("somebody", "x" * 301), "of at most 300 characters"),
+        (HEAD.replace("unit", "value") + ROW.replace("percent", "55"), "has 2 columns 'value'"),
+        ('[{"seed": 0, "value": 76.3, "value": 12}]', "an object has 'value' 2 times"),
+        ('{"seed": 0, "value": 1}\n{"value": 1, "value": 2}\n', "line 2: an object has 'value' 2 times"),
+        (HEAD + ROW.replace("top1", "box_ap"), "box_ap is of detection networks, resnet50 is of classification"),
+        (HEAD + ROW.replace("imagenet", "coco"), "top1 is of classification, dataset coco is of detection"),
+        (HEAD + ROW + ROW.replace("top1,76.3", "top5,70"), "line 3: top5 of seed 0 of resnet50 is 70, below its top1"),
+        ("[" + ", ".join(["true"] * 12) + "]", "is no list of runs"),
         ("{", "is not JSON"),
         ('{"a": 1}', "is no list of runs"),
         ('[{"netwrk": "x"}]', "'netwrk' is not known; did you mean network?"),
@@ -125,6 +145,31 @@ def test_what_other_tools_write_is_read(awbench, write, tmp_path, form):
 )
 def test_faults_are_one_line_and_nothing_is_imported(awbench, write, tmp_path, text, message):
     code, out, err = awbench("import", write(text))
+    assert (code, out, err.count("\n")) == (2, "", 1) and message in err, err
+    assert imported(tmp_path) == []
+
+
+TIMM = "epoch,eval_top1,eval_top5\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "message"),
+    [
+        (json.dumps(STATS), BOX[2:], "COCOeval.stats: give one of variant"),
+        (json.dumps([100 * value for value in STATS]), BOX, "COCOeval.stats: they must be fractions"),
+        (PRINTED + PRINTED, BOX, "has box_ap 2 times, as of boxes and masks"),
+        ('{"iteration": 1, "total_loss": 1.0}\n{"total_loss": 1.0}\n', BOX, "has no evaluation of boxes (bbox/AP)"),
+        (json.dumps({"bbox": {"AP": 0.4, "AP50": 0.6}}), BOX, "looks like a fraction"),
+        (json.dumps({"bbox": {"AP": 40.2}}), GIVEN, "box_ap is of detection networks, resnet50 is of classification"),
+        (TIMM + "1,76.1,93.0\n0,10.0,20.0\n", GIVEN, "epochs are not in order"),
+        (TIMM + "1,76.1,93.0\n" + TIMM + "0,10.0,20.0\n", GIVEN, "epochs are not in order"),
+        (TIMM + "0,76.1,93.0\n1,,94.0\n", GIVEN, "line 3: eval_top1 of the last epoch is '', not a number"),
+        (TIMM + "0,76.1,93.0\n1,7\n", GIVEN, "line 3: it has 2 cells, the header has 3"),
+        (TIMM.replace("top5", "top1") + "0,76.1,12.0\n", GIVEN, "has 2 columns 'eval_top1'"),
+    ],
+)
+def test_faults_of_what_other_tools_write_are_one_line(awbench, write, tmp_path, text, given, message):
+    code, out, err = awbench("import", write(text), *given)
     assert (code, out, err.count("\n")) == (2, "", 1) and message in err, err
     assert imported(tmp_path) == []
 
