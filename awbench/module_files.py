@@ -152,22 +152,32 @@ def digest_of(module: str, name: str) -> str:
     """sha256 of the code of a class's file and of what its module imports of its own package, or of its own folder.
 
     Comments and docstrings are left out. Of an installed package it is the class's file alone: all else is known by its
-    version.
+    version. Which class it is belongs to it wherever that file has others, or is not the module that was named.
 
     Raises:
         UserError: as `find_class`.
     """
-    path, _ = find_class(module, name)
+    path, found = find_class(module, name)
     files = {path.name: path} if _is_installed(path) else _closure(module)
     digest = hashlib.sha256()
-    for name, path in sorted(files.items()):
-        digest.update(name.encode() + b"\0" + code_of(path).encode() + b"\0")
+    for file_name, file in sorted(files.items()):
+        digest.update(file_name.encode() + b"\0" + code_of(file).encode() + b"\0")
+    classes = [one for one in _top_level(parse(path).body) if isinstance(one, ast.ClassDef)]
+    if len(classes) > 1 or path != locate(module):
+        folder = _home(module)
+        where = path.relative_to(folder).as_posix() if folder in path.parents else path.name
+        digest.update(f"{where}:{found.name}".encode())
     return digest.hexdigest()
+
+
+def _home(module: str) -> Path:
+    """The folder of its own package, or of its own file."""
+    return (_path_or_none(module.split(".")[0]) or locate(module)).parent
 
 
 def _closure(module: str) -> dict[str, Path]:
     """Name -> file of the module and of all of its own that it imports, directly or not."""
-    folder = (_path_or_none(module.split(".")[0]) or locate(module)).parent
+    folder = _home(module)
     found: dict[str, Path] = {}
     left = [module]
     while left:

@@ -13,14 +13,16 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
+import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from awbench.errors import UserError, suggestion
+from awbench.errors import CounterDisagreement, Preempted, Stopped, UserError, suggestion
 from awbench.module_files import digest_of, find_class, literal_of, version_of
 
 Slot = Literal["after_norm", "convolution"]
@@ -31,6 +33,7 @@ VARIABLE = "AWBENCH_MODULES"
 ENTRY_POINTS = "awbench.modules"
 DECLARATION = "awbench"  # the class attribute that says what a module is called
 INPUT = "module_"  # how the inputs of records begin that are about modules from outside
+_LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 _FORM = "package.module:Class, or NAME=package.module:Class"
 _TAKEN = ("plain", "faster", "rcnn", "fpn")  # words of the grammar of names
@@ -73,15 +76,25 @@ class AttentionModule:
         """The class; this imports torch.
 
         Raises:
-            UserError: importing it raises, or it is not there any more.
+            UserError: importing it raises, it is not there any more, or nothing can be made of it.
         """
         module, _, name = self.path.partition(":")
         if not self.is_external:
             return getattr(importlib.import_module(module), name)
         try:
-            return getattr(importlib.import_module(module), name)
-        except Exception as error:  # whatever code of others raises
-            raise UserError(f"module {self.name} ({self.path}): importing it raised {described(error)}") from None
+            found = getattr(importlib.import_module(module), name)
+        except (Exception, SystemExit) as error:  # whatever code of others raises
+            raise UserError(f"{self.label}: importing it raised {described(error)}") from None
+        if not isinstance(found, type):
+            raise UserError(f"{self.label} is no class when it is imported, but {found!r}"[:200])
+        if found.__hash__ is None:
+            raise UserError(f"{self.label}: torch needs its objects to have a hash; of a dataclass, state eq=False")
+        return found
+
+    @property
+    def label(self) -> str:
+        """It, in errors."""
+        return f"module {self.name} ({self.path})"
 
     @property
     def is_loaded(self) -> bool:
@@ -195,6 +208,38 @@ def registered(specifications: Sequence[str]) -> Iterator[None]:
     finally:
         _REGISTRY.clear()
         _REGISTRY.update(before)
+
+
+@contextlib.contextmanager
+def faults_named() -> Iterator[None]:
+    """Make one line of what networks with modules from outside raise meanwhile.
+
+    Raises:
+        UserError: where their own code raised, or code that met what they had made, as a tensor of another shape or
+            type; what else it may be is known by the traceback, which is logged for -v.
+    """
+    try:
+        yield
+    except (UserError, CounterDisagreement, Preempted, Stopped, KeyboardInterrupt, OSError):
+        raise
+    except BaseException as error:
+        loaded = [module for module in modules().values() if module.is_external and module.is_loaded]
+        if not loaded:
+            raise
+        _LOG.debug("%s", traceback.format_exc())
+        steps = traceback.extract_tb(error.__traceback__)
+        for module in loaded:
+            file = getattr(sys.modules[module.load().__module__], "__file__", None)
+            own = [step for step in steps if step.filename == file]
+            if own:
+                where = f"{own[-1].name}, line {own[-1].lineno} of {file}"
+                raise UserError(f"{module.label}: {where}, raised {described(error)}") from None
+        if isinstance(error, SystemExit):
+            raise
+        raise UserError(
+            f"a network with {' and '.join(module.label for module in loaded)} raised {described(error)}; what the "
+            "module gives may not fit the next layer or the gradient, see with -v"
+        ) from None
 
 
 def described(error: BaseException) -> str:

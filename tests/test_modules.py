@@ -14,7 +14,7 @@ import awbench as package
 from awbench.errors import UserError
 from awbench.models import build_variant
 from awbench.module_files import code_of, find_class
-from awbench.modules import modules, register_module, registered
+from awbench.modules import faults_named, modules, register_module, registered
 from awbench.report.figures.figure import COLOURS, colour_of
 from awbench.variants import ModelOptions, describe_options, list_settings, list_variants, make_options, parse_variant
 
@@ -115,6 +115,18 @@ def test_a_package_and_what_it_imports_under_another_name_are_followed(folder):
         assert modules()["gate"].inputs != first
 
 
+def test_two_classes_of_one_file_have_records_of_their_own(folder):
+    def digest(path: str) -> str:
+        with registered([f"mine={path}"]):
+            return parse_variant("mine_resnet20").inputs["module_mine_sha256"]
+
+    (folder / "front.py").write_text("from one import A\nfrom two import A as B\n")
+    for name in ("one", "two"):
+        (folder / f"{name}.py").write_text("class A:\n    pass\n")
+    paths = ("outside:Gate", "outside:Dynamic", "front:A", "front:B", "timm.layers:EcaModule", "timm.layers:CecaModule")
+    assert len({digest(path) for path in paths}) == len(paths)
+
+
 def test_a_layer_of_an_installed_library_needs_no_wrapper(folder):
     with registered(["ese=timm.layers:EffectiveSEModule"]):
         variant = parse_variant("ese_resnet20")
@@ -191,6 +203,57 @@ def test_a_module_whose_import_raises_is_named(folder):
     (folder / "faulty.py").write_text(f"{BAD}\nraise OSError('no licence')\n")
     with registered(["faulty:Shrinks"]), pytest.raises(UserError, match="importing it raised OSError: no licence"):
         build_variant("shrinks_resnet20", ModelOptions())
+
+
+def test_a_module_whose_import_exits_is_named(folder):
+    (folder / "faulty.py").write_text(f"{BAD}\nraise SystemExit('no licence')\n")
+    with registered(["faulty:Shrinks"]), pytest.raises(UserError, match="importing it raised SystemExit: no licence"):
+        build_variant("shrinks_resnet20", ModelOptions())
+
+
+@pytest.mark.parametrize(
+    ("definition", "message"),
+    [
+        (
+            "@lambda cls: lambda channels: cls(channels)\nclass Late(Shrinks): ...",
+            "is no class when it is imported, but",
+        ),
+        ("class Late(Shrinks):\n    __hash__ = None", "objects to have a hash; of a dataclass, state eq=False"),
+    ],
+)
+def test_what_is_no_class_of_modules_once_imported_is_named(folder, definition, message):
+    (folder / "faulty.py").write_text(f"{BAD}\n{definition}\n")
+    with registered(["faulty:Late"]), pytest.raises(UserError, match=rf"module late \(faulty:Late\).*{message}"):
+        build_variant("late_resnet20", ModelOptions())
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return x if x.shape[-1] == 8 else x / None", "forward, line 6 of .*late.py, raised TypeError: "),
+        ("return x if x.shape[-1] == 8 else exit(3)", "raised SystemExit: 3"),
+        (
+            "return x if x.shape[-1] == 8 else x[:, :1]",
+            r"with module late \(late:Late\) raised RuntimeError: .*see with -v",
+        ),
+        ("return x.double()", r"with module late \(late:Late\) raised RuntimeError: expected.*Double"),
+        ("return x.exp_().relu_()", r"with module late \(late:Late\) raised RuntimeError: .*inplace operation"),
+    ],
+)
+def test_what_goes_wrong_only_in_a_network_is_one_line_with_the_module(folder, body, message):
+    head = (
+        "from torch import nn\nclass Late(nn.Module):\n    def __init__(self, channels):\n        super().__init__()\n"
+    )
+    (folder / "late.py").write_text(f"{head}    def forward(self, x):\n        {body}\n")
+    sys.modules.pop("late", None)
+    with registered(["late:Late"]), pytest.raises(UserError, match=message) as caught, faults_named():
+        build_variant("late_resnet20", ModelOptions())(torch.zeros(2, 3, 32, 32)).sum().backward()
+    assert "\n" not in str(caught.value)
+
+
+def test_faults_without_modules_from_outside_stay_what_they_are(folder):
+    with pytest.raises(ZeroDivisionError), faults_named():
+        _ = 1 / 0
 
 
 def test_trying_a_module_changes_neither_its_state_nor_the_seed(folder):

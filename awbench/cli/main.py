@@ -40,7 +40,7 @@ from awbench.cli.completion import COMPLETERS, NEEDS, complete
 from awbench.cli.logs import log, set_up_logging
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, Stopped, UserError
 from awbench.experiments.ending import INTERRUPTED, Ending, write_ending
-from awbench.modules import VARIABLE, registered
+from awbench.modules import VARIABLE, faults_named, registered
 from awbench.system import on_stop_signals, said_here
 
 COMMANDS = (
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_logging(args.verbosity)
     kept = "; every finished record is kept, the same command goes on from there" if "results" in args else ""
     try:
-        with _stopped_by_signals(), registered(args.module):
+        with _stopped_by_signals(), registered(args.module), faults_named():
             code, message = int(args.run(args)), ""
             sys.stdout.flush()  # a full disk is said here, not by the interpreter's end
     except UserError as error:
