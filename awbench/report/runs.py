@@ -13,6 +13,7 @@ from awbench.records.settings import DetectorTraining, Training
 from awbench.reference.load import References
 from awbench.report.table import Column, Table, Unmeasured
 from awbench.variants import ModelOptions, describe_options, list_variants
+from awbench.verdicts.protocol import training_protocol
 
 _RANDOM = "random"
 _WEIGHTS = ("initial_weights_sha256", "backbone_weights_sha256")
@@ -83,8 +84,9 @@ class RunGroup:
 
     @property
     def trained_alike(self) -> tuple[str, ...]:
-        """What networks share whose accuracies compare."""
-        return self.settings.dataset, self.recipe, self.engine, self.metric, self.code
+        """What networks share whose accuracies compare. A recipe that was changed in its file keeps its name."""
+        protocol = json.dumps(training_protocol(self.runs[-1]), sort_keys=True)
+        return self.settings.dataset, self.recipe, self.engine, self.metric, self.code, protocol
 
     @property
     def code(self) -> str:

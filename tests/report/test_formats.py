@@ -182,13 +182,14 @@ def test_a_column_that_does_not_exist_is_named_with_those_that_do(arguments, mes
     ("given", "found"),
     [
         ("Params", "params"), ("par", "params"), ("gmacs", "GMACs (v1.5)"), ("GM", "GMACs (v1.5)"),
-        ("GMACs (v1)", "GMACs (v1)"), ("difference", "difference (interval)"), ("over", "over"), ("overs", "overseen"),
-        ("kernel mod", "kernel modulation (M)"),
+        ("GMACs (v1)", "GMACs (v1)"), ("gmacs (V1)", "GMACs (v1)"), ("difference", "difference (interval)"),
+        ("over", "over"), ("overs", "overseen"), ("kernel mod", "kernel modulation (M)"),
     ],
 )  # fmt: skip
 def test_the_beginning_of_a_columns_name_will_do(given, found):
-    names = ["variant", "params", "GMACs (v1.5)", "GMACs (v1)", "difference (interval)", "over", "overseen"]
-    fields = [Column(name, lambda row: row) for name in [*names, "kernel modulation (M)", "kernel size"]]
+    names = ["variant", "params", "GMACs (v1.5)", "GMACs (v1)", "difference (interval)", "differences", "over"]
+    names += ["overseen", "kernel modulation (M)", "kernel size"]
+    fields = [Column(name, lambda row: row) for name in names]
     table = Table("Title", fields, ["a", "b"])
     assert select(table, [given]).columns == (found,)
     assert select(table, sort=[f"{given}:desc"], where=[(given, "a")]).rows == [("a",) * len(fields)]

@@ -121,7 +121,7 @@ def own_work(store):
         store.add(latency_record(name, ratio))
     add_top1(store, "aw_resnet50", 76.0, 76.2, recipe=load_recipe("cbam", ["epochs=1"]).identity())
     add_top1(store, "resnet50", 75.0, recipe=load_recipe("cbam", ["epochs=1"]).identity())
-    add_top1(store, "resnet50", 75.0, recipe=load_recipe("cbam", ["epochs=2"]).identity())
+    add_top1(store, "resnet50", 70.0, recipe=load_recipe("cbam", ["epochs=2"]).identity())
     settings = {"dataset": "imagenet", "recipe": "a3", "recipe_sha256": "0" * 64, "metric": "top1", "source": "my lab"}
     for seed in range(2):
         settings |= {"seed": seed, "is_variant": True}
@@ -161,12 +161,16 @@ def test_the_question_is_that_of_the_study_with_most_runs(tmp_path):
 
 
 def test_empty_rows_are_marked_and_counted_for_print(hostile_store):
+    hostile_store.add(make_record(variant="aw_resnet50", options=default_options("aw_resnet50", ModelOptions())))
     page = render_page(hostile_store.read(), load_references(), figures=[])
-    for kind, some in (("claims", 3), ("published-latency", 57), ("latency", 0)):
+    for kind, some in (("claims", 3), ("published-latency", 57), ("latency", 0), ("complexity", 100)):
         section = page.split(f'<details id="table-{kind}"')[1].split("</details>")[0]
         rows = section.count('<tr class="empty"')
         assert rows >= some and (f", of which {rows}, not measured" in section) == bool(some)
         assert ('class="nothing"' in section) == (rows == section.count("<tr") - 1)
+        for row in section.split("<tr")[2:]:  # measured, but published by nobody, is "unknown"
+            assert row.startswith(' class="empty"') == bool(re.search(">not measured|>unknown<", row))
+    assert ">unknown<" in section
 
 
 def test_the_answer_is_that_of_the_records_and_says_what_was_claimed(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 
 import pytest
 from study_records import COCO, IMAGENET, as_records, runs_of, study_run
 
 from awbench.errors import UserError
+from awbench.report.formats import render
 from awbench.report.runs import runs_table
 from awbench.report.table import select
 
@@ -58,6 +60,14 @@ def test_which_network_was_recorded_first_changes_nothing():
 def test_whatever_else_differs_is_another_row(changes):
     ours, other = study_run(IMAGENET, "resnet101", 0, 77.0), study_run(IMAGENET, "resnet101", 1, 78.0, **changes)
     assert [row["mean"] for row in rows([ours, other])] == ["77.00", "78.00"]
+
+
+def test_the_best_is_among_networks_that_were_trained_alike():
+    """A recipe that was changed in its file keeps its name."""
+    other = {**IMAGENET.recipe_identity, "epochs": 5}
+    alike = [runs_of(IMAGENET, name, [mean]) for name, mean in (("resnet101", 77.0), ("aw_resnet101", 78.0))]
+    table = runs_table(as_records(*alike, runs_of(IMAGENET, "se_resnet101", [79.0], recipe=other)))
+    assert re.findall(r"textbf\{(.*?)\}", render(table, "latex")) == ["78.00"]
 
 
 def test_options_and_changes_that_are_not_the_default_are_named():
