@@ -240,6 +240,7 @@ def test_in_print_there_is_what_was_measured_with_its_words_whole(open_page):
     page.emulate_media(media="print")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.locator("#table-accuracy tr.empty").count() > 100
+    assert page.locator("#table-latency tbody tr:visible").count() == 3, "opened for print"
     assert not page.locator("tr.empty:visible").count() and not page.get_by_text("Headings sort").is_visible()
     assert page.locator("#table-published-latency .count.print").is_visible()
     assert page.locator("#table-accuracy thead th").first.evaluate("(e) => getComputedStyle(e).position") == "static"
