@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -77,10 +78,12 @@ def test_a_lock_that_fails_is_a_line_with_the_reason(number, tmp_path, monkeypat
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/full")])
 def test_a_lock_that_is_no_file_is_not_waited_for(make, tmp_path):
     make(tmp_path / ".lock")
+    signal.alarm(60)  # ends the process: of a FIFO that is waited for nothing else would
     with pytest.raises(UserError, match=r"\.lock is not a regular file"), only_one(tmp_path):
         pass
     with pytest.raises(UserError, match=r"\.lock is not a regular file"):
         holder(tmp_path)
+    signal.alarm(0)
 
 
 @pytest.mark.parametrize(

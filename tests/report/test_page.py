@@ -12,14 +12,15 @@ from collections import Counter
 
 import pytest
 from page_records import STATES, write_page
-from sample_records import add_ap, add_top1, latency_record, make_record
+from sample_records import add_ap, add_top1, latency_record, make_record, training_record
 from study_records import imagenet_pair
 
 from awbench.recipes.classification import load_recipe
-from awbench.records import Quantity, RecordStore
+from awbench.records import Quantity, Records, RecordStore
 from awbench.reference.load import load_references
 from awbench.report.formats import render
 from awbench.report.page import render_page
+from awbench.report.page.known import trained
 from awbench.report.tables import TABLES
 from awbench.variants import ModelOptions
 from awbench.verdicts.protocol import default_options
@@ -149,6 +150,15 @@ def test_tiles_show_what_no_study_is_about(own_work):
     assert "ResNet-20, 32 x 32 plain 10.00 ms AW too noisy SE 1.10 times" in shown["Latency"]
     for text in shown.values():
         assert "ResNet-20, Fashion-MNIST; ResNet-101, ImageNet-1k: not measured." in text
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_of_one_recipe_on_two_versions_the_tile_shows_that_with_more_runs(place):
+    runs = [training_record("resnet50", value, seed) for seed, value in enumerate((75.0, 75.2))]
+    other = training_record("resnet50", 70.0, 0, finished="2026-02-01T00:00:00.000000Z")
+    runs.insert(place, other.model_copy(update={"environment": {**other.environment, "torch": "2.15.0"}}))
+    column = trained(Records(runs))
+    assert column and column[1][0].accuracy == "75.10, sd 0.14 (2)"
 
 
 def test_the_question_is_that_of_the_study_with_most_runs(tmp_path):

@@ -71,9 +71,12 @@ def _counts(counted: CountedNetwork | None, variant: Variant) -> tuple[int | Non
 
 
 def trained(records: Records) -> Column | None:
-    """Of trainings with default options, those by the recipe by which most of NETWORKS were trained."""
+    """Of trainings with default options, those by the recipe by which most of NETWORKS were trained.
+
+    Of a network that was trained alike on several machines, those of the one with most runs, else the newest.
+    """
     alike: dict[tuple[str, ...], dict[str, RunGroup]] = {}
-    for group in group_runs(records):
+    for group in sorted(group_runs(records), key=lambda group: (len(group.values), group.runs[-1].finished)):
         if group.metric == "top1" and not group.options and group.values and (of := _architecture(group.variant)):
             alike.setdefault((of, *group.trained_alike), {})[group.variant] = group
     best = _fullest(alike, lambda group: group.runs[-1].finished)
