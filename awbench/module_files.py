@@ -17,7 +17,6 @@ from typing import Any
 from awbench.errors import UserError, suggestion
 from awbench.system import open_regular
 
-_DEEPEST = 8  # re-exports that are followed
 _INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -87,40 +86,73 @@ def find_class(module: str, name: str) -> tuple[Path, ast.ClassDef]:
     Raises:
         UserError: no such module, or no such class in it.
     """
-    asked = f"{module}:{name}"
-    for _ in range(_DEEPEST):
-        path = locate(module)
-        statements = list(_top_level(parse(path).body))
-        classes = {one.name: one for one in statements if isinstance(one, ast.ClassDef)}
-        if name in classes:
-            return path, classes[name]
-        imported = _imported_from(statements, name, module, path)
-        if imported is None:
-            raise UserError(
-                f"{asked} does not exist: {path} has no class {name}{suggestion(name, classes)} "
-                f"Its classes: {', '.join(classes) or 'none'}."
-            )
-        module, name = imported
-    raise UserError(f"{asked} is imported over more than {_DEEPEST} files; name the one that has the class")
+    return _find_class(f"{module}:{name}", module, name, set())
+
+
+def _find_class(asked: str, module: str, name: str, seen: set[tuple[str, str]]) -> tuple[Path, ast.ClassDef]:
+    """`find_class`. Args: asked, for errors; seen, the (module, name) where it was looked for."""
+    if (module, name) in seen:
+        raise UserError(f"{asked} is imported in a circle, by {module}; name the file that has the class")
+    seen.add((module, name))
+    path = locate(module)
+    statements = list(_top_level(parse(path).body))
+    classes = {one.name: one for one in statements if isinstance(one, ast.ClassDef)}
+    if name in classes:
+        return path, classes[name]
+    named, starred = _imported_from(statements, name, module, path)
+    faults = []
+    for origin, name_there in (*named, *((origin, name) for origin in starred)):
+        try:
+            return _find_class(asked, origin, name_there, seen)
+        except UserError as fault:  # as of the first import of `try: ... except ImportError: ...`
+            faults.append(fault)
+    if named:
+        raise faults[0]
+    made = next((one.lineno for one in statements if name in _assigned(one)), None)
+    if made:
+        raise UserError(
+            f"{asked} cannot be read: {path}, line {made} computes {name} when it is imported; name a class that "
+            "stands in a file as `class ...`, e.g. a subclass of it"
+        )
+    raise UserError(
+        f"{asked} does not exist: {path} has no class {name}{suggestion(name, classes)} "
+        f"Its classes: {', '.join(classes) or 'none'}."
+    )
+
+
+def _assigned(statement: ast.stmt) -> list[str]:
+    """The names that a statement defines, other than as classes."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return [statement.name]
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return [one.id for one in targets if isinstance(one, ast.Name)]
 
 
 def _top_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
     """Statements of a module, those under `if` and `try` among them."""
     for statement in body:
         yield statement
-        for inner in ("body", "orelse", "finalbody"):
-            if isinstance(statement, (ast.If, ast.Try)):
-                yield from _top_level(getattr(statement, inner, []))
+        if isinstance(statement, (ast.If, ast.Try)):
+            handlers = statement.handlers if isinstance(statement, ast.Try) else []
+            for body in (statement.body, *(one.body for one in handlers), statement.orelse):
+                yield from _top_level(body)
+            yield from _top_level(getattr(statement, "finalbody", []))
 
 
-def _imported_from(statements: Sequence[ast.stmt], name: str, module: str, path: Path) -> tuple[str, str] | None:
-    """(module, name there) of `from module import name`."""
+def _imported_from(
+    statements: Sequence[ast.stmt], name: str, module: str, path: Path
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """(module, name there) of every `from module import name`, and the module of every `from module import *`."""
+    named, starred = list[tuple[str, str]](), list[str]()
     for statement in statements:
         if isinstance(statement, ast.ImportFrom):
+            origin = _absolute(statement, module, path)
             for alias in statement.names:
                 if (alias.asname or alias.name) == name:
-                    return _absolute(statement, module, path), alias.name
-    return None
+                    named.append((origin, alias.name))
+                elif alias.name == "*":
+                    starred.append(origin)
+    return named, starred
 
 
 def _absolute(statement: ast.ImportFrom, module: str, path: Path) -> str:

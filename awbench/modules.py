@@ -34,8 +34,8 @@ ENTRY_POINTS = "awbench.modules"
 DECLARATION = "awbench"  # the class attribute that says what a module is called
 INPUT = "module_"  # how the inputs of records begin that are about modules from outside
 _LOG = logging.getLogger(__name__)
-_NAME = re.compile(r"[a-z][a-z0-9]*")
-_FORM = "package.module:Class, or NAME=package.module:Class"
+_NAME = re.compile(r"[a-z][a-z0-9]{0,39}")
+_FORM = "package.module:Class, or NAME=package.module:Class, with dots as in an import and no .py"
 _TAKEN = ("plain", "faster", "rcnn", "fpn")  # words of the grammar of names
 
 
@@ -309,7 +309,7 @@ def _make(path: str, class_name: str, declared: Any, given: dict[str, str | None
     if not _NAME.fullmatch(values["name"]) or values["name"] in _TAKEN:
         raise UserError(
             f"{path}: the name {values['name']!r} cannot be part of a variant's; use lower-case letters and digits, "
-            f"not {', '.join(_TAKEN)}; e.g. --module mine={path}"
+            f"40 at most, not {', '.join(_TAKEN)}; e.g. --module mine={path}"
         )
     return AttentionModule(path=path, is_external=True, **values)
 

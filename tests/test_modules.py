@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
 
@@ -162,13 +163,87 @@ def test_every_setting_has_a_colour_of_its_own_and_the_projects_stay(folder):
         ("my_gate=outside:Gate", "'my_gate' cannot be part of a variant's"),
         ("=outside:Gate", "'' cannot be part of a variant's"),
         ("plain=outside:Gate", "'plain' cannot be part of a variant's"),
+        (f"{'x' * 41}=outside:Gate", "40 at most"),
+        ("./outside:Gate", "with dots as in an import and no .py"),
+        ("front:Made", "front.py, line 4 computes Made when it is imported; name a class that stands in a file"),
+        ("front:made", "front.py, line 5 computes made"),
+        ("front:Round", "is imported in a circle, by front; name the file"),
+        ("front:Nowhere", "front.py has no class Nowhere"),
     ],
 )
 def test_what_cannot_be_registered_is_named(folder, specification, message):
     (folder / "broken.py").write_text("class Mine(\n")
+    (folder / "front.py").write_text(
+        "from back import Round\nfrom faulty import *\nimport outside\nMade = outside.Gate\ndef made(): ...\n"
+    )
+    (folder / "back.py").write_text("from front import Round\n")
     with pytest.raises(UserError) as caught, registered([specification]):
         pass
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_imports_of_every_name_and_after_a_failed_one_are_followed(folder):
+    for text in (
+        "from outside import *",
+        "try:\n    from fast import Gate\nexcept ImportError:\n    from outside import Gate",
+    ):
+        (folder / "front.py").write_text(f"{text}\n")
+        assert find_class("front", "Gate")[0] == folder / "outside.py"
+
+
+OPTIONS = """
+import enum
+from torch import nn
+class Kind(enum.Enum):
+    A = 1
+class Options(nn.Conv2d):
+    awbench = {"slot": "convolution", "name": "opts"}
+    def __init__(self, *shape, bias=False, flag=True, factor=0.5, pair=(1, 2), kind=Kind.A, text="x", none=None,
+                 either: "int | str" = 3, stages=9):
+        super().__init__(*shape, bias=bias)
+        self.given = flag, factor, text, none, either, stages
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("flag=no", (False, 0.5, "x", None, 3, 9)),
+        ("factor=1", (True, 1, "x", None, 3, 9)),
+        ("text=5", (True, 0.5, "5", None, 3, 9)),
+        ("text=none", (True, 0.5, "none", None, 3, 9)),
+        ("none=none", (True, 0.5, "x", None, 3, 9)),
+        ("none=2", (True, 0.5, "x", 2, 3, 9)),
+        ("either=auto", (True, 0.5, "x", None, "auto", 9)),
+        ("stages=3", (True, 0.5, "x", None, 3, 9)),
+        ("flag=0", "option flag=0 of module opts (options:Options) must be true or false; its default is True"),
+        ("factor=auto", "factor='auto' of module opts (options:Options) must be a number; its default is 0.5"),
+        ("factor=nan", "must be a number"),
+        ("factor=true", "must be a number"),
+        ("pair=1,2", "must be left alone, since no option can be a tuple"),
+        ("kind=A", "no option can be a Kind"),
+    ],
+)
+def test_options_are_read_by_their_defaults(folder, text, given):
+    from argparse import Namespace
+
+    from awbench.cli.options import model_options
+
+    (folder / "options.py").write_text(OPTIONS)
+    args = Namespace(
+        aw_option=[], attention_option=[], convolution_option=[text], stride_placement="v1.5", num_classes=None
+    )
+    with registered(["options:Options"]):
+        try:
+            options = model_options(args, [parse_variant("opts_resnet20")])
+        except UserError as error:
+            assert isinstance(given, str) and given in str(error)
+            with pytest.raises(UserError, match="must be"):  # from Python, and a study's file, as from text
+                name, _, value = text.partition("=")
+                build_variant("opts_resnet20", make_options(convolution_options={name: value}))
+        else:
+            assert build_variant("opts_resnet20", options).layer3[0].conv1.given == given
+    sys.modules.pop("options", None)
 
 
 def test_two_modules_of_one_name_are_an_error(folder):
@@ -354,3 +429,21 @@ def test_a_package_without_an_init_file_is_looked_into(tmp_path, monkeypatch):
     for missing, named in (("parts.other.mine", "parts.other"), ("parts.inner.mine.more", "parts.inner.mine.more")):
         with pytest.raises(UserError, match=f"no Python module {named} "):
             find_class(missing, "Mine")
+
+
+def test_what_a_module_prints_is_not_in_the_answer(folder, awbench):
+    (folder / "loud.py").write_text(
+        "from torch import nn\nprint('at import')\nclass Loud(nn.Module):\n"
+        "    def __init__(self, channels):\n        super().__init__()\n        print('made')\n"
+        "    def forward(self, x):\n        print('called')\n        return x\n"
+    )
+    code, out, err = awbench("complexity", "loud_resnet20", "--module", "loud:Loud", "--json")
+    assert code == 0 and [row["variant"] for row in json.loads(out)] == ["loud_resnet20"]
+    assert all(word in err for word in ("at import", "made", "called"))
+    sys.modules.pop("loud")
+
+
+def test_an_option_with_two_values_is_for_sweeps(awbench):
+    given = ("--aw-option", "reduction=8", "--aw-option", "reduction=4")
+    code, out, err = awbench("complexity", "aw_resnet20", *given)
+    assert (code, out, err.count("\n")) == (2, "", 1) and "--aw-option reduction is given 2 times" in err

@@ -26,6 +26,7 @@ GROUND = {
     "text",
     "architectures",
     "module_files",
+    "module_options",
     "modules",
     "variants",
 }

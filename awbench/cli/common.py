@@ -11,8 +11,9 @@ import shutil
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from awbench.cli.logs import is_quiet, log
 from awbench.errors import UserError, suggestion
@@ -144,13 +145,31 @@ def progress(items: Sequence[T], description: str, unit: str) -> Iterator[T]:
             shown.show(done, len(items), f"{done} of {len(items)} {unit}s", now=done == len(items))
 
 
+_ANSWERS: ContextVar[TextIO | None] = ContextVar("answers", default=None)
+
+
+@contextmanager
+def stdout_for_answers() -> Iterator[None]:
+    """Meanwhile stdout has the command's answer alone; what modules from outside and libraries print goes to stderr."""
+    token = _ANSWERS.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _ANSWERS.reset(token)
+
+
+def _answers() -> TextIO:
+    return _ANSWERS.get() or sys.stdout
+
+
 def show(text: str, end: str = "\n") -> None:
     """The answer of a command, on stdout."""
-    print(visible(text), end=end)
+    print(visible(text), end=end, file=_answers())
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, allow_nan=False))
+    print(json.dumps(value, indent=1, allow_nan=False), file=_answers())
 
 
 NO_EVIDENCE = "evidence for no study: only runs that 'awbench study run NAME' makes are (awbench study list)"
@@ -174,7 +193,7 @@ def print_runs(records: Records, keys: Collection[str], stated: Collection[str] 
 
 def print_table(table: Table, format: str | None = None, notes: bool = True) -> None:
     """The table on stdout. Args: format, None for text on a terminal and GitHub's elsewhere."""
-    print(table_text(table, format, notes), end="", flush=True)
+    print(table_text(table, format, notes), end="", flush=True, file=_answers())
 
 
 def table_text(table: Table, format: str | None = None, notes: bool = True) -> str:
@@ -182,7 +201,8 @@ def table_text(table: Table, format: str | None = None, notes: bool = True) -> s
     from awbench.report.formats import render, shown_safely
     from awbench.report.terminal import to_text
 
-    if format == "text" or (format is None and sys.stdout.isatty()):
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    is_terminal = _answers().isatty()
+    if format == "text" or (format is None and is_terminal):
+        colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         return to_text(shown_safely(table, notes), shutil.get_terminal_size((100, 24)).columns, colour) + "\n"
     return render(table, format or "github", notes)

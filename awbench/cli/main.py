@@ -35,7 +35,7 @@ from awbench.cli import (
     table,
     train,
 )
-from awbench.cli.common import Parser
+from awbench.cli.common import Parser, stdout_for_answers
 from awbench.cli.completion import COMPLETERS, NEEDS, complete
 from awbench.cli.logs import log, set_up_logging
 from awbench.errors import TRY_AGAIN, CounterDisagreement, Preempted, Stopped, UserError
@@ -104,7 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     kept = "; every finished record is kept, the same command goes on from there" if "results" in args else ""
     try:
         with _stopped_by_signals(), registered(args.module), faults_named():
-            code, message = int(args.run(args)), ""
+            with stdout_for_answers():
+                code, message = int(args.run(args)), ""
             sys.stdout.flush()  # a full disk is said here, not by the interpreter's end
     except UserError as error:
         code, message = 2, said_here(" ".join(str(error).split()))

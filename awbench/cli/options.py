@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from awbench.cli.common import Parser, key_values, log, option_value
 from awbench.errors import UserError
-from awbench.modules import modules
+from awbench.module_options import option_defaults, require_types
+from awbench.modules import AttentionModule, modules
 from awbench.recipes import DetectionRecipe, Recipe, default_dataset, default_recipe, load_detection_recipe, load_recipe
 from awbench.records import Records
 from awbench.studies import find_study
@@ -118,12 +119,20 @@ def aw_options_help() -> str:
     return "\n".join(lines)
 
 
-def model_options(args: argparse.Namespace, variants: Sequence[Variant]) -> ModelOptions:
-    """ModelOptions from the options `MODEL`.
+def model_options(args: argparse.Namespace, variants: Sequence[Variant], several: bool = False) -> ModelOptions:
+    """ModelOptions from the options `MODEL`. Args: several, whether an option may have several values, to check each.
 
     Raises:
-        UserError: one does not exist, does not fit, or concerns none of the variants.
+        UserError: one does not exist, does not fit, concerns none of the variants, or has two values.
     """
+    for option in () if several else ("aw_option", "attention_option", "convolution_option"):
+        names = [text.partition("=")[0] for text in getattr(args, option)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(
+                f"--{option.replace('_', '-')} {twice} is given {names.count(twice)} times; a network has one value "
+                "of it ('awbench sweep' takes several, of which each makes a network)"
+            )
     if args.aw_option and not any(variant.aw for variant in variants):
         raise UserError(f"--aw-option {args.aw_option[0]} concerns no variant named: none has AW-convolutions")
     if args.attention_option and not any(variant.attention for variant in variants):
@@ -137,15 +146,48 @@ def model_options(args: argparse.Namespace, variants: Sequence[Variant]) -> Mode
             "outside in place of convolutions; for AW-convolutions use --aw-option"
         )
     _require_choices(args.aw_option)
-    attention = key_values("option", args.attention_option, "reduction=8")
-    convolution = key_values("option", args.convolution_option, "kernels=4")
+    external = [module for variant in variants for module in variant.modules if module.is_external]
+    attention, convolution = (
+        _module_options(key_values("option", given, example), [one for one in external if one.slot == slot], placement)
+        for given, example, slot, placement in (
+            (args.attention_option, "reduction=8", "after_norm", ()),
+            (args.convolution_option, "kernels=4", "convolution", ("convolutions", "stages")),
+        )
+    )
     return make_options(
         stride_placement=args.stride_placement,
         num_classes=args.num_classes,
-        attention_options={key: option_value(value) for key, value in attention},
-        convolution_options={key: option_value(value) for key, value in convolution},
+        attention_options=attention,
+        convolution_options=convolution,
         aw_options=dict(key_values("option", args.aw_option, "reduction=8")),
     )
+
+
+def _module_options(
+    given: Sequence[tuple[str, str]], external: Sequence[AttentionModule], placement: Sequence[str]
+) -> dict[str, Any]:
+    """Values of options from text, for modules from outside by their defaults.
+
+    Args:
+        placement: names of those that are not the module's but say where it stands.
+
+    Raises:
+        UserError: one is of another kind than its default.
+    """
+    values: dict[str, Any] = {}
+    defaults = {name: value for one in external for name, value in option_defaults(one).items()} if given else {}
+    defaults = {name: value for name, value in defaults.items() if name not in placement}
+    for key, text in given:
+        default = defaults.get(key, ...)
+        if default is None and text.lower() == "none":
+            continue  # as it is
+        as_default = text if isinstance(default, str) else option_value(text)
+        if isinstance(default, bool):
+            as_default = {"yes": True, "on": True, "no": False, "off": False}.get(text.lower(), as_default)
+        values[key] = as_default
+    for module in external:
+        require_types(module, {name: value for name, value in values.items() if name not in placement})
+    return values
 
 
 def _require_choices(given: Sequence[str]) -> None:

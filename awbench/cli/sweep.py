@@ -129,7 +129,7 @@ def _combinations(args: argparse.Namespace, variants: Sequence[Variant], variant
         "attention_option": variant.attention,
         "convolution_option": variant.convolution and not variant.aw,
     }
-    model_options(args, variants)  # each is one, and concerns a variant
+    model_options(args, variants, several=True)  # each is one, and concerns a variant
     axes: dict[tuple[str, str], list[str]] = {}
     for name, concerns in concerned.items():
         for given in getattr(args, name) if concerns else ():

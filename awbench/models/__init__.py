@@ -8,7 +8,8 @@ from torch import nn
 
 from awbench.errors import UserError
 from awbench.models.resnet import ResNet
-from awbench.variants import ModelOptions, make_options, parse_variant
+from awbench.module_options import require_types
+from awbench.variants import ModelOptions, make_options, parse_variant, placement_of
 
 __all__ = ["ResNet", "build", "build_variant"]
 
@@ -44,4 +45,7 @@ def build_variant(name: str, options: ModelOptions) -> nn.Module:
             f"{name} is a detector, and build() makes classification networks, e.g. its backbone {variant.backbone}; "
             "'awbench train' and 'awbench eval' build detectors"
         )
+    for module in variant.modules:
+        after_norm = module.slot == "after_norm"
+        require_types(module, dict(options.attention_options) if after_norm else placement_of(variant, options)[2])
     return ResNet(variant, options)
