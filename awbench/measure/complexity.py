@@ -6,6 +6,7 @@ it dispatches. fvcore counts independently, from a traced graph, when a cross-ch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -118,7 +119,7 @@ def check_image_size(variant: Variant, image_size: int | None) -> int:
 
 def count(model: nn.Module, image: Tensor) -> Complexity:
     """Count one forward pass of `model` on `image`, (1, C, H, W), on whatever device both are."""
-    flop_counter = FlopCounterMode(display=False)
+    flop_counter = FlopCounterMode(display=False, custom_mapping=_VECTOR_PRODUCTS)
     elements = _ElementCounter()
     with torch.no_grad(), flop_counter, elements, elements.inside_attention(model):
         model(image)
@@ -138,11 +139,26 @@ def count(model: nn.Module, image: Tensor) -> Complexity:
 
 
 _CONVOLUTION = torch.ops.aten.convolution.default
-_LINEAR = (torch.ops.aten.addmm.default, torch.ops.aten.mm.default, torch.ops.aten.bmm.default)
+_LINEAR = tuple(getattr(torch.ops.aten, name).default for name in ("addmm", "mm", "bmm", "baddbmm", "mv", "addmv"))
 _AW = torch.ops.awbench.aw_convolution.default
 _PRODUCT = torch.ops.aten.mul.Tensor
 _BATCH_NORM = torch.ops.aten.native_batch_norm.default
-_PLAIN = ("aten", "prims", "prim")  # torch's own operators, of which those that count have formulas
+_PLAIN = ("aten", "prims", "prim")  # torch's own operators, of which most that count have formulas
+# Those that count and have none; the last two are fused on real devices alone.
+_UNCOUNTED = {
+    "_trilinear", "_cdist_forward", "_fft_r2c", "_fft_c2c", "_fft_c2r", "_native_multi_head_attention",
+    "_transformer_encoder_layer_fwd",
+}  # fmt: skip
+
+
+def _vector_product_flops(*shapes: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    """Of mv, dot and vdot; of addmv the sum of its second argument's products."""
+    factor = shapes[1] if len(shapes) > 2 and len(shapes[1]) == 2 else shapes[0]
+    return 2 * math.prod(factor)
+
+
+# What torch's counter takes for free, as flops by its shapes.
+_VECTOR_PRODUCTS = {getattr(torch.ops.aten, name): _vector_product_flops for name in ("mv", "addmv", "dot", "vdot")}
 _COUNTED_INPUTS = {
     _BATCH_NORM: "normalisation",
     torch.ops.aten.cudnn_batch_norm.default: "normalisation",
@@ -194,7 +210,8 @@ class _ElementCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out: Any
-        if self._attention_depth and func.namespace not in _PLAIN and func._overloadpacket not in flop_registry:
+        is_free = func.namespace in _PLAIN and func._opname not in _UNCOUNTED
+        if self._attention_depth and not is_free and func._overloadpacket not in flop_registry:
             raise UserError(
                 f"operator {func.namespace}::{func._opname} has no formula of its operations, and would be counted as "
                 "none; register one with torch.utils.flop_counter.register_flop_formula"
