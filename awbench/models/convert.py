@@ -32,10 +32,12 @@ def convert(model: nn.Module, where: Where = "3x3", **options: Any) -> nn.Module
         and in its dtype, in training mode where the layer was.
 
     Raises:
-        UserError: no convolution is replaced, `where` is not known, or an option does not fit a layer, which is named.
-            The network is then as it was.
+        UserError: no convolution is replaced, `where` is not known, or an option does not fit a layer, which is named,
+            or that has hooks, which would be lost. The network is then as it was.
     """
-    if isinstance(where, str) and where not in CONVOLUTIONS:
+    if not isinstance(model, nn.Module):
+        raise UserError(f"a network to convert is a torch.nn.Module, not {type(model).__name__}")
+    if not callable(where) and where not in CONVOLUTIONS:
         raise UserError(f"where is {where!r}; use {', '.join(CONVOLUTIONS)}, or a function (name, layer) -> bool")
     found = [(name, layer) for name, layer in model.named_modules() if type(layer) is nn.Conv2d]
     chosen = [(name, layer) for name, layer in found if _is_chosen(where, name, layer)]
@@ -61,6 +63,11 @@ def _is_chosen(where: Where, name: str, layer: nn.Conv2d) -> bool:
 
 def _attended(name: str, layer: nn.Conv2d, options: dict[str, Any]) -> AWConv2d:
     """An AW-convolution with a layer's own parameters."""
+    if layer._forward_pre_hooks or layer._forward_hooks or not isinstance(layer.weight, nn.Parameter):
+        raise UserError(
+            f"{name or 'the convolution'} has hooks, as of spectral_norm or pruning, which an AW-convolution in its "
+            "place would not have; remove them first, or leave the layer out by where"
+        )
     arguments: dict[str, Any] = {
         key: getattr(layer, key)
         for key in ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")

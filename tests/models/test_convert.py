@@ -108,3 +108,25 @@ def test_what_does_not_export_to_onnx_says_why():
     with pytest.raises(UserError, match="not exported to ONNX: it has neither"):
         torch.onnx.export(model, (torch.zeros(1, 3, 8, 8),), io.BytesIO(), dynamo=False)
     assert torch.export.export(model, (torch.zeros(1, 3, 8, 8),)).module()(torch.zeros(1, 3, 8, 8)).shape[1] == 8
+
+
+@pytest.mark.parametrize("where", [7, ["layer1"], "5x5", None])
+def test_a_choice_that_is_none_is_named(where):
+    with pytest.raises(UserError, match="use 3x3, 1x1, all, or a function"):
+        awbench.convert(nn.Conv2d(4, 4, 3), where=where)
+
+
+def test_what_is_no_network_is_named():
+    with pytest.raises(UserError, match=r"is a torch.nn.Module, not str"):
+        awbench.convert("resnet18")
+
+
+@pytest.mark.parametrize(
+    "hook", [torch.nn.utils.spectral_norm, lambda layer: layer.register_forward_hook(lambda *arguments: None)]
+)
+def test_a_layer_whose_hooks_would_be_lost_is_named(hook):
+    model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
+    hook(model[1])
+    with pytest.raises(UserError, match="1 has hooks"):
+        awbench.convert(model)
+    assert type(model[0]) is nn.Conv2d
