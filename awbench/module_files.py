@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.machinery
 import importlib.util
+import io
 import pkgutil
 import sys
 import tokenize
@@ -193,7 +194,7 @@ def digest_of(module: str, name: str) -> str:
     files = {path.name: path} if _is_installed(path) else _closure(module)
     digest = hashlib.sha256()
     for file_name, file in sorted(files.items()):
-        digest.update(file_name.encode() + b"\0" + code_of(file).encode() + b"\0")
+        digest.update(file_name.encode() + b"\0" + code_of(file, whole_strings=True).encode() + b"\0")
     classes = [one for one in _top_level(parse(path).body) if isinstance(one, ast.ClassDef)]
     if len(classes) > 1 or path != locate(module):
         folder = _home(module)
@@ -241,20 +242,44 @@ def _path_or_none(module: str) -> Path | None:
         return None
 
 
-def code_of(path: Path) -> str:
-    """A source file's lines without blank ones, comments and docstrings; no locale changes them."""
+def code_of(path: Path, whole_strings: bool = False) -> str:
+    """A source file's lines without blank ones, lines of comment and docstrings; no locale changes them.
+
+    Args:
+        whole_strings: keep all lines inside strings, as of a kernel's source, and those that a docstring shares with
+            code. The digest of trainings, by which existing records are found, is older and is without.
+    """
     with tokenize.open(path) if path.suffix == ".py" else path.open(encoding="utf-8") as file:
         text = file.read()
-    lines = text.splitlines()
-    if path.suffix == ".py":
-        for node in ast.walk(ast.parse(text)):
-            if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) or not node.body:
-                continue
-            first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.end_lineno:
-                for number in range(first.lineno - 1, first.end_lineno):
-                    lines[number] = ""
-    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    if path.suffix != ".py":
+        return "\n".join(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    lines = text.split("\n")  # as Python counts them
+    dropped = {number for number, line in enumerate(lines, 1) if not line.strip() or line.lstrip().startswith("#")}
+    dropped -= _inside_strings(text) if whole_strings else set()
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) or not node.body:
+            continue
+        first = node.body[0]
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.end_lineno:
+            before = lines[first.lineno - 1].encode()[: first.col_offset]
+            after = lines[first.end_lineno - 1].encode()[first.end_col_offset :].strip()
+            is_alone = not before.strip() and (not after or after.startswith(b"#"))
+            if is_alone or not whole_strings:
+                dropped |= set(range(first.lineno, first.end_lineno + 1))
+    return "\n".join(line for number, line in enumerate(lines, 1) if number not in dropped)
+
+
+def _inside_strings(text: str) -> set[int]:
+    """The lines that begin inside a string, where a blank or a # is no comment."""
+    found, begun = set[int](), list[int]()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        kind = tokenize.tok_name[token.type]
+        if kind == "FSTRING_START":
+            begun.append(token.start[0])
+        elif kind in ("STRING", "FSTRING_END"):
+            start = begun.pop() if kind == "FSTRING_END" else token.start[0]
+            found |= set(range(start + 1, token.end[0] + 1))
+    return found
 
 
 @functools.cache

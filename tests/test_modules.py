@@ -413,6 +413,24 @@ def test_an_option_given_at_its_default_is_not_described(name):
     assert describe_options(variant, given) == describe_options(variant, ModelOptions())
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('SOURCE = """\n#define N 4\n"""', 'SOURCE = """\n#define N 8\n"""'),
+        ('TEXT = """a\n\nb"""', 'TEXT = """a\nb"""'),
+        ("def factor(n=3): 'doc'", "def factor(n=4): 'doc'"),
+        ("def factor():\n    'doc'; return 3", "def factor():\n    'doc'; return 4"),
+        ("A = '\x0c'\ndef f():\n    'doc'\n    return 3", "A = '\x0c'\ndef f():\n    'doc'\n    return 4"),
+    ],
+)
+def test_code_inside_strings_and_beside_docstrings_is_code(tmp_path, before, after):
+    def code(text: str) -> str:
+        (tmp_path / "source.py").write_text(f"{text}\n# a comment\n")
+        return code_of(tmp_path / "source.py", whole_strings=True)
+
+    assert code(before) != code(after) and "comment" not in code(before)
+
+
 def test_source_is_read_as_python_reads_it(tmp_path):
     source = tmp_path / "module.py"
     source.write_bytes(b"# coding: latin-1\nname = '\xe9'\n")
@@ -447,3 +465,42 @@ def test_an_option_with_two_values_is_for_sweeps(awbench):
     given = ("--aw-option", "reduction=8", "--aw-option", "reduction=4")
     code, out, err = awbench("complexity", "aw_resnet20", *given)
     assert (code, out, err.count("\n")) == (2, "", 1) and "--aw-option reduction is given 2 times" in err
+
+
+def test_a_studys_runs_of_every_network_know_the_modules_of_all(folder):
+    from study_files import write_study
+
+    from awbench.recipes import load_recipe
+    from awbench.studies import load_study
+    from awbench.tasks import Job
+
+    with registered(["outside:Gate"]):
+        study = load_study(write_study(folder, comparisons=[{"variant": "gate_resnet20", "over": "resnet20"}]))
+        job = Job(parse_variant("resnet20"), ModelOptions(), "digits", None, load_recipe("digits-quick"), study=study)
+        argv = job.train_argv()
+    assert argv[argv.index("--module") + 1] == "gate=outside:Gate"
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (
+            {"convolution": {"power": 2}},
+            "networks.e.convolution is {'power': 2}, and gate_resnet20 has nothing that takes",
+        ),
+        ({"aw": {"expansion": 2}}, "networks.e.aw is {'expansion': 2}, and gate_resnet20 has nothing that takes it"),
+        (
+            {"attention": {"power": [1, 2]}},
+            r"networks.e.attention.power is \[1, 2\]; several values stand under several",
+        ),
+    ],
+)
+def test_options_of_a_studys_network_concern_it(folder, network, message):
+    from study_files import write_study
+
+    from awbench.studies import load_study
+
+    networks = {"e": {"variant": "gate_resnet20", **network}}
+    path = write_study(folder, networks=networks, comparisons=[{"variant": "e", "over": "resnet20"}])
+    with registered(["outside:Gate"]), pytest.raises(UserError, match=message):
+        load_study(path)

@@ -154,6 +154,7 @@ class Study(Strict):
                 variant = self.variant_of(label)
             except UserError as error:
                 raise ValueError(str(error)) from None
+            self._require_options(label, variant)
             if variant.task != self.task:
                 raise ValueError(f"{label} is a {variant.task} variant; {self.dataset} is for {self.task}")
         metrics = measured_metrics(self.kind)
@@ -170,6 +171,20 @@ class Study(Strict):
         if self.task == "detection" and not self.engine and self.purpose != "smoke test":
             raise ValueError(f"engine is missing; detectors differ between {' and '.join(ENGINES)}, so choose one")
         return self
+
+    def _require_options(self, label: str, variant: Variant) -> None:
+        """Raise a ValueError for options of a network that concern nothing of it, or are several values of one."""
+        network = self.networks.get(label)
+        own = {"aw": variant.aw, "attention": variant.attention, "convolution": variant.convolution and not variant.aw}
+        for kind, concerns in own.items() if network else ():
+            options = getattr(network, kind)
+            if options and not concerns:
+                raise ValueError(f"networks.{label}.{kind} is {options}, and {variant.name} has nothing that takes it")
+            for name, value in options.items():
+                if kind != "aw" and isinstance(value, (list, tuple)) and name != "stages":
+                    raise ValueError(
+                        f"networks.{label}.{kind}.{name} is {list(value)}; several values stand under several"
+                    )
 
     @property
     def facts(self) -> DatasetFacts:

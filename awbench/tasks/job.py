@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from awbench.errors import UserError
+from awbench.modules import modules
 from awbench.recipes import DetectionRecipe, Recipe
 from awbench.studies import Study
 from awbench.system import open_regular
@@ -84,7 +85,10 @@ class Job:
 
     def train_argv(self) -> list[str]:
         """The command that trains it, after `awbench`."""
-        argv = ["train", self.variant.name, *self.variant.module_argv, "--dataset", self.dataset]
+        # A study's file names other networks too, and what it shares runs with: it is read with all modules there are.
+        known = [word for module in modules().values() for word in module.argv]
+        argv = ["train", self.variant.name, *(known if self.study else self.variant.module_argv)]
+        argv += ["--dataset", self.dataset]
         argv += ["--recipe", self.recipe.file]
         argv += ["--seed", str(self.seed)]
         argv += ["--engine", self.engine] if self.engine else []
