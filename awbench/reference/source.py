@@ -61,6 +61,8 @@ class Number(Entry):
             raise ValueError(f"value {self.value} of {self.metric} has more than 12 decimals")
         if self.unit in ("percent", "AP points") and self.value > 100:
             raise ValueError(f"value {self.value} of {self.metric} is above 100 {self.unit}")
+        if self.unit in ("percent", "AP points") and self.value <= 1 and not self.metric.endswith("_error"):
+            raise ValueError(f"value {self.value} of {self.metric} looks like a fraction; give it in {self.unit}")
         if self.dataset:
             check_dataset(self.dataset)
         if self.url is not None:
