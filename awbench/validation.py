@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from awbench.errors import suggestion
 
+_MOST_SHOWN = 20
 # Keys of files that people have written -> what they are called now.
 _EARLIER_KEYS = {"standing": "provenance", "scatter": "run_to_run"}
 
@@ -31,9 +32,11 @@ class Strict(BaseModel):
         for earlier, now in _EARLIER_KEYS.items():
             if earlier in data and now in known and now not in data:
                 data = {now if key == earlier else key: value for key, value in data.items()}
+        unknown = [key for key in data if key not in known]
+        if unknown:  # all of them at once
+            hints = [f"unknown key {key!r}{suggestion(str(key), list(known))}" for key in unknown[:_MOST_SHOWN]]
+            raise ValueError(f"{' '.join(hints)} Known: {', '.join(known)}")
         for key in data:
-            if key not in known:
-                raise ValueError(f"unknown key {key!r}{suggestion(str(key), list(known))} Known: {', '.join(known)}")
             values = data[key] if isinstance(data[key], (list, tuple)) else [data[key]]
             kinds = _kinds(known[key].annotation)
             if kinds & {int, float, Decimal} and bool not in kinds and any(isinstance(v, bool) for v in values):
@@ -48,9 +51,6 @@ def _kinds(annotation: Any) -> set[Any]:
     if get_origin(annotation) in (Union, UnionType, tuple, list):
         return set().union(*map(_kinds, get_args(annotation)))
     return {annotation} if isinstance(annotation, type) else set()
-
-
-_MOST_SHOWN = 20
 
 
 def first_error(error: ValidationError) -> str:

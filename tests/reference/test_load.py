@@ -134,6 +134,10 @@ def test_printed_zeros_are_kept(source):
         ([("unit: GMAC}", "unit: GMAC, url: nonsense}")], "must begin with https"),
         ([("value: 7.570", "value: -1.0")], "between 1e-9 and 1e15"),
         (
+            [("title:", "titel:"), ("conventions:", "convention:")],
+            "unknown key 'titel'; did you mean title.* unknown key 'convention'; did you mean conventions",
+        ),
+        (
             [("value: 7.570", "value: 0.757"), ("metric: macs", "metric: top1"), ("unit: GMAC", "unit: percent")],
             "value 0.757 of top1 looks like a fraction; give it in percent",
         ),
