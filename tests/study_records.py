@@ -42,7 +42,7 @@ def study_run(study: Study, label: str, seed: int, value: float, **changes: Any)
         "weights_sha256": weights_of(label, seed), "source_sha256": "s" * 64, "torch": "2.14.1",
         "torchvision": "0.29.1", "device": "GPU A", "training_device": "cuda", "world_size": 8,
     }  # fmt: skip
-    options = describe_options(variant, study.options_of(label)) | {"num_classes": CLASSES[study.dataset]}
+    options = describe_options(variant, study.options_of(label)) | {"num_classes": CLASSES.get(study.dataset, 10)}
     finished = changes.pop("finished", "2026-01-01T00:00:01.000000Z")
     merged = {}
     for name, whole in (("options", options), ("inputs", inputs), ("values", values), ("environment", environment)):

@@ -15,6 +15,7 @@ from awbench.errors import UserError
 from awbench.module_options import option_defaults, require_types
 from awbench.modules import AttentionModule, modules
 from awbench.recipes import DetectionRecipe, Recipe, default_dataset, default_recipe, load_detection_recipe, load_recipe
+from awbench.recipes.datasets import is_own
 from awbench.records import Records
 from awbench.studies import find_study
 from awbench.system import rank_and_size, stray_rank
@@ -60,7 +61,8 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--dataset": {
         "metavar": "NAME",
         "help": "default: digits for CIFAR-style networks, digits-detection for detectors; 'awbench list --datasets' "
-        "has all, and what of them is on this machine",
+        "has all, and what of them is on this machine; your own: folder:NAME with --data DIR (DIR/train/<class>/, "
+        "DIR/val/<class>/), or module:function (docs/your-module.md in the source)",
     },
     "--data": {"type": Path, "metavar": "DIR", "help": "folder that holds the dataset"},
     "--skip-bad-images": {"action": "store_true", "help": "leave out images that cannot be decoded, and list them"},
@@ -283,6 +285,8 @@ def dataset_of(given: str | None, variants: Sequence[Variant]) -> str:
 
 def recipe_of(task: Task, name: str | None, dataset: str, changes: Sequence[str]) -> Recipe | DetectionRecipe:
     """The recipe of a name, or the dataset's own, with its changes."""
+    if name is None and is_own(dataset):
+        raise UserError(f"dataset {dataset} is your own and has no recipe; name one ('awbench list --recipes')")
     load: Any = load_detection_recipe if task == "detection" else load_recipe
     recipe: Recipe | DetectionRecipe = load(name or default_recipe(task, dataset), changes)
     return recipe

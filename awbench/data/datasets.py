@@ -1,4 +1,4 @@
-"""The classification datasets: what each is, and how it is opened.
+"""The known classification datasets: what each is, and how it is opened; `awbench.data.opening` finds them.
 
 A split is a map-style sequence: `len`, and `[index] -> (PIL image, label)`. Everything random happens
 later, in `awbench.data.views`.
@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from awbench.cache import one_downloads
-from awbench.errors import UserError, suggestion
+from awbench.errors import UserError
 from awbench.recipes.datasets import DATASET_FACTS
 from awbench.system import open_regular
 
@@ -83,37 +83,6 @@ class Dataset:
     needs_directory: bool
     proxy: str
     open_split: Callable[[Path | None, str], Split] = field(repr=False)
-
-
-def open_split(name: str, directory: Path | None, split: str) -> Split:
-    """Open one split of a dataset.
-
-    Args:
-        name: a key of `DATASETS`.
-        directory: where its files lie; not needed for embedded sets.
-        split: "train" or "val".
-
-    Raises:
-        UserError: no such dataset, the directory is missing, or its layout is not the standard one.
-    """
-    dataset = find_dataset(name)
-    if dataset.needs_directory:
-        if directory is None:
-            raise UserError(f"dataset {name} needs its files: give their folder with --data DIR")
-        if not directory.is_dir():
-            raise UserError(f"--data {directory} is not a folder; give the folder that holds {dataset.title}")
-    return dataset.open_split(directory, split)
-
-
-def find_dataset(name: str) -> Dataset:
-    """The dataset of a name.
-
-    Raises:
-        UserError: no such dataset.
-    """
-    if name not in DATASETS:
-        raise UserError(f"dataset {name!r} is not known{suggestion(name, DATASETS)} Known: {', '.join(DATASETS)}.")
-    return DATASETS[name]
 
 
 @dataclass(frozen=True)
@@ -194,7 +163,7 @@ def _open_imagenet(directory: Path | None, split: str) -> Split:
     files: list[tuple[str, int]] = []
     digest = hashlib.sha256()
     for label, name in enumerate(classes):
-        found = sorted(path for path in _visible(root / name) if path.suffix.lower() in IMG_EXTENSIONS)
+        found = sorted(path for path in visible(root / name) if path.suffix.lower() in IMG_EXTENSIONS)
         if not found:
             raise UserError(f"class folder {root / name} is empty; each of the 1000 classes needs at least one image")
         files += [(str(path), label) for path in found]
@@ -215,7 +184,7 @@ def _class_folders(root: Path) -> list[str]:
     Raises:
         UserError: they are not 1000, or their names do not say which class each is.
     """
-    names = sorted(path.name for path in _visible(root) if path.is_dir())
+    names = sorted(path.name for path in visible(root) if path.is_dir())
     numbered = [name for name in names if name.isascii() and name.isdigit()]
     odd = [name for name in names if not _WORDNET_ID.fullmatch(name) and name not in numbered]
     if odd:
@@ -235,7 +204,7 @@ def _class_folders(root: Path) -> list[str]:
     return sorted(numbered, key=int)
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
     """What lies in a folder; hidden files are an editor's or a file system's own."""
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
 

@@ -22,7 +22,8 @@ from PIL import Image
 
 from awbench.cache import cache_directory
 from awbench.data.coco import annotation_path, image_folder
-from awbench.data.datasets import ArrayImages, open_split
+from awbench.data.datasets import ArrayImages
+from awbench.data.opening import open_split
 from awbench.data.views import derive_seed
 from awbench.errors import UserError
 from awbench.recipes.datasets import DATASET_FACTS

@@ -15,9 +15,10 @@ from PIL import Image
 
 from awbench.attention.aw_convolution import set_strategy
 from awbench.data.coco import DetectionImage
-from awbench.data.datasets import ArrayImages, open_split
+from awbench.data.datasets import ArrayImages
 from awbench.data.detection_views import DetectionSample, DetectionView
 from awbench.data.digits_detection import draw
+from awbench.data.opening import open_split
 from awbench.data.pixels import IMAGENET_RGB
 from awbench.detection.complexity import COCO_IDS
 from awbench.detection.engine import Detector, Engine, fix_proposals

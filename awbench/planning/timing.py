@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from awbench.studies import Study
 from awbench.variants import classification_name
 
@@ -45,4 +47,5 @@ def timing_argv(study: Study, label: str, device: str = "") -> list[str]:
 
 def data_argv(study: Study) -> list[str]:
     """Where the dataset lies, in capitals, for the reader to replace; nothing where it needs no folder."""
-    return [] if study.facts.proxy else ["--data", f"{study.dataset.upper().replace('-', '_')}_DIR"]
+    name = re.sub(r"\W", "_", study.dataset.upper())
+    return [] if study.facts.proxy else ["--data", f"{name}_DIR"]

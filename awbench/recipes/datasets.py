@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from awbench.variants import Task
@@ -56,3 +57,17 @@ DATASET_FACTS: dict[str, DatasetFacts] = {
         "ba0cb5345a74deff076c6f06caf86870c837c930f985466313abbd1a0131813c", proxy=True,
     ),
 }  # fmt: skip
+
+# Datasets of one's own: a folder of images by class (`awbench.data.opening`), or a function that opens them.
+FOLDER = "folder:"
+_OWN = re.compile(rf"{FOLDER}[A-Za-z0-9][\w.-]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is `folder:NAME` or `module:function`."""
+    return _OWN.fullmatch(name) is not None
+
+
+def title_of(name: str) -> str:
+    """A dataset's name in the literature; of one's own what it is called."""
+    return DATASET_FACTS[name].title if name in DATASET_FACTS else name.removeprefix(FOLDER)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from awbench.recipes.datasets import is_own
 from awbench.reference.checks import check_dataset, check_metric, check_url, check_variant
 from awbench.reference.metrics import CLAIM_DATASETS, METRICS
 from awbench.validation import Strict
@@ -20,7 +21,7 @@ class Claim(Strict):
 
     Attributes:
         variant, over: a variant's name, or an attention setting ("aw_se" over "se") of any depth; pairwise.
-        dataset: a key of CLAIM_DATASETS.
+        dataset: a key of CLAIM_DATASETS, or `folder:NAME` or `module:function`, as a study has it.
         delta: the stated gain, in `unit`.
         margin: how far from it a gain still counts as it, in `unit`; half of it where none is given (chosen).
         relation: "equal", or "up_to" for the best of several.
@@ -53,7 +54,7 @@ class Claim(Strict):
     @property
     def dataset_name(self) -> str:
         """The dataset's name in records."""
-        return CLAIM_DATASETS[self.dataset]
+        return CLAIM_DATASETS.get(self.dataset, self.dataset)
 
     @property
     def task(self) -> Task:
@@ -89,11 +90,12 @@ class Claim(Strict):
             check_variant(name)
             if parse_variant(name).task != self.task:
                 raise ValueError(f"{name} is not a {self.task} variant; {self.metric} is measured of those")
-        check_dataset(self.dataset)
+        if not is_own(self.dataset):
+            check_dataset(self.dataset)
         if (self.kind == "detection") != (self.dataset_name == "coco"):
             raise ValueError(f"{self.metric} is not measured on {self.dataset}")
         for name in networks:
-            if parse_variant(name).architecture.family != self.family:
+            if not is_own(self.dataset) and parse_variant(name).architecture.family != self.family:
                 raise ValueError(f"{name} is not a network for {self.dataset}")
         pairs = list(zip(variants, baselines, strict=True))
         if len(set(pairs)) < len(pairs) or any(variant == baseline for variant, baseline in pairs):

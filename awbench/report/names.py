@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from awbench.modules import modules
-from awbench.recipes.datasets import DATASET_FACTS
+from awbench.recipes.datasets import title_of
 from awbench.reference.source import Claim
 from awbench.studies import Comparison, Study
 from awbench.variants import Variant, list_settings, list_variants
@@ -85,4 +85,4 @@ def claim_title(claim: Claim) -> str:
         for side in claim.sides
     )
     over_plain = all(one in known and known[one].setting == "plain" for one in claim.sides[1])
-    return f"{DATASET_FACTS[claim.dataset_name].title}: {variants}{'' if over_plain else f' over {over}'}"
+    return f"{title_of(claim.dataset_name)}: {variants}{'' if over_plain else f' over {over}'}"

@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from awbench.errors import UserError, suggestion
 from awbench.recipes import DetectionRecipe, Recipe, load_detection_recipe, load_recipe
-from awbench.recipes.datasets import DATASET_FACTS, DatasetFacts
+from awbench.recipes.datasets import DATASET_FACTS, DatasetFacts, is_own, title_of
 from awbench.recipes.defaults import ENGINES
 from awbench.reference.metrics import measured_metrics
 from awbench.studies.several import written_out
@@ -57,6 +57,13 @@ class Imports(Strict):
     recipe: str
 
 
+class Images(Strict):
+    """How many images both splits of a dataset of one's own have."""
+
+    train: Annotated[int, Field(ge=1)]
+    val: Annotated[int, Field(ge=1)]
+
+
 class Comparison(Strict):
     """One network over another.
 
@@ -78,6 +85,8 @@ class Study(Strict):
     """The design.
 
     Attributes:
+        dataset: by its name, or of one's own: `folder:NAME` or `module:function`.
+        images: of a dataset of one's own, which nothing else says how many are all.
         purpose: "confirmatory" answers its question, "exploratory" suggests some, "smoke test" tries the code.
         changes: of the recipe, as `--set` takes them.
         engine: of detectors; only a smoke test may leave it to the machine.
@@ -99,6 +108,7 @@ class Study(Strict):
     question: str
     purpose: Literal["confirmatory", "exploratory", "smoke test"]
     dataset: str
+    images: Images | None = None
     metric: str
     recipe: str
     changes: tuple[str, ...] = ()
@@ -122,7 +132,10 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Study:
-        if self.dataset not in DATASET_FACTS:
+        if is_own(self.dataset) != (self.images is not None):
+            need = "needs" if is_own(self.dataset) else "is known, and has no"
+            raise ValueError(f"dataset {self.dataset} {need} 'images: {{train: N, val: N}}', the number of its images")
+        if not is_own(self.dataset) and self.dataset not in DATASET_FACTS:
             known = f"{suggestion(self.dataset, DATASET_FACTS)} Known: {', '.join(DATASET_FACTS)}"
             raise ValueError(f"dataset {self.dataset!r} is not known{known}")
         for looks in [self.looks, *(c.looks for c in self.comparisons if c.looks)]:
@@ -189,7 +202,9 @@ class Study(Strict):
     @property
     def facts(self) -> DatasetFacts:
         """Of the dataset."""
-        return DATASET_FACTS[self.dataset]
+        if self.images is None:
+            return DATASET_FACTS[self.dataset]
+        return DatasetFacts(title_of(self.dataset), "classification", self.images.train, self.images.val)
 
     @property
     def task(self) -> Task:

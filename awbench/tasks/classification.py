@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from awbench.data.datasets import ImageFiles, Images, Split, find_dataset, open_split
+from awbench.data.datasets import ImageFiles, Images, Split
 from awbench.data.encoded import DeviceDecoder, EncodedFiles, collate_encoded, keep_seed, require_gpu
 from awbench.data.loader import Loader
+from awbench.data.opening import find_dataset, open_split
 from awbench.data.pixels import IMAGENET_RGB
 from awbench.data.views import Batch, EvaluationOrder, TrainingOrder, View
 from awbench.errors import UserError
@@ -75,7 +76,7 @@ class Classification:
         if job.engine:
             raise UserError(f"--engine {job.engine} is for detectors; {job.variant.name} is a classifier")
         assert isinstance(job.recipe, Recipe), "a classifier's recipe"
-        self.job, self.recipe, self.dataset = job, job.recipe, find_dataset(job.dataset)
+        self.job, self.recipe, self.dataset = job, job.recipe, find_dataset(job.dataset, job.data)
         self.splits = splits or self._open()
         self.train, self.val = (_decoded_by(job.recipe.decoder, split) for split in self.splits)
         self.options = job.model_options(self.dataset.num_classes)

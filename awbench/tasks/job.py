@@ -59,7 +59,8 @@ class Job:
         """Name of the folder of the run that makes the record of this key."""
         engine = [self.engine] if self.engine else []
         study = [self.study.digest[:8]] if self.study else []
-        parts = [self.variant.name, *engine, self.dataset, self.recipe.name, f"seed{self.seed}", *study, key[:8]]
+        dataset = self.dataset.replace(":", "-")
+        parts = [self.variant.name, *engine, dataset, self.recipe.name, f"seed{self.seed}", *study, key[:8]]
         return "-".join(parts)
 
     def model_options(self, num_classes: int) -> ModelOptions:

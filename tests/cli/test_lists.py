@@ -11,8 +11,9 @@ import pytest
 from awbench.cli.options import recipe_of
 from awbench.cli.sweep import _jobs
 from awbench.data import fashion_mnist
-from awbench.data.datasets import DATASETS, open_split
+from awbench.data.datasets import DATASETS
 from awbench.data.detection_datasets import DETECTION_DATASETS
+from awbench.data.opening import open_split
 from awbench.recipes import RECIPES_OF, default_recipe
 from awbench.recipes.classification import RECIPES
 from awbench.recipes.common import list_recipes

@@ -21,10 +21,9 @@ from awbench.data.datasets import (
     ImageFiles,
     decode_rgb,
     decode_to_tensor,
-    find_dataset,
-    open_split,
 )
 from awbench.data.loader import Loader
+from awbench.data.opening import find_dataset, open_split
 from awbench.data.views import EvaluationOrder, TrainingOrder, View
 from awbench.errors import UserError
 from awbench.recipes.classification import load_recipe

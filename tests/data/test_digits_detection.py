@@ -14,9 +14,10 @@ from PIL import Image
 
 from awbench.data import digits_detection
 from awbench.data.coco import annotation_path, read_annotations
-from awbench.data.datasets import ArrayImages, open_split
+from awbench.data.datasets import ArrayImages
 from awbench.data.detection_datasets import open_detection_split
 from awbench.data.digits_detection import CATEGORIES, FACTS, default_directory, draw, provide, write
+from awbench.data.opening import open_split
 from awbench.errors import UserError
 from awbench.measure.average_precision import measure_average_precision
 from awbench.recipes.datasets import DatasetFacts

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from awbench.data import fashion_mnist
-from awbench.data.datasets import open_split
+from awbench.data.opening import open_split
 from awbench.errors import UserError
 
 installed = pytest.mark.skipif(not fashion_mnist.DEBIAN.is_dir(), reason="dataset-fashion-mnist is not installed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from awbench.recipes.datasets import DATASET_FACTS
+from awbench.recipes.datasets import title_of
 from awbench.report.answers import shown_answer, shown_interval, shown_look
 from awbench.report.claims import ClaimRow, claim_rows, claimed, status_of, verdict_text
 from awbench.report.figures.figure import SOFT, Figure, new_figure
@@ -70,7 +70,7 @@ def _label(row: ClaimRow) -> str:
         return display_name(row.comparison.comparison.variant).removeprefix("Faster R-CNN ")
     settings, variants = list_settings(), row.claim.sides[0]
     named = [setting_title(name) if name in settings else display_name(name) for name in variants]
-    title = DATASET_FACTS[row.claim.dataset_name].title.split("-1k")[0].split(" 20")[0]
+    title = title_of(row.claim.dataset_name).split("-1k")[0].split(" 20")[0]
     return f"{title}: {' or '.join(named).removeprefix('Faster R-CNN ')}"
 
 

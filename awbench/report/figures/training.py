@@ -13,7 +13,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from awbench.recipes.datasets import DATASET_FACTS
+from awbench.recipes.datasets import title_of
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
 from awbench.report.figures.figure import Figure, colour_at, new_figure
@@ -96,7 +96,7 @@ def _rows(record: Record, metrics: Mapping[str, Sequence[Path]]) -> list[dict[st
 
 def _title(group: _Group, records: list[Record]) -> str:
     """With the changes of the recipe, as its newest run states them."""
-    title = DATASET_FACTS[group.dataset].title if group.dataset in DATASET_FACTS else group.dataset
+    title = title_of(group.dataset)
     recipe = shown_recipe(max(records, key=lambda record: record.finished))
     engine = f", {group.engine}" if group.engine else ""
     return f"Training on {title}, {architecture_title(group.network)}, recipe {recipe}{engine}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from awbench.recipes.datasets import DATASET_FACTS
+from awbench.recipes.datasets import title_of
 from awbench.records import Record, Records
 from awbench.records.settings import Counting, Training
 from awbench.report.claims import shown_side
@@ -83,7 +83,7 @@ def trained(records: Records) -> Column | None:
     if best is None:
         return None
     (architecture, dataset, recipe, *_), found = best
-    title = DATASET_FACTS[dataset].title if dataset in DATASET_FACTS else dataset
+    title = title_of(dataset)
     rows = [Known(_accuracy(found[name].values) if name in found else None) for name in names_of(architecture)]
     return f"{architecture_title(architecture)}, {title}, {recipe}", rows
 
