@@ -30,7 +30,10 @@ def test_tables_are_what_the_command_makes(root, store):
 def test_the_examples_table_is_what_the_command_makes(root, tmp_path):
     text = (root / EXAMPLES).read_text()
     assert "<!-- table: studies " in text and "\n| odconv_resnet20 " in text
-    assert text == fill_examples(root, tmp_path / "results"), "run `make readme`"
+    made, figure = fill_examples(root, tmp_path / "results")
+    assert text == made, "run `make readme`"
+    committed = (root / "examples/modules-side-by-side.svg").read_bytes()
+    assert texts(committed) == list(figure.data.values()) != [], "run `make readme`"
 
 
 def test_the_page_of_names_is_what_the_docstrings_say(root):

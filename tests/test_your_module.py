@@ -53,7 +53,7 @@ def test_the_walk_ends_with_an_answer_and_a_page(walked):
     status = out["awbench study status mine-digits.yaml"]
     assert "mine_resnet20" in status and re.search(r"[+-]\d+\.\d+ \([+-]\d+\.\d+ to [+-]\d+", status), status
     page = (folder / "results" / "report.html").read_text()
-    assert "mine_resnet20" in page and "aw_mine_resnet50" in page
+    assert "mine_resnet20" in page and "aw_mine_resnet50" in page and "Mine on digits" in page
 
 
 def test_its_records_name_the_module_and_its_code(walked):

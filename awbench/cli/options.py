@@ -41,6 +41,10 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--only-references": {
         "type": Path, "metavar": "PATH", "help": "published numbers and claims instead of the project's own",
     },
+    "--study": {
+        "metavar": "FILE", "action": "append", "default": [],
+        "help": "a study of your own beside the project's (repeatable)",
+    },
     # the network
     "--stride-placement": {
         "default": "v1.5", "metavar": "{v1,v1.5}", "help": "where bottlenecks have their stride (default: v1.5)",

@@ -8,13 +8,12 @@ reproduce`, and in examples/records. A test makes everything again and fails whe
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 import shutil
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,16 +23,16 @@ from awbench.experiments.measurements import record_complexity
 from awbench.modules import ENTRY_POINTS, registered
 from awbench.records import Records, RecordStore
 from awbench.records.atomic import write_bytes, write_text
-from awbench.reference.load import References, load_references
+from awbench.reference.load import load_references
 from awbench.report.figures import Figure, all_figures
 from awbench.report.figures.studies import study_figures
 from awbench.report.formats import render
 from awbench.report.layout import said_once, varying
 from awbench.report.names import display_name
-from awbench.report.studies import answer_sentence, own_questions, studies_table
-from awbench.report.table import Table, select
+from awbench.report.studies import answer_sentence, own_questions
+from awbench.report.table import select
 from awbench.report.tables import TABLES
-from awbench.studies import load_study
+from awbench.studies import beside, load_study
 from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
 from awbench.verdicts.complexity import EQUAL, NOT_MEASURED, compare_complexity
 
@@ -55,26 +54,18 @@ FIGURES = {
 }
 
 
-def fill(document: str, records: Records, studies: Sequence[str] = ()) -> str:
+def fill(document: str, records: Records) -> str:
     """A document with every generated block made again.
 
     `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` is a table, whose columns that are the same in every row are said
-    below it, `<!-- answer: STUDY -->` a study's answers, a sentence
-    each, the primary one first and in bold, and its figure; `<!-- counts: VARIANT -->` how many published counts of the
-    variants that match were met.
-
-    Args:
-        studies: files of studies that are not the project's own.
+    below it, `<!-- answer: STUDY -->` a study's answers, a sentence each, the primary one first and in bold, and its
+    figure; `<!-- counts: VARIANT -->` how many published counts of the variants that match were met.
     """
     references = load_references()
-    tables: dict[str, Callable[[Records, References], Table]] = {
-        **TABLES,
-        "studies": functools.partial(studies_table, files=studies),
-    }
 
     def block(match: re.Match[str]) -> str:
         start, kind, wanted, columns, end = match.groups()
-        table = tables[kind](records, references)
+        table = TABLES[kind](records, references)
         kept = [row for row, cells in zip(table.values, table.rows, strict=True) if re.fullmatch(wanted, cells[0])]
         chosen = select(replace(table, values=kept), columns.split(","))
         places, same = varying(chosen.columns, chosen.rows)
@@ -102,7 +93,7 @@ def fill(document: str, records: Records, studies: Sequence[str] = ()) -> str:
 
     def answer(match: re.Match[str]) -> str:
         start, name, end = match.groups()
-        judged = next(judged for judged in own_questions(records, studies) if judged.study.name == name)
+        judged = next(judged for judged in own_questions(records) if judged.study.name == name)
         first, *others = judged.comparisons
         shown = [
             f"**{answer_sentence(first)}**",
@@ -117,7 +108,8 @@ def fill(document: str, records: Records, studies: Sequence[str] = ()) -> str:
             shown.append(f"- Too early to look at: {', '.join(early)}.")
         figure = next((figure for figure in study_figures(records) if figure.name == f"study-{name}"), None)
         if figure:
-            shown.append(f"\n![{figure.title}](docs/{FIGURES[figure.name]})")
+            file = f"docs/{FIGURES[figure.name]}" if figure.name in FIGURES else f"{name}.svg"
+            shown.append(f"\n![{figure.title}]({file})")
         return f"{start}{shown[0]}\n\n" + "\n".join(shown[1:]) + f"\n{end}"
 
     return _COUNTS.sub(counts, _ANSWER.sub(answer, _BLOCK.sub(block, document)))
@@ -160,17 +152,20 @@ def example_modules(root: Path) -> Iterator[None]:
         sys.path[:] = before
 
 
-def fill_examples(root: Path, folder: Path) -> str:
-    """examples/README.md made again, from the records of examples/records and the counts of its networks, made now.
+def fill_examples(root: Path, folder: Path) -> tuple[str, Figure]:
+    """examples/README.md made again, from examples/records and the counts of its networks, made now; and its figure.
 
     Args:
         folder: that does not exist yet, for a copy of the records.
     """
-    with example_modules(root):
+    study = str(root / EXAMPLES_STUDY)
+    with example_modules(root), beside([study]):
         shutil.copytree(root / "examples/records", folder / "records")
-        store, study = RecordStore(folder), str(root / EXAMPLES_STUDY)
+        store = RecordStore(folder)
         count_study(store, load_study(study))
-        return fill((root / EXAMPLES).read_text(), store.read(), (study,))
+        records = store.read()
+        (figure,) = study_figures(records)
+        return fill((root / EXAMPLES).read_text(), records), figure
 
 
 def main() -> int:
@@ -182,7 +177,9 @@ def main() -> int:
         write_text(root / "docs/api.md", api_page())
         for file, figure in figures(records).items():
             write_bytes(root / "docs" / file, figure.to_bytes("svg"))
-        write_text(root / EXAMPLES, fill_examples(root, Path(folder) / "examples"))
+        text, figure = fill_examples(root, Path(folder) / "examples")
+        write_text(root / EXAMPLES, text)
+        write_bytes((root / EXAMPLES_STUDY).parents[1] / f"{Path(EXAMPLES_STUDY).stem}.svg", figure.to_bytes("svg"))
     return 0
 
 

@@ -23,15 +23,23 @@ def add_parser(commands: Any) -> None:
         "each number comes from. It needs no network, reads well on a phone, and prints. Every figure is\n"
         "also written as SVG and PNG, for papers. Nothing is measured.\n\n"
         "  awbench report\n"
+        "  awbench report --study mine.yaml --references my-paper.yaml\n"
         "  awbench report --results results --output page.html --figures figures",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: report.html in the results folder")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="default: figures/ in the results folder")
-    add_options(parser, "--results", "--references", "--only-references", "--json")
+    add_options(parser, "--study", "--results", "--references", "--only-references", "--json")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    from awbench.studies import beside
+
+    with beside(args.study):
+        return _report(args)
+
+
+def _report(args: argparse.Namespace) -> int:
     from awbench.report.claims import status_of, verdict_text
     from awbench.verdicts.claims import judge_claims
 

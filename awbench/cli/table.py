@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 from typing import Any
 
 from awbench.cli.common import key_values, print_table, show
@@ -60,32 +59,19 @@ def add_parser(commands: Any) -> None:
         "--where", action="append", default=[], metavar="COLUMN=PATTERN",
         help="only rows whose cell matches, e.g. 'variant=aw_*' (repeatable: all must match)",
     )  # fmt: skip
-    parser.add_argument(
-        "--study",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="of claims and studies: a study of your own (repeatable)",
-    )
-    add_options(parser, "--results", "--references", "--only-references")
+    add_options(parser, "--study", "--results", "--references", "--only-references")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from awbench.report.claims import claims_table
-    from awbench.report.studies import studies_table
     from awbench.report.table import select
     from awbench.report.tables import TABLES
-    from awbench.studies import load_studies
+    from awbench.studies import beside
 
-    make = TABLES[args.kind]
-    if args.study and args.kind == "claims":
-        make = functools.partial(claims_table, studies=load_studies(tuple(args.study)))
-    elif args.study and args.kind == "studies":
-        make = functools.partial(studies_table, files=args.study)
-    elif args.study:
+    if args.study and args.kind not in ("claims", "studies"):
         raise UserError(f"--study {args.study[0]} is for the tables of claims and of studies, not for {args.kind}")
-    table = make(read_records(args), references_of(args))
+    with beside(args.study):
+        table = TABLES[args.kind](read_records(args), references_of(args))
     if args.columns.strip() == "help":
         show("\n".join(table.columns))
         return 0

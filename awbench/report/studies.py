@@ -23,7 +23,7 @@ from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
 from awbench.report.latency import describe_setting, timing
 from awbench.report.names import network_title
 from awbench.report.table import ABSENT, Column, Table, estimate, in_units
-from awbench.studies import Study, load_studies, load_study
+from awbench.studies import Study, load_studies
 from awbench.text import plural
 from awbench.variants import ModelOptions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, counts_with_options
@@ -31,11 +31,14 @@ from awbench.verdicts.protocol import has_default_options
 from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study, values_of
 
 
-def own_questions(records: Records, files: Sequence[str] = ()) -> list[JudgedStudy]:
-    """The project's studies of questions of its own, judged, then those of `files`; smoke tests answer nothing."""
-    studies = (study for study in load_studies() if study.purpose != "smoke test")
-    asked = (study for study in studies if not any(comparison.claim for comparison in study.comparisons))
-    return [judge_study(study, records) for study in (*asked, *map(load_study, files))]
+def own_questions(records: Records) -> list[JudgedStudy]:
+    """The project's studies of questions of its own, judged, then those beside them; smoke tests answer nothing."""
+    return [
+        judge_study(study, records)
+        for study in load_studies()
+        if not study.is_of_the_project
+        or (study.purpose != "smoke test" and not any(comparison.claim for comparison in study.comparisons))
+    ]
 
 
 def answer_sentence(judged: JudgedComparison) -> str:
@@ -232,9 +235,9 @@ def _notes_of(row: NetworkRow) -> list[str]:
     ]
 
 
-def studies_table(records: Records, references: References, files: Sequence[str] = ()) -> Table:
-    """A row for each network of the project's studies of questions of its own, and of those of `files`."""
-    values = [row for study in own_questions(records, files) for row in network_rows(study, records)]
+def studies_table(records: Records, references: References) -> Table:
+    """A row for each network of the studies of `own_questions`."""
+    values = [row for study in own_questions(records) for row in network_rows(study, records)]
     return Table(
         title="Studies of our own questions",
         fields=_COLUMNS,

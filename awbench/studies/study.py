@@ -6,9 +6,11 @@ changed after the first result is seen.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -323,6 +325,10 @@ class Study(Strict):
         return self._file or self.name
 
     @property
+    def is_of_the_project(self) -> bool:
+        return self.argument in list_studies()
+
+    @property
     def reference(self) -> str:
         """What `--study` takes: its file, and the digest that a run was planned with."""
         return f"{self.argument}@{self.digest}"
@@ -406,9 +412,28 @@ def find_study(reference: str) -> Study:
     return study
 
 
+_BESIDE: list[str] = []
+
+
+@contextlib.contextmanager
+def beside(files: Iterable[str]) -> Iterator[None]:
+    """Meanwhile the studies of these files stand beside the project's own, in every table and on the page.
+
+    Raises:
+        UserError: as `load_study`.
+    """
+    before = list(_BESIDE)
+    _BESIDE.extend(files)
+    try:
+        load_studies()
+        yield
+    finally:
+        _BESIDE[:] = before
+
+
 def load_studies(names: tuple[str, ...] = ()) -> list[Study]:
-    """The project's own studies, and those of further files, each once."""
+    """The project's own studies, those that stand `beside` them, and those of further files, each once."""
     found: dict[tuple[str, str], Study] = {}
-    for study in map(load_study, (*list_studies(), *names)):
+    for study in map(load_study, (*list_studies(), *_BESIDE, *names)):
         found.setdefault((study.name, study.digest), study)
     return list(found.values())

@@ -159,6 +159,11 @@ def test_a_study_and_a_claim_about_it(awbench, tmp_path):
     out = awbench("table", "claims", "--references", claims, "--json", "--study", path)[1]
     (row,) = [row for row in json.loads(out) if row["id"] == "mine"]
     assert (row["dataset"], row["status"]) == ("folder:shapes", "as claimed"), row
+    code, out, err = awbench("report", "--study", path, "--references", claims)
+    assert code == 0 and "mine: gain; as claimed" in out, err
+    page = (tmp_path / "results/report.html").read_text()
+    assert "On shapes, AW-ResNet-20 is better than ResNet-20: +1.00 (" in page and "shapes: AW-ResNet-20" in page
+    assert "mine: not measured: no study is about it" in awbench("report", "--references", claims)[1]
     whole = write_study(tmp_path / "whole", **{**fields, "images": {"train": 25, "val": 2000}})
     assert "trained on 24 of 25 images" in awbench("study", "status", whole, "--references", claims)[1]
 

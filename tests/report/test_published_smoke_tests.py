@@ -10,7 +10,7 @@ from awbench.reference.load import load_references
 from awbench.report.studies import studies_table
 from awbench.report.table import select
 from awbench.report.tables import TABLES
-from awbench.studies import load_study
+from awbench.studies import beside, load_study
 from awbench.studies.study import STUDIES
 
 DIGITS, DETECTION = load_study("digits"), load_study("digits-detection")
@@ -106,7 +106,8 @@ def test_a_gain_over_other_runs_than_the_mean_of_the_baseline_says_so(tmp_path):
 
     def said(*sides):
         records = as_records(*(runs_of(study, *side) for side in sides))
-        notes = studies_table(records, REFERENCES, [str(tmp_path / "mine.yaml")]).footnotes
+        with beside([str(tmp_path / "mine.yaml")]):
+            notes = studies_table(records, REFERENCES).footnotes
         return [note for note in notes if note.startswith("The gain of")]
 
     assert said(("aw_resnet20", many), ("e16", many), ("e1", many)) == []

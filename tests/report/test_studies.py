@@ -13,7 +13,7 @@ from awbench.records import Records, RecordStore
 from awbench.reference.load import load_references
 from awbench.report.figures.studies import study_figures
 from awbench.report.studies import answer_sentence, own_questions, studies_table
-from awbench.studies import load_study
+from awbench.studies import beside, load_study
 from awbench.studies.study import STUDIES
 from awbench.variants import ModelOptions, parse_variant
 
@@ -99,11 +99,11 @@ def test_networks_of_other_options_have_their_own_counts_and_a_label(tmp_path):
 def test_a_study_of_ones_own_stands_beside_the_projects(tmp_path):
     text = (STUDIES / "fashion-mnist.yaml").read_text()
     (tmp_path / "mine.yaml").write_text(text.replace("name: fashion-mnist", "name: mine\nshares: fashion-mnist"))
-    alone, beside = (
-        [row["study"] for row in studies_table(runs(PLAIN, PLAIN), load_references(), files=files).objects]
-        for files in ([], [str(tmp_path / "mine.yaml")])
-    )
-    assert beside == [*alone, *(["mine"] * 8)]
+    found = []
+    for files in ([], [str(tmp_path / "mine.yaml")], []):
+        with beside(files):
+            found.append([row["study"] for row in studies_table(runs(PLAIN, PLAIN), load_references()).objects])
+    assert found[1] == [*found[0], *(["mine"] * 8)] and found[2] == found[0]
 
 
 def test_the_figure_shows_what_was_measured_and_nothing_else():

@@ -21,6 +21,6 @@ for study in simam odconv; do
   step study status "$studies/$study-digits.yaml" | tee status.txt
   grep -q "${study}_resnet20" status.txt
 done
-step report --output page.html
-grep -q SimAM page.html && grep -q ODConv page.html && grep -q '</html>' page.html
+step report --study "$studies/simam-digits.yaml" --study "$studies/odconv-digits.yaml" --output page.html
+grep -q SimAM page.html && grep -q ODConv page.html && grep -q simam-digits page.html && grep -q '</html>' page.html
 echo "the examples work, from their wheels ($SECONDS s)"
