@@ -266,7 +266,7 @@ def read_records(args: argparse.Namespace) -> Records:
             if name not in known and isinstance(module, dict):
                 missing[name] = f"--module {name}={module.get('class')}"
     if missing:
-        log(f"records of networks with {', '.join(missing)} are left out; to see them: {' '.join(missing.values())}")
+        log(f"records of networks with {', '.join(missing)} may be left out; to see them: {' '.join(missing.values())}")
     return records
 
 
