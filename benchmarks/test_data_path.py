@@ -20,9 +20,10 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from awbench.data.datasets import ImageFiles, find_dataset
+from awbench.data.datasets import ImageFiles
 from awbench.data.encoded import EncodedFiles, collate_encoded, keep_seed
 from awbench.data.loader import Loader
+from awbench.data.opening import find_dataset
 from awbench.data.views import TrainingOrder, View
 from awbench.recipes.classification import load_recipe
 from awbench.tasks.transforms import training_transform
