@@ -85,6 +85,19 @@ class Dataset:
     open_split: Callable[[Path | None, str], Split] = field(repr=False)
 
 
+def require_folder(name: str, title: str, directory: Path | None) -> Path:
+    """The folder of --data, for a dataset that needs one.
+
+    Raises:
+        UserError: none is given, or it is no folder.
+    """
+    if directory is None:
+        raise UserError(f"dataset {name} needs its files: give their folder with --data DIR")
+    if not directory.is_dir():
+        raise UserError(f"--data {directory} is not a folder; give the folder that holds {title}")
+    return directory
+
+
 @dataclass(frozen=True)
 class ImageFiles:
     """Images in files, decoded on access as RGB.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from awbench.data.coco import DetectionSplit, read_split
+from awbench.data.datasets import require_folder
 from awbench.errors import UserError, suggestion
 
 COCO_IMAGES = {"train": 118_287, "val": 5_000}
@@ -46,10 +47,7 @@ def open_detection_split(name: str, directory: Path | None, split: str) -> Detec
     if split not in COCO_IMAGES:
         raise UserError(f"split {split!r} is not known; the splits are train and val")
     if dataset.needs_directory:
-        if directory is None:
-            raise UserError(f"dataset {name} needs its files: give their folder with --data DIR")
-        if not directory.is_dir():
-            raise UserError(f"--data {directory} is not a folder; give the folder that holds {dataset.title}")
+        require_folder(name, dataset.title, directory)
     return dataset.open_split(directory, split)
 
 

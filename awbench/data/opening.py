@@ -13,7 +13,16 @@ from typing import Any
 
 from PIL import Image
 
-from awbench.data.datasets import DATASETS, IMAGENET_MEAN, IMAGENET_STD, Dataset, ImageFiles, Split, visible
+from awbench.data.datasets import (
+    DATASETS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Dataset,
+    ImageFiles,
+    Split,
+    require_folder,
+    visible,
+)
 from awbench.errors import UserError, suggestion
 from awbench.module_files import locate
 from awbench.modules import described
@@ -35,10 +44,7 @@ def open_split(name: str, directory: Path | None, split: str) -> Split:
     """
     dataset = find_dataset(name, directory)
     if dataset.needs_directory:
-        if directory is None:
-            raise UserError(f"dataset {name} needs its files: give their folder with --data DIR")
-        if not directory.is_dir():
-            raise UserError(f"--data {directory} is not a folder; give the folder that holds {dataset.title}")
+        require_folder(name, dataset.title, directory)
     return dataset.open_split(directory, split)
 
 
@@ -68,10 +74,9 @@ def _own_dataset(name: str, directory: Path | None) -> Dataset:
         UserError: the folder's layout is another, or the function is not found, raises, or gives something else.
     """
     if name.startswith(FOLDER):
-        if directory is None:
-            raise UserError(f"dataset {name} needs its files: give their folder with --data DIR")
-        classes = _class_folders(directory)
-        return _dataset(name, len(classes), lambda _, split: _open_folder(name, directory, split, classes))
+        folder = require_folder(name, title_of(name), directory)
+        classes = _class_folders(folder)
+        return _dataset(name, len(classes), lambda _, split: _open_folder(name, folder, split, classes))
     return _dataset(name, _call(name, directory, "val").num_classes, lambda _, split: _call(name, directory, split))
 
 

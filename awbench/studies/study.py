@@ -134,12 +134,12 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Study:
+        if not is_own(self.dataset) and self.dataset not in DATASET_FACTS:
+            known = f"{suggestion(self.dataset, DATASET_FACTS)} Known: {', '.join(DATASET_FACTS)}"
+            raise ValueError(f"dataset {self.dataset!r} is not known{known}; your own: folder:NAME, module:function")
         if is_own(self.dataset) != (self.images is not None):
             need = "needs" if is_own(self.dataset) else "is known, and has no"
             raise ValueError(f"dataset {self.dataset} {need} 'images: {{train: N, val: N}}', the number of its images")
-        if not is_own(self.dataset) and self.dataset not in DATASET_FACTS:
-            known = f"{suggestion(self.dataset, DATASET_FACTS)} Known: {', '.join(DATASET_FACTS)}"
-            raise ValueError(f"dataset {self.dataset!r} is not known{known}")
         for looks in [self.looks, *(c.looks for c in self.comparisons if c.looks)]:
             if list(looks) != sorted(set(looks)):
                 raise ValueError(f"looks {list(looks)} do not rise; give each number of runs once, in order")

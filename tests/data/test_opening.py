@@ -86,7 +86,8 @@ def test_what_a_function_opens(module):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: folder.rename(folder.with_name("gone")), "shapes/train is missing"),
+        (lambda folder: folder.rename(folder.with_name("gone")), "shapes is not a folder; give the folder that holds"),
+        (lambda folder: (folder / "train").rename(folder / "training"), "shapes/train is missing"),
         (lambda folder: (folder / "val").rename(folder / "test"), "shapes/val is missing"),
         (lambda folder: (folder / "val/dark").rename(folder / "val/night"), "different class folders, e.g. dark"),
         (lambda folder: [p.unlink() for p in (folder / "val/dark").glob("[0-9]*")], "val/dark has no images"),
@@ -172,6 +173,7 @@ def test_a_study_and_a_claim_about_it(awbench, tmp_path):
     ("fields", "message"),
     [
         ({"dataset": "folder:shapes"}, "dataset folder:shapes needs 'images: {train: N, val: N}'"),
+        ({"dataset": "shapes", "images": COUNTS}, "dataset 'shapes' is not known"),
         ({"images": COUNTS}, "dataset digits is known, and has no 'images"),
         ({"dataset": "folder:shapes", "images": {"train": 0, "val": 8}}, "images.train"),
     ],
