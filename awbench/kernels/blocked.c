@@ -24,6 +24,7 @@ enum { VECTOR = 32, CB = 4 };
 enum { VECTOR = 16, CB = 4 };
 #endif
 enum { LANES = VECTOR / sizeof(real), BLOCK = 2 * LANES };
+enum { NEAR = 1 << 16 };          /* bytes of an image that stay in a core's cache: it is read where it lies */
 enum { WORTH_THREADS = 1 << 17 }; /* numbers to copy; for fewer, waiting for threads takes longer than it saves */
 
 typedef real vec __attribute__((vector_size(VECTOR)));
@@ -389,8 +390,9 @@ PUBLIC void backward_input(const shape *z, const real *dO, const real *K, const 
 typedef struct {
     long rows, columns;
     const real *x, *d; /* of the first pixel that the tap sees */
-    long x_row, d_row; /* from one row to the next that the tap sees */
-    long plane;        /* from one block of channels to the next */
+    long x_row, d_row;     /* from one row to the next that the tap sees */
+    long x_pixel, d_pixel; /* and from one column to the next */
+    long plane;            /* from one block of channels to the next */
 } outer_work;
 
 /* G[c][l] = sum over pixels of x[p][c] * d[p][l], for B blocks of channels */
@@ -401,11 +403,11 @@ ALWAYS void outer_of(const int V, const int B, const outer_work *k, vec G[2 * CB
             a[c][v] = (vec){0};
     for (long y = 0; y < k->rows; y++) {
         const real *s = k->x + y * k->x_row, *next = s + (B > 1 ? k->plane : 0), *d = k->d + y * k->d_row;
-        for (long u = 0; u < k->columns; u++, s += CB, next += CB, d += V * LANES) {
+        for (long u = 0; u < k->columns; u++, s += k->x_pixel, next += k->x_pixel, d += k->d_pixel) {
             vec by[2];
 #pragma GCC unroll 2
             for (int v = 0; v < V; v++)
-                by[v] = *(const vec *)(d + v * LANES);
+                by[v] = *(const loose *)(d + v * LANES);
 #pragma GCC unroll 16
             for (int c = 0; c < B * CB; c++)
 #pragma GCC unroll 2
@@ -491,35 +493,46 @@ PUBLIC void backward_kernel(const shape *z, const real *dO, const real *x, const
     for (long thread = 0; thread < z->threads; thread++) {
         long of_columns[3 * z->w];
         const columns k = seen_columns(z, of_columns);
+        const int x_lies = z->x_step[1] == 1 && z->C1 % CB == 0 && z->H * z->W * z->C1 * (long)sizeof(real) <= NEAR;
+        const long plane = x_lies ? CB : k.slots * z->H * k.width * CB;
+        const long x_row = z->stride[0] * (x_lies ? z->x_step[2] : k.width * CB);
+        const long x_pixel = x_lies ? z->stride[1] * z->x_step[3] : CB;
         real *panel = own + thread * own_scratch(z, 2), *sums = panel + outs * BLOCK, *image = sums + z->m * T * BLOCK;
         memset(image, 0, sizeof(real) * input_size(z, &k));
         for (long task = share(tasks, thread, z); task < share(tasks, thread + 1, z); task++) {
             const long part = task / blocks, b = task % blocks, lanes = least(BLOCK, z->C2 - b * BLOCK);
             const long V = over(lanes, LANES), width = V * LANES;
+            const int d_lies = z->o_step[1] == 1 && lanes == width;
+            const long d_row = d_lies ? z->o_step[2] : z->out_w * width, d_pixel = d_lies ? z->o_step[3] : width;
             real *const gradient = gradients + task * size;
             memset(gradient, 0, sizeof(real) * size);
             for (long n = z->N * part / z->parts; n < z->N * (part + 1) / z->parts; n++) {
-                pack_input(z, &k, image, x + n * z->x_step[0]);
-                const real *from = dO + n * z->o_step[0] + b * BLOCK * z->o_step[1];
-                for (long y = 0; y < z->out_h; y++)
+                const real *const of_x = x + n * z->x_step[0];
+                const real *const of_d = dO + n * z->o_step[0] + b * BLOCK * z->o_step[1];
+                if (!x_lies)
+                    pack_input(z, &k, image, of_x);
+                for (long y = 0; y < (d_lies ? 0 : z->out_h); y++)
                     for (long u = 0; u < z->out_w; u++)
                         for (long l = 0; l < width; l++)
                             panel[(y * z->out_w + u) * width + l] =
-                                l < lanes ? from[y * z->o_step[2] + u * z->o_step[3] + l * z->o_step[1]] : 0;
+                                l < lanes ? of_d[y * z->o_step[2] + u * z->o_step[3] + l * z->o_step[1]] : 0;
                 memset(sums, 0, sizeof(real) * z->m * T * BLOCK);
                 const real *by = f + n * z->m * T * z->C2 + b * BLOCK, *kernel = kernels + b * size;
                 for (long c = 0, B; c < z->C1; c += B * CB) {
                     B = V == 1 && c + CB < z->C1 ? 2 : 1;
                     for (long t = 0; t < T; t++) {
                         const long down = t / z->w * z->dilation[0] - z->padding[0], u = t % z->w;
+                        const long right = u * z->dilation[1] - z->padding[1];
                         long top, left;
-                        outer_work to_do = {.x_row = z->stride[0] * k.width * CB, .d_row = z->out_w * width,
-                                            .plane = k.slots * z->H * k.width * CB};
-                        to_do.rows = inside(down, z->stride[0], z->H, z->out_h, &top);
-                        to_do.columns = inside(u * z->dilation[1] - z->padding[1], z->stride[1], z->W, z->out_w, &left);
-                        to_do.d = panel + (top * z->out_w + left) * width;
-                        to_do.x = image + c / CB * to_do.plane + left * CB + k.shift[u] * CB +
-                                  (k.slot[u] * z->H + top * z->stride[0] + down) * k.width * CB;
+                        const long rows = inside(down, z->stride[0], z->H, z->out_h, &top);
+                        const long columns = inside(right, z->stride[1], z->W, z->out_w, &left);
+                        const long y = top * z->stride[0] + down, at = left * z->stride[1] + right;
+                        const outer_work to_do = {
+                            rows, columns,
+                            x_lies ? of_x + y * z->x_step[2] + at * z->x_step[3] + c
+                                   : image + c / CB * plane + ((k.slot[u] * z->H + y) * k.width + left + k.shift[u]) * CB,
+                            (d_lies ? of_d : panel) + top * d_row + left * d_pixel,
+                            x_row, d_row, x_pixel, d_pixel, plane};
                         vec G[2 * CB][2];
                         outer(V, B, &to_do, G);
                         for (long i = 0; i < B; i++) {

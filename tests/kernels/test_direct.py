@@ -17,6 +17,7 @@ from c_compiler import needs_compiler
 
 from awbench.errors import UserError
 from awbench.kernels import aw_conv2d, blocked, compiled, direct, native
+from awbench.kernels.geometry import Geometry
 
 CPU = torch.device("cpu")
 SOURCE = Path(direct.__file__).with_name("direct.c")
@@ -33,6 +34,7 @@ SHAPES = [
     (1, 16, 16, 1, 40, 1, 1, (1, 5), 2, (0, 2), 1),
     (3, 16, 16, 14, 29, 1, 1, (3, 3), 1, 1, 1),  # one vector of channels, and rows of several pieces
     (5, 17, 16, 9, 8, 1, 1, (3, 3), (2, 3), 1, 1),
+    (2, 32, 8, 6, 7, 1, 1, (3, 3), (1, 2), 1, 1),  # one vector of outputs, two blocks of inputs at a time
 ]
 
 
@@ -64,10 +66,9 @@ def results(strategy, shape, channels_last=False, place="cpu"):
         leaves[:2] = [leaf.to(memory_format=torch.channels_last) for leaf in leaves[:2]]
     leaves = [leaf.requires_grad_() for leaf in leaves]
     out = aw_conv2d(*leaves, *settings, groups, strategy=strategy)
-    return [
-        out,
-        *torch.autograd.grad((out * torch.linspace(-1, 1, out.numel(), device=place).view(out.shape)).sum(), leaves),
-    ]
+    numbers = torch.linspace(-1, 1, out.numel(), dtype=torch.float64, device=place)
+    gradient = torch.empty_like(out).copy_(numbers.view(out.shape))  # in the output's layout, as networks have it
+    return [out, *torch.autograd.grad(out, leaves, gradient)]
 
 
 def hold_to_the_oracle(shape, strategy="direct", **options):
@@ -113,6 +114,19 @@ def test_views_and_frozen_tensors(strategy, threads):
     with torch.inference_mode():
         found, exact = (aw_conv2d(*views, None, 1, 1, strategy=name) for name in (strategy, "oracle"))
     torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize("strategy", IN_C)
+def test_what_lies_beside_a_view_is_never_read(strategy):
+    I, dO = (torch.full((2, 64, 6, 6), torch.nan, dtype=torch.float64) for _ in range(2))
+    I, dO = (image.to(memory_format=torch.channels_last) for image in (I, dO))
+    for image in (I, dO):
+        image[:, :12] = torch.randn(2, 12, 6, 6)
+    tensors = I[:, :12], torch.randn(12, 12, 3, 3).double(), torch.rand(2, 12, 1, 3, 3).double()
+    geometry = Geometry([1, 1], [1, 1], [1, 1])
+    found = IN_C[strategy].backward(dO[:, :12], *tensors, geometry)
+    assert all(gradient.isfinite().all() for gradient in found)
 
 
 @needs_compiler
