@@ -150,8 +150,8 @@ class AWAttention(nn.Module):
         C2, compact, h, w = self.map_shape
         A0 = pool(I, (h, w) if self.pool_size == "kernel" else (1, 1), self.pooling)
         A1 = ACTIVATIONS[self.activation](self.bn1(self.pointconv1(A0)))
-        A2 = GATES[self.gate](self.bn2(self.pointconv2(A1)))
-        return A2.unflatten(1, (C2, compact)).expand(-1, -1, -1, h, w)
+        A2 = self.bn2(self.pointconv2(A1))
+        return GATES[self.gate](A2).unflatten(1, (C2, compact)).expand(-1, -1, -1, h, w)
 
     def extra_repr(self) -> str:
         return f"map={self.map_shape}, pooling={self.pooling}, pool_size={self.pool_size}, gate={self.gate}"

@@ -23,6 +23,7 @@ _KINDS = {
     "claims": "each claim of a gain: claimed, measured, verdict",
     "studies": "each network of a study of our own question: accuracy, gain, cost",
     "runs": "every training there is: variant, options, recipe, seeds, mean and deviation",
+    "repeats": "the same seed trained again with another library, processor or code: what changes",
     "imported": "runs that were trained elsewhere, judged among themselves",
 }
 _FORMATS = ("text", "github", "latex", "csv", "html", "json")

@@ -74,7 +74,7 @@ class RunGroup:
     @property
     def began_from(self) -> str:
         """ "random", or the first digits of the weights' sha256; several of runs that each had their own."""
-        found = [_weights(run) for run in self.runs]
+        found = [initial_weights(run) for run in self.runs]
         return ", ".join(dict.fromkeys(one if one == _RANDOM else one[:_SHOWN_DIGITS] for one in found))
 
     @property
@@ -118,7 +118,8 @@ def group_runs(records: Records) -> list[RunGroup]:
     groups: dict[str, dict[int, Record]] = {}
     for record in (*records.of_kind("accuracy"), *records.of_kind("detection")):
         if isinstance(record.settings, Training):
-            groups.setdefault(_all_but_the_seed(record), {})[record.settings.seed] = record
+            where = [record.environment.get(name) for name in ("source_sha256", "torch", "training_device")]
+            groups.setdefault(f"{all_but_the_seed(record)} {where}", {})[record.settings.seed] = record
     found = [RunGroup(tuple(runs[seed] for seed in sorted(runs))) for runs in groups.values()]
     place = {variant.name: place for place, variant in enumerate(list_variants())}
 
@@ -128,15 +129,16 @@ def group_runs(records: Records) -> list[RunGroup]:
     return sorted(found, key=order)
 
 
-def _all_but_the_seed(record: Record) -> str:
+def all_but_the_seed(record: Record) -> str:
+    """What a training was, apart from its seed and from what it ran with."""
     settings = {name: value for name, value in record.settings.json_object.items() if name != "seed"}
     inputs = {name: value for name, value in record.inputs.items() if name not in _WEIGHTS}
-    where = [record.environment.get(name) for name in ("source_sha256", "torch", "training_device")]
-    began = _weights(record) == _RANDOM  # runs of a study of detectors each begin from a backbone of their own
-    return json.dumps([record.kind, record.variant, record.options, settings, inputs, where, began], sort_keys=True)
+    began = initial_weights(record) == _RANDOM  # runs of a study of detectors each begin from a backbone of their own
+    return json.dumps([record.kind, record.variant, record.options, settings, inputs, began], sort_keys=True)
 
 
-def _weights(record: Record) -> str:
+def initial_weights(record: Record) -> str:
+    """ "random", or their sha256."""
     return next((record.inputs[name] for name in _WEIGHTS if name in record.inputs), "unknown")
 
 

@@ -13,6 +13,7 @@ from awbench.report.imported import imported_table
 from awbench.report.latency import speed_table
 from awbench.report.proxies import digits_detection_table, proxy_table
 from awbench.report.published import published_table
+from awbench.report.repeats import repeats_table
 from awbench.report.runs import runs_table
 from awbench.report.studies import studies_table
 from awbench.report.table import Table
@@ -31,5 +32,6 @@ TABLES: dict[str, Callable[[Records, References], Table]] = {
     "claims": claims_table,
     "studies": studies_table,
     "runs": runs_table,
+    "repeats": repeats_table,
     "imported": imported_table,
 }
