@@ -106,7 +106,8 @@ def simulate(
     answer, ended = np.zeros(studies, int), np.full(studies, most)
     decided_by = []
     for number, count in enumerate(design.looks):
-        values, reach, alone = _intervals(design, runs[:, :, :count], count, [each[number] for each in levels])
+        settled = design.looks[max(number - 1, 0)]
+        values, reach, alone = _intervals(design, runs[:, :, :count], settled, [each[number] for each in levels])
         low, high = values - reach, values + reach
         missed |= ((true < low) | (true > high)).any(axis=1)
         wrong |= ((low > 0) & (true <= 0)).any(axis=1) | ((high < 0) & (true >= 0)).any(axis=1)
@@ -124,17 +125,21 @@ def simulate(
     return Simulated(float(wrong.mean()), float(missed.mean()), answers, float(ended.mean()), tuple(decided_by))
 
 
-def _intervals(design: Design, runs: Any, count: int, levels: Sequence[float]) -> Iterator[Any]:
-    """The gain of each pair, then half its interval's width at each of the levels; all (studies, pairs)."""
-    variances = runs.var(axis=2, ddof=1)
-    total = variances.sum(axis=1, keepdims=True)
-    x, y = (variances[:, side : 2 * design.pairs : 2] for side in (0, 1))
-    others = runs.shape[1] - 2 if count >= FEWEST_TO_POOL else 0
-    rest = (total - x - y) / others if others else np.zeros_like(x)
+def _intervals(design: Design, runs: Any, settled: int, levels: Sequence[float]) -> Iterator[Any]:
+    """The gain of each pair, then half its interval's width at each of the levels; all (studies, pairs).
+
+    Args:
+        settled: runs of each network that say how far others deviate, those of the look before.
+    """
+    count, sides = runs.shape[2], [slice(side, 2 * design.pairs, 2) for side in (0, 1)]
+    x, y = (runs[:, side].var(axis=2, ddof=1) for side in sides)
+    before = runs[:, :, :settled].var(axis=2, ddof=1)
+    others = runs.shape[1] - 2 if settled >= FEWEST_TO_POOL else 0
+    rest = before.sum(axis=1, keepdims=True) - sum(before[:, side] for side in sides)
     means = runs.mean(axis=2)
-    yield means[:, 0 : 2 * design.pairs : 2] - means[:, 1 : 2 * design.pairs : 2]
+    yield means[:, sides[0]] - means[:, sides[1]]
     for level in levels:
-        yield half_width(count, count, x, y, rest, others * (count - 1), level)[0]
+        yield half_width(count, count, x, y, rest / max(others, 1), others * (settled - 1), level)[0]
 
 
 def _sizes(low: Any, high: Any, claimed: Claimed) -> Any:

@@ -7,8 +7,12 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import norm
+from study_records import IMAGENET, as_records, runs_of
 
 from awbench.verdicts.looks import look_levels
+from awbench.verdicts.study import judge_study
+
+NETWORKS = [label for pair in IMAGENET.comparisons for label in (pair.over, pair.variant)]
 
 
 @pytest.mark.parametrize("looks", [(3, 4, 5, 6, 7, 8, 9, 10), (2, 3), (3, 5, 10), (1, 50)])
@@ -36,6 +40,29 @@ def test_no_look_has_less_than_its_share_alone_would_give():
     looks = (3, 4, 5, 6, 7, 8, 9, 10)
     errors = [1 - level for level in look_levels(0.95, looks)]
     assert min(errors) > 0.05 / 8 and errors[-1] > 3 * 0.05 / 8
+
+
+def judged_with(pair: int, others: int):
+    """The interval of AW-ResNet-101's gain, after so many runs of its pair and of each other network."""
+    noise = [0.0, 0.1, -0.1, 0.05, -0.05, 0.2]
+    records = []
+    for place, label in enumerate(NETWORKS):
+        count = pair if label in ("resnet101", "aw_resnet101") else others
+        records.append(runs_of(IMAGENET, label, [77 + place + (place + 1) * one for one in noise[:count]]))
+    judged = judge_study(IMAGENET, as_records(*records))
+    return next(one for one in judged.comparisons if one.comparison.variant == "aw_resnet101").interval
+
+
+@pytest.mark.parametrize(("pair", "others"), [(4, (3, 4, 5)), (5, (4, 5, 6))])
+def test_a_look_keeps_its_answer_while_other_networks_go_on(pair, others):
+    """A verdict that changes though no run of its pair was added would be one look more than the level counts."""
+    first, *later = (judged_with(pair, each) for each in others)
+    assert first is not None and later == [first] * 2
+
+
+def test_other_networks_of_the_look_before_say_how_far_runs_deviate():
+    assert judged_with(4, 4) != judged_with(4, 2)
+    assert judged_with(3, 3) != judged_with(3, 2)
 
 
 def test_many_looks_cost_no_accuracy():

@@ -17,20 +17,24 @@ LOOKS = (3, 4, 5, 6, 7, 8, 9, 10)
 COMBINED = Claimed(0.57, 0.285)
 
 
-def test_a_simulated_study_is_judged_as_a_real_one():
-    """One made-up study, its numbers fed to the functions that judge records."""
-    design = Design((3, 5), pairs=1, others=2)
-    random = np.random.default_rng(5)
-    runs = random.standard_normal((1, 4, 5)) * np.array([0.1, 0.1, 0.1, 0.1])[:, None]
+def test_simulated_studies_are_judged_as_real_ones():
+    """Their numbers are fed to the functions that judge records."""
+    design, deviations = Design((3, 5), pairs=1, others=2), [0.3, 0.3, 0.2, 0.4]
+    runs = np.random.default_rng(5).standard_normal((300, 4, 5)) * np.array(deviations)[:, None]
     runs[:, 0] += 1.0
-    expected = {}
-    for count, level in zip(design.looks, look_levels(0.95, design.looks), strict=True):
-        sides = [list(side) for side in runs[0, :, :count]]
-        interval = gain_interval(sides[0], sides[1], sides[2:], level)
-        expected[count] = answer_size(interval, design.claimed)
-    found = simulate(design, [1.0], [0.1] * 4, studies=1, seed=5)
-    first = next((size for size in expected.values() if size != "undecided"), "undecided")
-    assert found.answers[first] == 1.0
+    missed, answers = [], []
+    for study in runs:
+        intervals = []
+        for count, settled, level in zip(design.looks, (3, 3), look_levels(0.95, design.looks), strict=True):
+            others = [list(side[:settled]) for side in study[2:]]
+            intervals.append(gain_interval(list(study[0, :count]), list(study[1, :count]), others, level))
+        missed.append(any(not one.low <= 1.0 <= one.high for one in intervals))
+        sizes = [answer_size(interval, design.claimed) for interval in intervals]
+        answers.append(next((size for size in sizes if size != "undecided"), "undecided"))
+    found = simulate(design, [1.0], deviations, studies=300, seed=5)
+    assert found.missed == np.mean(missed) > 0
+    assert found.answers == {size: answers.count(size) / 300 for size in found.answers}
+    assert 0.1 < found.answers["undecided"] < 0.9
 
 
 @pytest.mark.parametrize("gain", [0.5 - 1e-9, 1.5 + 1e-9, 0.0])
