@@ -55,6 +55,14 @@ class Interval:
     floored: bool = False
 
 
+def runs_to_pool(looks: Sequence[int]) -> int:
+    """How many runs of each other network say how far runs deviate, of a comparison with these looks.
+
+    Those of the first look, at every look: so an answer does not change while other networks go on.
+    """
+    return max(looks[0], FEWEST_TO_POOL)
+
+
 def gain_interval(
     treated: Sequence[float],
     baseline: Sequence[float],

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from awbench.verdicts.answers import Claimed
-from awbench.verdicts.interval import FEWEST_TO_POOL, half_width, simultaneous
+from awbench.verdicts.interval import half_width, runs_to_pool, simultaneous
 from awbench.verdicts.looks import look_levels
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Any]
@@ -106,8 +106,7 @@ def simulate(
     answer, ended = np.zeros(studies, int), np.full(studies, most)
     decided_by = []
     for number, count in enumerate(design.looks):
-        settled = design.looks[max(number - 1, 0)]
-        values, reach, alone = _intervals(design, runs[:, :, :count], settled, [each[number] for each in levels])
+        values, reach, alone = _intervals(design, runs, count, [each[number] for each in levels])
         low, high = values - reach, values + reach
         missed |= ((true < low) | (true > high)).any(axis=1)
         wrong |= ((low > 0) & (true <= 0)).any(axis=1) | ((high < 0) & (true >= 0)).any(axis=1)
@@ -125,21 +124,22 @@ def simulate(
     return Simulated(float(wrong.mean()), float(missed.mean()), answers, float(ended.mean()), tuple(decided_by))
 
 
-def _intervals(design: Design, runs: Any, settled: int, levels: Sequence[float]) -> Iterator[Any]:
-    """The gain of each pair, then half its interval's width at each of the levels; all (studies, pairs).
+def _intervals(design: Design, runs: Any, count: int, levels: Sequence[float]) -> Iterator[Any]:
+    """The gain of each pair at a look, then half its interval's width at each of the levels; all (studies, pairs).
 
     Args:
-        settled: runs of each network that say how far others deviate, those of the look before.
+        runs: all there will be.
+        count: those of each network of the pair that are looked at.
     """
-    count, sides = runs.shape[2], [slice(side, 2 * design.pairs, 2) for side in (0, 1)]
-    x, y = (runs[:, side].var(axis=2, ddof=1) for side in sides)
-    before = runs[:, :, :settled].var(axis=2, ddof=1)
-    others = runs.shape[1] - 2 if settled >= FEWEST_TO_POOL else 0
-    rest = before.sum(axis=1, keepdims=True) - sum(before[:, side] for side in sides)
-    means = runs.mean(axis=2)
+    sides = [slice(side, 2 * design.pairs, 2) for side in (0, 1)]
+    x, y = (runs[:, side, :count].var(axis=2, ddof=1) for side in sides)
+    to_pool, others = runs_to_pool(design.looks), runs.shape[1] - 2
+    pooled = runs[:, :, :to_pool].var(axis=2, ddof=1)
+    rest = pooled.sum(axis=1, keepdims=True) - sum(pooled[:, side] for side in sides)
+    means = runs[:, :, :count].mean(axis=2)
     yield means[:, sides[0]] - means[:, sides[1]]
     for level in levels:
-        yield half_width(count, count, x, y, rest / max(others, 1), others * (settled - 1), level)[0]
+        yield half_width(count, count, x, y, rest / max(others, 1), others * (to_pool - 1), level)[0]
 
 
 def _sizes(low: Any, high: Any, claimed: Claimed) -> Any:

@@ -25,7 +25,7 @@ from awbench.verdicts.answers import (
     is_compatible,
 )
 from awbench.verdicts.evidence import Evidence, gather_evidence
-from awbench.verdicts.interval import Interval, gain_interval, simultaneous
+from awbench.verdicts.interval import Interval, gain_interval, runs_to_pool, simultaneous
 from awbench.verdicts.looks import look_levels
 from awbench.verdicts.runs import values_of
 
@@ -229,10 +229,8 @@ def _judge(study: Study, comparison: Comparison, evidence: Evidence, claims: dic
     treated, baseline = (side[:count] for side in sides)
     waiting = (len(sides[0]) - len(treated), len(sides[1]) - len(baseline))
     claimed = _claimed(study, comparison, claims.get(comparison.claim))
-    # A look's answer shall not change while other networks go on to it, so theirs are the runs of the look before.
-    settled = looks[max(look - 2, 0)]
     others = [
-        values_of(runs[:settled], study.metric)
+        values_of(runs[: runs_to_pool(looks)], study.metric)
         for label, runs in evidence.runs.items()
         if label not in (comparison.variant, comparison.over)
     ]

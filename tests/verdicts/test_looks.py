@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import norm
 from study_records import IMAGENET, as_records, runs_of
 
+from awbench.verdicts.interval import runs_to_pool
 from awbench.verdicts.looks import look_levels
 from awbench.verdicts.study import judge_study
 
@@ -53,16 +54,20 @@ def judged_with(pair: int, others: int):
     return next(one for one in judged.comparisons if one.comparison.variant == "aw_resnet101").interval
 
 
-@pytest.mark.parametrize(("pair", "others"), [(4, (3, 4, 5)), (5, (4, 5, 6))])
+@pytest.mark.parametrize(("pair", "others"), [(3, (3, 4, 5)), (4, (3, 4, 5)), (5, (3, 4, 6))])
 def test_a_look_keeps_its_answer_while_other_networks_go_on(pair, others):
     """A verdict that changes though no run of its pair was added would be one look more than the level counts."""
     first, *later = (judged_with(pair, each) for each in others)
     assert first is not None and later == [first] * 2
 
 
-def test_other_networks_of_the_look_before_say_how_far_runs_deviate():
-    assert judged_with(4, 4) != judged_with(4, 2)
+def test_other_networks_say_how_far_runs_deviate_once_they_have_the_first_look():
+    assert judged_with(4, 3) != judged_with(4, 2)
     assert judged_with(3, 3) != judged_with(3, 2)
+
+
+def test_below_three_runs_other_networks_say_nothing_and_a_first_look_at_more_waits_for_them():
+    assert [runs_to_pool(looks) for looks in ((1, 3), (2, 5), (3, 4, 5), (5, 10))] == [3, 3, 3, 5]
 
 
 def test_many_looks_cost_no_accuracy():

@@ -25,8 +25,8 @@ def test_simulated_studies_are_judged_as_real_ones():
     missed, answers = [], []
     for study in runs:
         intervals = []
-        for count, settled, level in zip(design.looks, (3, 3), look_levels(0.95, design.looks), strict=True):
-            others = [list(side[:settled]) for side in study[2:]]
+        others = [list(side[:3]) for side in study[2:]]  # of the first look
+        for count, level in zip(design.looks, look_levels(0.95, design.looks), strict=True):
             intervals.append(gain_interval(list(study[0, :count]), list(study[1, :count]), others, level))
         missed.append(any(not one.low <= 1.0 <= one.high for one in intervals))
         sizes = [answer_size(interval, design.claimed) for interval in intervals]
