@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import logging
 import platform
 import subprocess
@@ -101,8 +102,8 @@ def test_the_same_threads_give_the_same_bits(strategy, count, threads):
 @pytest.mark.parametrize("strategy", IN_C)
 def test_it_is_the_oracle_on_processors_with_less(strategy, option, fresh, monkeypatch):
     monkeypatch.setenv("CC", f"cc {option}")
-    for shape in SHAPES:
-        hold_to_the_oracle(shape, strategy)
+    for shape, channels_last in itertools.product(SHAPES, (False, True)):
+        hold_to_the_oracle(shape, strategy, channels_last=channels_last)
 
 
 @needs_compiler
