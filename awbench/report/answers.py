@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from awbench.records import Record
+from awbench.text import plural
 from awbench.verdicts.claims import JudgedClaim
 from awbench.verdicts.evidence import Evidence
 from awbench.verdicts.interval import Interval
@@ -59,6 +60,24 @@ def shown_length(recipe: Mapping[str, Any]) -> str:
     return f"{recipe['iterations']:,} iterations" if "iterations" in recipe else "a length that is not recorded"
 
 
+def training_hours(judged: JudgedStudy) -> dict[str, float]:
+    """What the runs that count took to train: GPU-hours, or on CPUs process-hours. Of those that state it."""
+    hours: dict[str, float] = {}
+    for run in (run for runs in judged.evidence.runs.values() for run in runs):
+        processes = run.environment.get("world_size", 1)
+        if "train_time" in run.values and type(processes) is int and 1 <= processes <= 10**6:
+            unit = "GPU-hours" if run.environment.get("training_device") == "cuda" else "process-hours"
+            hours[unit] = hours.get(unit, 0.0) + run.value("train_time") * processes / 3600
+    return hours
+
+
+def shown_cost(judged: JudgedStudy) -> str:
+    """E.g. "29 runs, 21.3 process-hours of training"."""
+    count = sum(map(len, judged.evidence.runs.values()))
+    hours = " and ".join(f"{value:,.1f} {unit}" for unit, value in training_hours(judged).items())
+    return f"{plural(count, 'run')}{f', {hours} of training' if hours else ''}"
+
+
 def gains_over_other_runs(judged: JudgedStudy) -> list[str]:
     """Of each gain that is not the difference of the two means of `judged.runs_of`, what it is over, in a sentence."""
     return [
@@ -85,6 +104,7 @@ def study_text(judged: JudgedStudy) -> str:
     lines = [
         f"{study.name}: {study.title} ({study.purpose}; design {study.digest[:12]})",
         f"  {study.question}",
+        f"  {shown_cost(judged)}",
     ]
     for pair in judged.comparisons:
         claim = f" [claim {pair.comparison.claim}]" if pair.comparison.claim else ""
@@ -113,6 +133,7 @@ def study_object(judged: JudgedStudy) -> dict[str, Any]:
         "design_sha256": study.digest,
         "platform": judged.evidence.platform,
         "runs": {label: len(runs) for label, runs in judged.evidence.runs.items()},
+        "training_hours": training_hours(judged),
         "comparisons": [comparison_object(pair) for pair in judged.comparisons],
         "left_aside": [{"record": left.record.key, "reason": left.reason} for left in judged.evidence.left_aside],
     }

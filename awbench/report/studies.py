@@ -14,6 +14,7 @@ from awbench.report.answers import (
     gains_over_other_runs,
     reasons,
     shown_answer,
+    shown_cost,
     shown_interval,
     shown_length,
     shown_look,
@@ -23,7 +24,7 @@ from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
 from awbench.report.latency import describe_setting, timing
 from awbench.report.names import network_title
 from awbench.report.table import ABSENT, Column, Table, estimate, in_units
-from awbench.studies import Study, load_studies
+from awbench.studies import load_studies
 from awbench.text import plural
 from awbench.variants import ModelOptions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, counts_with_options
@@ -216,16 +217,17 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
 )  # fmt: skip
 
 
-def _about(study: Study) -> str:
+def _about(judged: JudgedStudy) -> str:
+    study = judged.study
     recipe = f"recipe {study.recipe}, {shown_length(study.recipe_identity)}"
-    return f"{study.name} ({study.purpose}; {recipe}): {study.question}"
+    return f"{study.name} ({study.purpose}; {recipe}; {shown_cost(judged)}): {study.question}"
 
 
 def _notes_of(row: NetworkRow) -> list[str]:
     """What is to be said of the row's study and its times."""
     judged = row.judged
     return [
-        _about(judged.study),
+        _about(judged),
         *gains_over_other_runs(judged),
         *_latency_notes(row),
         *(

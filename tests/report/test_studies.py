@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 from sample_records import latency_record
-from study_records import as_records, runs_of
+from study_records import as_records, runs_of, study_run
 
 import awbench
 from awbench.cli.grid import count_study
 from awbench.experiments.measurements import record_complexity
-from awbench.records import Records, RecordStore
+from awbench.records import Quantity, Records, RecordStore
 from awbench.reference.load import load_references
+from awbench.report.answers import shown_cost, study_object
 from awbench.report.figures.studies import study_figures
 from awbench.report.studies import answer_sentence, own_questions, studies_table
 from awbench.studies import beside, load_study
@@ -55,6 +56,23 @@ MORE = [93.0, 93.05, 92.95, 93.0, 93.02, 92.98, 93.0, 93.01, 92.99, 93.0]
 )  # fmt: skip
 def test_one_sentence_answers(plain, aw, says):
     assert says in sentence(runs(plain, aw))
+
+
+def test_the_cost_is_of_all_processes_by_what_they_trained_on():
+    def hour(seed, hours=1.0, **environment):
+        values = {"train_time": Quantity(value=3600 * hours, unit="s")}
+        return study_run(FASHION, "resnet20", seed, 93.0, values=values, environment=environment)
+
+    on_gpus = [hour(0, world_size=8), hour(1, 0.5, world_size=2)]
+    assert shown_cost(of_fashion(as_records(on_gpus))) == "2 runs, 9.0 GPU-hours of training"
+    on_cpu = {"training_device": "cpu", "world_size": 1}
+    both = of_fashion(
+        as_records([hour(0, 2000, **on_cpu)], runs_of(FASHION, "aw_resnet20", [93.0], environment=on_cpu))
+    )
+    assert shown_cost(both) == "2 runs, 2,000.0 process-hours of training"
+    assert study_object(both)["training_hours"] == {"process-hours": 2000.0}
+    for odd in (0, -1, True, "8", 10**400):
+        assert shown_cost(of_fashion(as_records([hour(0, world_size=odd)]))) == "1 run"
 
 
 def test_an_undecided_sentence_says_what_comes_next():
