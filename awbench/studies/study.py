@@ -390,6 +390,8 @@ def _read(name: str) -> Study:
         _ = study.resolved_recipe
     except ValidationError as error:
         raise UserError(f"{path}: {first_error(error)}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {str(error).replace('--set ', 'changes: ', 1)}") from None
     study._file = name if path.parent == STUDIES else str(path.resolve())
     if study.name != path.stem:
         raise UserError(f"{path}: name is {study.name!r}; it must be the file's, {path.stem!r}")

@@ -126,7 +126,9 @@ def test_a_study_killed_at_random_ends_as_a_whole_one(tmp_path, root):
         ({"looks": []}, "looks"),
         ({"looks": [1], "purpose": "confirmatory"}, "looks begin at 1"),
         ({"recipe": "digits-quik"}, "recipe 'digits-quik' does not exist; did you mean digits-quick?"),
-        ({"changes": ["epoch=1"]}, "epoch"),
+        ({"changes": ["epoch=1"]}, "changes: epoch=1: unknown key 'epoch'; did you mean epochs?"),
+        ({"changes": ["epochs=x"]}, "changes: epochs=x: epochs: Input should be a valid integer"),
+        ({"changes": ["epochs"]}, "changes: 'epochs' is not of the form KEY=VALUE"),
         ({"comparisons": [{"variant": "aw_resnet21", "over": "resnet20"}]}, "aw_resnet21 is not a variant"),
         ({"comparisons": [{"variant": "resnet20", "over": "resnet20"}]}, "is a network over itself"),
         ({"comparisons": [{"variant": "faster_rcnn_resnet18_fpn", "over": "resnet20"}]}, "is for classification"),
@@ -147,6 +149,7 @@ def test_a_design_that_is_wrong_is_one_line(changes, message, tmp_path, awbench)
         path, message = str(renamed), "name is 'other'; it must be the file's, 'file'"
     code, out, err = awbench("study", "show", path)
     assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+    assert err.startswith(f"awbench: {path}: ")
 
 
 def test_settings_that_differ_from_the_default_are_networks_of_a_study(tmp_path):
