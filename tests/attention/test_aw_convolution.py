@@ -15,12 +15,13 @@ from awbench.errors import UserError
 
 
 def attention_by_the_paper(layer: AWConv2d, I: torch.Tensor) -> torch.Tensor:
-    """F1 with the defaults, one expression a line, expanded to the kernel's shape: (N, C2, C1, h, w)."""
+    """F1 with one value for all input channels, expanded to the kernel's shape: (N, C2, C1, h, w)."""
     branch = layer.attention
     C2, C1, h, w = layer.weight.shape
     A0 = F.adaptive_avg_pool2d(I, (h, w))
-    A1 = torch.relu(branch.bn1(F.conv2d(A0, branch.pointconv1.weight)))
-    A2 = branch.bn2(F.conv2d(A1, branch.pointconv2.weight))
+    first, second = branch.pointconv1, branch.pointconv2
+    A1 = torch.relu(branch.bn1(F.conv2d(A0, first.weight, first.bias)))
+    A2 = branch.bn2(F.conv2d(A1, second.weight, second.bias, groups=second.groups))
     return torch.sigmoid(A2.view(len(I), C2, 1, h, w)).expand(-1, -1, C1, -1, -1)
 
 
@@ -32,9 +33,10 @@ def make(*args, **kwargs) -> AWConv2d:
     return layer.eval()
 
 
-def test_the_layer_is_the_papers_equations_one_sample_at_a_time():
+@pytest.mark.parametrize("options", [{}, {"norm": False}, {"reduction": 4, "pointwise_groups": 2}], ids=str)
+def test_the_layer_is_the_papers_equations_one_sample_at_a_time(options):
     torch.manual_seed(0)
-    layer = make(16, 8, 3, 2, 1, bias=True)
+    layer = make(16, 8, 3, 2, 1, bias=True, **options)
     I = torch.randn(5, 16, 9, 7, dtype=torch.float64)
     A = attention_by_the_paper(layer, I)
     AK = layer.weight + A * layer.weight
