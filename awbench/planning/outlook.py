@@ -19,14 +19,15 @@ def outlook(judged: JudgedClaim, references: References) -> str:
         return ""
     if judged.size != "undecided":
         return "answered"
-    if not any(pair.next_look for pair in judged.comparisons):
+    going = [pair for pair in judged.comparisons if pair.going]
+    if not going:
         return "no look is left: a new study, with more runs"
     last = judged.comparisons[0].looks[-1]
     found = deviations_of(judged.study.evidence, references, {})
     if found is None:
         return f"at most {last} runs of each network, its last look: nothing says how far runs lie apart"
-    # The claim as a whole was looked at as often as its least pair.
-    expected = outcome(question_of_claim(judged), "true", found.middle, min(pair.look for pair in judged.comparisons))
+    # The claim as a whole was looked at as often as the least of its pairs that go on.
+    expected = outcome(question_of_claim(judged), "true", found.middle, min(pair.look for pair in going))
     deviation = f"deviation {found.middle:.2f}"
     if expected.surprising:
         return (

@@ -160,14 +160,14 @@ def _plan_question(
     undecided: bool,
     values: Mapping[str, float],
 ) -> QuestionPlan:
-    look, open_ = min(pair.look for pair in comparisons), undecided and any(pair.next_look for pair in comparisons)
-    if question is None or not open_:
-        return QuestionPlan(name, comparisons, open_, {}, {}, {})
-    outcomes = {(t, level): outcome(question, t, value, look) for t in TRUTHS for level, value in values.items()}
+    looks = [pair.look for pair in comparisons if pair.going] if undecided else []
+    if question is None or not looks:
+        return QuestionPlan(name, comparisons, bool(looks), {}, {}, {})
+    outcomes = {(t, level): outcome(question, t, value, min(looks)) for t in TRUTHS for level, value in values.items()}
     fixed = {level: fixed_runs(question, value) for level, value in values.items()}
     short = {level: value for level, value in values.items() if outcomes["true", level].as_claimed < ENOUGH}
     enough = {level: runs_for_enough(question, value) for level, value in short.items()}
-    return QuestionPlan(name, comparisons, open_, outcomes, fixed, enough)
+    return QuestionPlan(name, comparisons, True, outcomes, fixed, enough)
 
 
 def _backbones(study: Study, judged: Mapping[str, JudgedStudy], records: Records) -> Evidence | None:

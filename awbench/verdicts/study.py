@@ -71,6 +71,11 @@ class JudgedComparison:
         return self.looks[self.look] if self.look < len(self.looks) else None
 
     @property
+    def going(self) -> bool:
+        """Whether it gets further runs as long as its question is not answered."""
+        return not self.decided and self.next_look is not None
+
+    @property
     def compatible(self) -> bool | None:
         """Whether the publication, as one run of each, may well say what it says; None where that is not known."""
         if self.interval is None or self.claimed is None:

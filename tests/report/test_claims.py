@@ -14,6 +14,7 @@ from awbench.records import RecordStore
 from awbench.reference.load import load_references
 from awbench.report.claims import claims_table, requirement
 from awbench.report.page import render_page
+from awbench.report.page.summary import settles
 from awbench.report.tables import TABLES
 from awbench.studies import load_studies, load_study
 from awbench.text import shown_probability
@@ -109,6 +110,23 @@ def test_a_claim_of_several_pairs_waits_for_the_one_with_the_fewest_runs(store):
     found = claims(store)["imagenet-combined"]
     assert [pair["look"] for pair in found["pairs"]] == [2, 0]
     assert found["would_decide"].startswith("6 runs of each network: ")
+
+
+@pytest.mark.parametrize(
+    ("runs", "says"),
+    [(8, "at most 10 runs of each network, its last look"), (10, "no look is left: a new study")],
+)
+def test_a_pair_that_is_answered_and_gets_no_runs_is_not_waited_for(store, runs, says):
+    """Of two pairs one is less than claimed after three runs, so the other alone still decides."""
+    noise = [0.1, -0.1, 0.0] * 4
+    for name, mean, of_each in (("se", 77.6, 3), ("aw_se", 77.6, 3), ("cbam", 78.0, runs), ("aw_cbam", 78.29, runs)):
+        scatter = 0.1 if of_each == 3 else 1.0
+        fill(store, runs_of(IMAGENET, f"{name}_resnet101", [mean + scatter * n for n in noise[:of_each]]))
+    found = claims(store)["imagenet-combined"]
+    assert [(pair["look"], pair["size"]) for pair in found["pairs"]] == [(1, "less"), (runs - 2, "undecided")]
+    assert found["would_decide"].startswith(says)
+    (judged,) = (one for one in judge_claims(store.read(), load_references()) if one.claim.id == "imagenet-combined")
+    assert bool(settles(judged, "")[1]) == (runs < 10)
 
 
 def test_without_a_look_to_come_only_a_new_study_decides(store):

@@ -115,7 +115,7 @@ def settles(judged: JudgedClaim, would_decide: str) -> tuple[str, str]:
         return "", ""
     if judged.study is None:
         return "a study about it, which nobody wrote", ""
-    study, has_look = judged.study.study, any(pair.next_look for pair in judged.comparisons)
+    study, has_look = judged.study.study, any(pair.going for pair in judged.comparisons)
     data = "" if study.facts.proxy else " --data DIR"
     return would_decide, f"awbench study run {study.argument}{data}" if has_look else ""
 
