@@ -10,7 +10,7 @@ from typing import Any
 from awbench.modules import INPUT, modules
 from awbench.recipes import PROTOCOLS
 from awbench.records import Record, Records
-from awbench.records.settings import IMPORTED, DetectorTraining, Training
+from awbench.records.settings import DetectorTraining, Training
 from awbench.studies import GIVEN, Study
 from awbench.verdicts.imported import imported_runs, seed_of
 
@@ -42,18 +42,13 @@ class Evidence:
     Attributes:
         runs: of each network, by its label, those with seeds 0, 1, 2, ... without a gap.
         left_aside: runs on the study's dataset, of its networks, that do not count.
+        platform: what all runs must have in common, by its name in `PLATFORM`; empty before the first.
     """
 
     study: Study
     runs: Mapping[str, tuple[Record, ...]]
     left_aside: tuple[LeftAside, ...] = field(default=())
-
-    @property
-    def platform(self) -> dict[str, str]:
-        """What all runs have in common, by its name in `PLATFORM`; empty where there is none."""
-        made = (run for runs in self.runs.values() for run in runs if run.kind != IMPORTED)
-        first = next(made, None)
-        return _platform(first) if first else {}
+    platform: Mapping[str, str] = field(default_factory=dict)
 
 
 def gather_evidence(study: Study, records: Records) -> Evidence:
@@ -105,7 +100,7 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
         left_aside += [
             LeftAside(record, f"waits for seed {gap}") for seed, record in sorted(by_seed.items()) if seed > gap
         ]
-    return Evidence(study, runs, tuple(left_aside))
+    return Evidence(study, runs, tuple(left_aside), platform or {})
 
 
 def _label(study: Study, record: Record) -> str | None:

@@ -306,3 +306,12 @@ def test_shared_runs_of_a_changed_design_or_of_another_platform_do_not_count():
     again = runs_of(CHOICES, "aw_resnet20", [95.0])
     runs = gather_evidence(CHOICES, as_records(shared_runs(), again)).runs["aw_resnet20"]
     assert [run.value("top1") for run in runs] == [95.0, 94.1, 94.2]
+
+
+def test_a_run_that_waits_for_an_earlier_seed_says_which_platform_counts():
+    """It is the study's first run, so one with another torch would not count, and none is made."""
+    waiting = study_run(PRIMARY, "resnet20", 1, 92.0)
+    later = study_run(PRIMARY, "resnet20", 0, 92.1, environment={"torch": "2.13.0"})
+    evidence = gather_evidence(PRIMARY, as_records([waiting, later]))
+    assert not any(evidence.runs.values()) and evidence.platform["torch"] == "2.14.1"
+    assert evidence.left_aside[0].reason == "torch 2.13.0, the study's first run has 2.14.1"
