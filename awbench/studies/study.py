@@ -98,7 +98,8 @@ class Study(Strict):
             weights.
         imports: imported runs that count too, of networks with default options; only outside a confirmatory study, for
             nothing shows that they were made by its design.
-        shares: study whose runs count here too, of networks that are the same; runs of this study's own come first.
+        shares: study whose runs count here too, of networks that are the same, by its name or its file beside this
+            one; runs of this study's own come first.
         looks: at so many runs of each network results are judged, unless a comparison has its own.
         level: probability that all intervals of a question hold, over its looks and its pairs together.
         matters: the smallest difference that matters, in the metric's unit, where there is no claim to say it.
@@ -172,6 +173,7 @@ class Study(Strict):
             self._require_options(label, variant)
             if variant.task != self.task:
                 raise ValueError(f"{label} is a {variant.task} variant; {self.dataset} is for {self.task}")
+        self._require_different_networks()
         metrics = measured_metrics(self.kind)
         if self.metric not in metrics:
             raise ValueError(
@@ -186,6 +188,15 @@ class Study(Strict):
         if self.task == "detection" and not self.engine and self.purpose != "smoke test":
             raise ValueError(f"engine is missing; detectors differ between {' and '.join(ENGINES)}, so choose one")
         return self
+
+    def _require_different_networks(self) -> None:
+        """Raise a ValueError for two networks with the same options: a run would be of either."""
+        found: dict[str, str] = {}
+        for label in self.labels:
+            variant = self.variant_of(label).name
+            same = found.setdefault(json.dumps([variant, self.described_options[label]], sort_keys=True), label)
+            if same != label:
+                raise ValueError(f"{same} and {label} are the same network, {variant} with the same options; keep one")
 
     def _require_options(self, label: str, variant: Variant) -> None:
         """Raise a ValueError for options of a network that concern nothing of it, or are several values of one."""
@@ -240,8 +251,20 @@ class Study(Strict):
     @functools.cached_property
     def designs(self) -> dict[str, str]:
         """Name -> digest of the studies whose runs count: its own, and the one that it shares runs with."""
-        shared = [_read(self.shares)] if self.shares else []
-        return {study.name: study.digest for study in (self, *shared)}
+        return {study.name: study.digest for study in (self, self.shared) if study}
+
+    @functools.cached_property
+    def shared(self) -> Study | None:
+        """The study that it shares runs with.
+
+        Raises:
+            UserError: there is none.
+        """
+        return self._other(self.shares) if self.shares else None
+
+    def _other(self, name: str) -> Study:
+        """A study of the project, or a file beside this one's."""
+        return _read(str(Path(self._file).parent / name) if name.endswith((".yaml", ".yml")) else name)
 
     def changed_options(self, label: str) -> str:
         """What a network's options are that are not at their default, e.g. "expansion=1"; "" where none is."""
@@ -269,8 +292,7 @@ class Study(Strict):
         """
         if self.backbones in ("", GIVEN):
             return None
-        beside = self.backbones.endswith((".yaml", ".yml"))
-        study = _read(str(Path(self._file).parent / self.backbones) if beside else self.backbones)
+        study = self._other(self.backbones)
         if study.task != "classification":
             raise UserError(f"study {self.name}: backbones: {self.backbones} is about detectors, not classifiers")
         return study
@@ -357,8 +379,8 @@ def load_study(name: str) -> Study:
     study = _read(name)
     for label in study.labels if study.backbone_study else ():
         study.backbone_of(label)
-    if study.shares:
-        _check_shared(study, _read(study.shares))
+    if study.shared:
+        _check_shared(study, study.shared)
     return study
 
 

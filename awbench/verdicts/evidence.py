@@ -65,7 +65,7 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
     platform: dict[str, str] | None = None
     modules: dict[str, str] = {}
     oldest_first = records.of_kind(study.kind)
-    for record in sorted(oldest_first, key=lambda one: bool(study.shares) and one.study[0] == study.shares):
+    for record in sorted(oldest_first, key=lambda one: study.shared is not None and one.study[0] == study.shared.name):
         label = _label(study, record)
         if label is None or not isinstance(record.settings, Training) or record.settings.dataset != study.dataset:
             continue

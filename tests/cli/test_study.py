@@ -16,6 +16,7 @@ from awbench.errors import UserError
 from awbench.experiments.study import study_job
 from awbench.records import Record, Records, RecordStore
 from awbench.studies import list_studies, load_study
+from awbench.verdicts.evidence import gather_evidence
 
 
 def test_the_projects_own_are_listed_and_shown(awbench):
@@ -250,3 +251,25 @@ def test_runs_are_shared_with_a_study_of_the_same_networks_alone(changes, messag
     assert (code, out, err.count("\n")) == (2, "", 1) and message in err
     shared = write_study(tmp_path / "right", shares="digits", changes=None)
     assert awbench("study", "show", shared)[0] == 0
+
+
+def test_a_study_shares_the_runs_of_a_file_beside_it(tmp_path, monkeypatch):
+    """Wherever it is read from, as its backbones are; and its own runs come first, as with a study of the project."""
+    write_study(tmp_path, name="other", looks=[3])
+    study = load_study(write_study(tmp_path, name="mine", shares="other.yaml", looks=[3]))
+    monkeypatch.chdir(tmp_path.parent)
+    other = load_study(str(tmp_path / "other.yaml"))
+    assert study.designs == {"mine": study.digest, "other": other.digest}
+    shared = [study_run(other, "resnet20", seed, 90.0 + seed) for seed in range(2)]
+    own = study_run(study, "resnet20", 0, 95.0, environment={"weights_sha256": "own"})
+    runs = gather_evidence(study, Records([*shared, own])).runs["resnet20"]
+    assert [run.value("top1") for run in runs] == [95.0, 91.0]
+
+
+def test_networks_that_are_the_same_are_one_line(tmp_path, awbench):
+    """The runs of both would be one's, and the other would wait for its own for ever."""
+    networks = {"mine": {"variant": "aw_resnet20", "aw": {"gate": "sigmoid"}}}
+    path = write_study(tmp_path, networks=networks, comparisons=[{"variant": "mine", "over": "aw_resnet20"}])
+    code, out, err = awbench("study", "show", path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "aw_resnet20 and mine are the same network, aw_resnet20 with the same options" in err
