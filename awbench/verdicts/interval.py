@@ -20,6 +20,7 @@ the pooled rule is left at a slight sign of it. `docs/verdicts.md` has the error
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,8 +84,9 @@ def gain_interval(
         return None
     counted = [side for side in others if len(side) >= FEWEST_TO_POOL]
     freedom = sum(len(side) - 1 for side in counted)
-    squares = sum(float(np.var(side, ddof=1)) * (len(side) - 1) for side in counted)
-    variances = float(np.var(treated, ddof=1)), float(np.var(baseline, ddof=1))
+    # Exactly rounded: of equal values the variance is 0, not how their mean rounds.
+    squares = sum(statistics.variance(side) * (len(side) - 1) for side in counted)
+    variances = statistics.variance(treated), statistics.variance(baseline)
     reach, deviation, used, pooled, floored = half_width(
         n, m, *variances, squares / freedom if freedom else 0.0, freedom, level, resolution
     )

@@ -49,6 +49,13 @@ def test_equal_values_have_the_metrics_resolution_for_a_deviation():
     assert math.isclose(found.high, stats.t.ppf(0.975, 1) * 0.01)
 
 
+@pytest.mark.parametrize("value", [90.0, 90.1, 90.03])
+def test_how_a_mean_rounds_is_no_deviation(value):
+    """Of three equal values the mean is off by 1e-14 for some, which must not look like a pair that deviates more."""
+    found = gain_interval([value + 0.5] * 3, [value] * 3, [[value - 1] * 3, [value + 2] * 3], resolution=0.01)
+    assert found.pooled and math.isclose(found.high - found.value, stats.t.ppf(0.975, 8) * 0.01 * math.sqrt(2 / 3))
+
+
 def test_single_runs_have_no_interval():
     assert gain_interval([78.0], [77.0, 77.1]) is None
 
