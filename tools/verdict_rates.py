@@ -58,6 +58,7 @@ def one_look() -> str:
         ("the network three times as much", [0.9, *[0.3] * 5], normal),
         ("every second network three times as much", [0.9, 0.3] * 3, normal),
         ("alike, skewed runs", [0.3] * 6, skewed),
+        ("the network three times as much, skewed runs", [0.9, *[0.3] * 5], skewed),
     ]
     rows = []
     for name, deviations, draw in cells:
@@ -89,15 +90,19 @@ def unequal() -> str:
 def all_looks() -> str:
     """How often any answer, and any interval, of a whole study with eight looks is wrong."""
     rows = []
-    for name, design, gains, deviations in (
-        ("+1.00 claimed, the gain at the margin's end", Design(LOOKS, 1, 4), [0.5], [0.1] * 6),
-        ("the same, the network deviates three times as much", Design(LOOKS, 1, 4), [0.5], [0.3, *[0.1] * 5]),
-        ("+1.00 claimed, no gain", Design(LOOKS, 1, 4), [0.0], [0.1] * 6),
-        ("up to +0.57, both pairs just beyond its margin", UP_TO, [0.856] * 2, [0.1] * 6),
-        ("the same, one pair just beyond, one without gain", UP_TO, [0.856, 0.0], [0.1] * 6),
-        ("the same, one network deviates three times as much", UP_TO, [0.856, 0.0], [0.3, *[0.1] * 5]),
-    ):  # fmt: skip
-        found = simulate(design, gains, deviations, STUDIES)
+    cells: list[tuple[str, Design, list[float], list[float], Callable[..., object]]] = [
+        ("+1.00 claimed, the gain at the margin's end", Design(LOOKS, 1, 4), [0.5], [0.1] * 6, normal),
+        ("the same, the network deviates three times as much", Design(LOOKS, 1, 4), [0.5], [0.3, *[0.1] * 5], normal),
+        ("the same, the network deviates ten times as much", Design(LOOKS, 1, 4), [0.5], [1.0, *[0.1] * 5], normal),
+        ("+1.00 claimed, no gain", Design(LOOKS, 1, 4), [0.0], [0.1] * 6, normal),
+        ("the same, the network three times as much, skewed", Design(LOOKS, 1, 4), [0.0], [0.3, *[0.1] * 5], skewed),
+        ("up to +0.57, both pairs just beyond its margin", UP_TO, [0.856] * 2, [0.1] * 6, normal),
+        ("the same, one pair just beyond, one without gain", UP_TO, [0.856, 0.0], [0.1] * 6, normal),
+        ("the same, one network deviates three times as much", UP_TO, [0.856, 0.0], [0.3, *[0.1] * 5], normal),
+        ("the same, both networks with AW ten times as much", UP_TO, [0.856, 0.0], [1, 0.1, 1, 0.1, 0.1, 0.1], normal),
+    ]
+    for name, design, gains, deviations, draw in cells:
+        found = simulate(design, gains, deviations, STUDIES, draw=draw)
         rows.append([name, percent(found.wrong), percent(found.missed)])
     return table(["study", "an answer wrong (%)", "an interval misses (%)"], rows)
 
