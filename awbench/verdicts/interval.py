@@ -31,6 +31,7 @@ import numpy as np
 # deviates three times as much as the others.
 POOL_ABOVE = 0.6
 FEWEST_TO_POOL = 3  # runs of each network
+_TINY = 1e-100  # in place of a variance of 0, to divide by
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,12 @@ def half_width(
     """
     from scipy.special import fdtrc, stdtrit
 
-    tiny = np.finfo(float).tiny
     var_x, var_y = np.asarray(var_x, float), np.asarray(var_y, float)
     freedom_pair = n + m - 2
     var_pair = ((n - 1) * var_x + (m - 1) * var_y) / freedom_pair
     own_freedom = min(n, m) - 1
     if freedom_others and min(n, m) >= FEWEST_TO_POOL:
-        ratio = var_pair / np.maximum(var_others, tiny)
+        ratio = var_pair / np.maximum(var_others, _TINY)
         pooled = fdtrc(freedom_pair, freedom_others, ratio) >= POOL_ABOVE
         var_all = (freedom_pair * var_pair + freedom_others * var_others) / (freedom_pair + freedom_others)
     else:

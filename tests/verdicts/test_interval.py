@@ -56,6 +56,11 @@ def test_how_a_mean_rounds_is_no_deviation(value):
     assert found.pooled and math.isclose(found.high - found.value, stats.t.ppf(0.975, 8) * 0.01 * math.sqrt(2 / 3))
 
 
+def test_a_pair_that_deviates_beside_equal_runs_has_its_own_interval(recwarn):
+    found = gain_interval([0.0, 50.0, 100.0], [0.0, 50.0, 99.0], [[5.0] * 3])
+    assert not found.pooled and not recwarn.list
+
+
 def test_single_runs_have_no_interval():
     assert gain_interval([78.0], [77.0, 77.1]) is None
 
