@@ -83,6 +83,14 @@ def test_a_gain_is_of_runs_alike_on_one_dataset(store):
         measure_gain(runs(store, "aw_resnet20", dataset="cifar10"), cifar, "top1")
 
 
+def test_equal_runs_are_no_gain_that_is_known_exactly(store):
+    """They deviate by an image at least, as in studies."""
+    add_top1(store, "resnet20", 91.0, 91.0, dataset="cifar10", images=10_000)
+    add_top1(store, "aw_resnet20", 91.02, 91.02, dataset="cifar10", images=10_000)
+    gain = measure_gain(*(runs(store, name) for name in ("aw_resnet20", "resnet20")), "top1")
+    assert gain.floored and gain.deviation == 0.01 and gain.low < 0 < gain.high
+
+
 def test_a_side_is_independent_runs_of_one_network(store):
     add_digits(store)
     aw, plain = runs(store, "aw_resnet20"), runs(store, "resnet20")

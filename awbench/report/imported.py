@@ -13,6 +13,7 @@ from awbench.report.answers import shown_interval
 from awbench.report.table import Column, Table, Unmeasured, estimate
 from awbench.variants import list_variants
 from awbench.verdicts.interval import Interval, gain_interval
+from awbench.verdicts.runs import resolution_of
 
 _LEVEL = 0.95
 
@@ -77,7 +78,8 @@ def imported_networks(records: Records) -> list[ImportedNetwork]:
             over = plain.get(name, "") if own[0].settings.json_object.get("is_variant") else ""
             over = over if over != name and over in runs else ""
             others = [_values(other) for label, other in runs.items() if label not in (name, over)]
-            interval = gain_interval(_values(own), _values(runs[over]), others, _LEVEL) if over else None
+            resolution = max(resolution_of(run, run.settings.json_object["metric"]) for run in own)
+            interval = gain_interval(_values(own), _values(runs[over]), others, _LEVEL, resolution) if over else None
             stated = bool(own[0].settings.json_object.get("is_variant"))
             found.append(ImportedNetwork(own, over, interval, "" if over else _alone(name, stated, plain)))
     return found

@@ -10,7 +10,7 @@ from awbench.records import Record
 from awbench.records.settings import Training
 from awbench.verdicts.interval import Interval, gain_interval
 from awbench.verdicts.protocol import differing, training_protocol
-from awbench.verdicts.runs import by_seed, values_of
+from awbench.verdicts.runs import by_seed, resolution_of, values_of
 
 
 def measure_gain(
@@ -53,4 +53,5 @@ def measure_gain(
         raise UserError(f"runs on {' and '.join(datasets)} cannot be compared; give runs on one dataset")
     if names:
         raise UserError(f"these runs were not trained and evaluated alike: they differ in {', '.join(names)}")
-    return gain_interval(values_of(treated, metric), values_of(baseline, metric), level=level)
+    resolution = resolution_of(treated[0], metric)
+    return gain_interval(values_of(treated, metric), values_of(baseline, metric), level=level, resolution=resolution)

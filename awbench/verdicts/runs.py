@@ -1,4 +1,4 @@
-"""Training runs of one network."""
+"""Runs of one network."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ def by_seed(records: Iterable[Record]) -> dict[int, Record]:
 def values_of(runs: Iterable[Record], metric: str) -> list[float]:
     """One value a run."""
     return [float(record.value(metric)) for record in runs]
+
+
+def resolution_of(run: Record, metric: str) -> float:
+    """The smallest step of a metric that a run has, as `awbench.recipes.datasets.DatasetFacts.resolution`.
+
+    Of an accuracy on an unknown number of images a hundredth of a point (chosen), of other quantities 0.
+    """
+    images = run.values.get("images")
+    of_unit = {"percent": 100 / images.value if images and images.value > 0 else 0.01, "AP points": 0.01}
+    return of_unit.get(run.values[metric].unit, 0.0)

@@ -48,6 +48,31 @@ def test_the_example_file_is_complete_and_judged(awbench, root, tmp_path):
     assert "7 found" in awbench("import", root / "examples" / "runs.csv")[2]
 
 
+@pytest.mark.parametrize(
+    ("metric", "unit", "images"),
+    [("top1", "percent", "50000"), ("top1", "percent", ""), ("box_ap", "AP points", "5000")],
+)
+def test_equal_runs_are_no_gain_that_is_known_exactly(awbench, write, metric, unit, images):
+    """They deviate by an image at least; by a hundredth of a point where nobody says of how many, and of an AP."""
+    names, step = (
+        (
+            ("faster_rcnn_resnet50_fpn", "faster_rcnn_aw_resnet50_fpn")
+            if metric == "box_ap"
+            else ("resnet50", "aw_resnet50")
+        ),
+        0.002 if images == "50000" else 0.01,
+    )
+    rows = [
+        f"{name},,x,a1,{seed},{metric},{40 + step * (name != names[0])},{unit},{images},one\n"
+        for name in names
+        for seed in (0, 1)
+    ]
+    assert awbench("import", write(HEAD + "".join(rows)))[0] == 0
+    found = table(awbench)[1]
+    expected = gain_interval([40 + step] * 2, [40] * 2, resolution=step)
+    assert found["answer"] == "undecided" and found["interval"] == pytest.approx([expected.low, expected.high])
+
+
 def test_runs_of_two_sources_recipes_or_datasets_are_not_compared(awbench, write):
     rows = [
         f"{name},,{dataset},{recipe},{seed},top1,{value},percent,,{source}\n"
