@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from awbench.records import Records
@@ -43,17 +44,26 @@ class JudgedClaim:
     def url(self) -> str:
         return self.claim.url or self.source.url
 
-    @property
-    def looked_at(self) -> bool:
-        """Whether any comparison had its first look."""
-        return any(pair.look for pair in self.comparisons)
+    def first_look(self, recorded: Mapping[int, int]) -> float:
+        """When a comparison first had one, as the number of the run that it waited for; inf for none.
+
+        Args:
+            recorded: id of a record -> its number, in the order in which they were recorded.
+        """
+        looks = (
+            max(recorded[id(run)] for side in (pair.treated, pair.baseline) for run in side[: pair.looks[0]])
+            for pair in self.comparisons
+            if pair.look
+        )
+        return min(looks, default=math.inf)
 
 
 def judge_claims(records: Records, references: References, studies: Sequence[Study] | None = None) -> list[JudgedClaim]:
     """Every claim of the references, by the study that is about it.
 
-    Of several the first in the order of `studies` answers it that had a look, before any look the first; which one that
-    is never depends on what was measured. The others are listed.
+    Of several the one answers it that had a look first, by the order in which runs were recorded, but the project's own
+    before others; before any look the first. Which one that is never depends on what was measured. The others are
+    listed.
 
     Args:
         studies: None for the project's own.
@@ -61,10 +71,14 @@ def judge_claims(records: Records, references: References, studies: Sequence[Stu
     studies = load_studies() if studies is None else studies
     claims = [claim for _, claim in references.claims]
     judged = [judge_study(study, records, claims) for study in studies]
-    return [_judge_claim(source, claim, judged) for source, claim in references.claims]
+    kinds = {study.kind for study in studies}
+    recorded = {id(run): number for kind in kinds for number, run in enumerate(records.of_kind(kind))}
+    return [_judge_claim(source, claim, judged, recorded) for source, claim in references.claims]
 
 
-def _judge_claim(source: Source, claim: Claim, studies: Iterable[JudgedStudy]) -> JudgedClaim:
+def _judge_claim(
+    source: Source, claim: Claim, studies: Iterable[JudgedStudy], recorded: Mapping[int, int]
+) -> JudgedClaim:
     found = []
     for study in studies:
         comparisons = tuple(pair for pair in study.comparisons if pair.comparison.claim == claim.id)
@@ -73,5 +87,11 @@ def _judge_claim(source: Source, claim: Claim, studies: Iterable[JudgedStudy]) -
             found.append(JudgedClaim(source, claim, study, comparisons, interval, gain, size))
     if not found:
         return JudgedClaim(source, claim, None, (), None, "undecided", "undecided")
-    first, *others = sorted(found, key=lambda answer: not answer.looked_at)
+
+    def precedence(answer: JudgedClaim) -> tuple[bool, bool, float]:
+        assert answer.study is not None
+        first_look = answer.first_look(recorded)
+        return math.isinf(first_look), not answer.study.study.is_of_the_project, first_look
+
+    first, *others = sorted(found, key=precedence)
     return replace(first, others=tuple(others))

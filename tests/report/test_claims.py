@@ -255,6 +255,21 @@ def test_of_several_studies_about_a_claim_the_first_with_a_look_answers_and_the_
     assert (judged.interval, judged.gain, judged.size) == (alone.interval, alone.gain, alone.size)
 
 
+@pytest.mark.parametrize("earlier", ["one", "two"])
+def test_of_two_studies_of_ones_own_the_one_that_had_a_look_first_answers_however_they_are_given(
+    earlier, store, tmp_path
+):
+    """Whose answer is better must not be what the order of --study chooses by."""
+    studies = {name: load_study(own_study(tmp_path, name=name)) for name in ("one", "two")}
+    (later,) = studies.keys() - {earlier}
+    late, early = (runs_of_pair(studies[name], gain) for name, gain in ((later, 1.0), (earlier, 0.0)))
+    fill(store, late[:5] + early + late[5:])  # begun first, and not looked at before the other
+    for names in (("one", "two"), ("two", "one")):
+        of_studies = [*load_studies(), *(studies[name] for name in names)]
+        judged = next(one for one in judge_claims(store.read(), load_references(), of_studies))
+        assert [one.study.study.name for one in (judged, *judged.others)] == [earlier, later, "imagenet"]
+
+
 def test_the_table_has_a_row_for_each_further_study(store, tmp_path):
     mine = load_study(own_study(tmp_path / "studies"))
     fill(store, runs_of_pair(IMAGENET, 1.0) + runs_of_pair(mine, 0.0))
