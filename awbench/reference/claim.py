@@ -24,7 +24,7 @@ class Claim(Strict):
         dataset: a key of CLAIM_DATASETS, or `folder:NAME` or `module:function`, as a study has it.
         delta: the stated gain, in `unit`.
         margin: how far from it a gain still counts as it, in `unit`; half of it where none is given (chosen).
-        relation: "equal", or "up_to" for the best of several.
+        relation: "equal", or "up_to" for the largest gain of several, of a claimed loss the largest loss.
     """
 
     id: str

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,11 @@ class Interval:
     freedom: float
     pooled: bool
     floored: bool = False
+
+    @property
+    def mirrored(self) -> Interval:
+        """That of the baseline over the network."""
+        return replace(self, value=-self.value, low=-self.high, high=-self.low)
 
 
 def runs_to_pool(looks: Sequence[int]) -> int:

@@ -23,7 +23,7 @@ _NODES = 64  # of an integral, at least
 
 @functools.cache
 def look_levels(level: float, looks: tuple[int, ...]) -> tuple[float, ...]:
-    """The level of each look's interval, rising; of a single look the level itself.
+    """The level of each look's interval; of a single look the level itself.
 
     Args:
         level: probability that the intervals of all looks hold.

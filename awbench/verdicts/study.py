@@ -178,7 +178,7 @@ def claimed_gain(claim: Claim) -> Claimed:
 def answer_claim(
     claim: Claim, comparisons: Sequence[JudgedComparison], matters: float | None
 ) -> tuple[Interval | None, Gain, Size]:
-    """Of a claim that speaks of several pairs: "equal" of each, "up to" of the largest gain."""
+    """Of a claim that speaks of several pairs: "equal" of each, "up to" of the largest gain, or of the largest loss."""
     intervals = [pair.interval for pair in comparisons if pair.interval]
     if not intervals:
         return None, "undecided", "undecided"
@@ -187,7 +187,11 @@ def answer_claim(
     if len(intervals) < len(comparisons):
         return None, "undecided", "undecided"
     if claim.relation == "up_to":
-        largest = interval_of_maximum(intervals, [pair.alone for pair in comparisons if pair.alone])
+        alone, loss = [pair.alone for pair in comparisons if pair.alone], claim.delta < 0
+        if loss:
+            intervals, alone = ([each.mirrored for each in side] for side in (intervals, alone))
+        largest = interval_of_maximum(intervals, alone)
+        largest = largest.mirrored if loss else largest
         return largest, answer_gain(largest, matters), answer_size(largest, claimed_gain(claim))
     gains, sizes = {pair.gain for pair in comparisons}, {pair.size for pair in comparisons}
     return (

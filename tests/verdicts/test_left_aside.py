@@ -14,7 +14,7 @@ from awbench.records import Quantity, Records, RecordStore
 from awbench.reference.load import load_references
 from awbench.studies import load_study
 from awbench.verdicts.evidence import gather_evidence
-from awbench.verdicts.study import judge_study
+from awbench.verdicts.study import answer_claim, judge_study
 
 CLAIMS = [claim for _, claim in load_references().claims]
 
@@ -235,6 +235,26 @@ def test_a_claim_about_the_largest_gain_is_answered_by_all_its_pairs_of_one_dept
     study = load_study(write_study(tmp_path, **design, comparisons=comparisons))
     with pytest.raises(UserError, match=message):
         judge_study(study, as_records(), CLAIMS)
+
+
+@pytest.mark.parametrize("gains", [(0.57, 0.1), (0.1, 0.57), (0.1, 0.0), (0.57, 1.5), (-0.57, 0.57)])
+def test_a_loss_of_up_to_so_much_is_judged_as_a_gain_of_up_to_so_much(gains):
+    """By its largest loss, not by the pair that loses least."""
+    (claim,) = (claim for claim in CLAIMS if claim.id == "imagenet-combined")
+    answers = []
+    for sign in (1, -1):
+        runs = []
+        for setting, gain in zip(("se", "cbam"), gains, strict=True):
+            for label, mean in ((f"{setting}_resnet101", 0.0), (f"aw_{setting}_resnet101", gain)):
+                runs += runs_of(IMAGENET, label, [78 + sign * (mean + n) for n in (-0.02, 0.0, 0.02, 0.01, -0.01)])
+        signed = claim.model_copy(update={"delta": sign * claim.delta})
+        pairs = judge_study(IMAGENET, as_records(runs), [signed]).comparisons[1:]
+        interval, gain, size = answer_claim(signed, pairs, None)
+        answers.append(
+            (round(sign * interval.value, 6), sorted(round(abs(end), 6) for end in (interval.low, interval.high)), size)
+        )
+        assert gain == {1: "gain", -1: "loss"}[sign] or max(gains) < 0.2
+    assert answers[0] == answers[1]
 
 
 def on_processors(treated: list, baseline: list):
