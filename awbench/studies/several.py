@@ -32,7 +32,10 @@ def written_out(design: Mapping[str, Any]) -> dict[str, Any]:
             groups[label].append(" ".join([label, *words]))
             networks[groups[label][-1]] = {**rest, **{slot: options for slot, options in own.items() if options}}
     comparisons: list[Any] = []
-    for comparison in design.get("comparisons", ()):
+    given = design.get("comparisons")
+    if not isinstance(given, (list, tuple)):
+        return {**design, "networks": networks}
+    for comparison in given:
         named = comparison.get("variant") if isinstance(comparison, dict) else None
         over = comparison.get("over") if isinstance(comparison, dict) else None
         if isinstance(over, str) and over in groups:

@@ -138,6 +138,7 @@ def test_a_study_killed_at_random_ends_as_a_whole_one(tmp_path, root):
             {"networks": {"aw_resnet20": {"variant": "aw_resnet20", "aw": {"gates": "tanh"}}}},
             "AW option 'gates' does not exist; did you mean gate?",
         ),
+        ({"networks": {"extra": {"variant": "aw_resnet20"}}, "comparisons": 5}, "comparisons: Input should be"),
         ({"level": 2}, "level"),
         ({"matters": -1}, "matters"),
     ],
