@@ -13,8 +13,8 @@ from awbench.report.table import Column, Table, Unmeasured
 
 # Of an environment, what can change a training's result: shown as.
 _RAN_WITH = {
-    "source_sha256": "code", "torch": "torch", "torchvision": "torchvision", "training_device": "device",
-    "device": "GPU or CPU", "cpu": "processor", "threads": "threads", "world_size": "processes",
+    "source_sha256": "code", "torch": "torch", "torchvision": "torchvision", "training_device": "trained on",
+    "device": "device", "cpu": "processor", "threads": "threads", "world_size": "processes",
     "c_compiler": "compiler",
 }  # fmt: skip
 _DIGESTS = ("code", "initial weights")
@@ -37,8 +37,16 @@ class Repeat:
         return self.seeds.settings
 
     @property
-    def change(self) -> float:
-        return _value(self.again, self.seeds) - _value(self.first, self.seeds)
+    def values(self) -> tuple[float | None, float | None]:
+        """Of the first and of the other; None where a record does not have the metric."""
+        metric = self.seeds.metric
+        first, again = (run.value(metric) if metric in run.values else None for run in (self.first, self.again))
+        return first, again
+
+    @property
+    def change(self) -> float | None:
+        first, again = self.values
+        return None if first is None or again is None else again - first
 
     @property
     def has_same_weights(self) -> bool | None:
@@ -51,10 +59,6 @@ class Repeat:
         """What they ran with, where it differs: of the first and of the other."""
         both = _ran_with(self.first), _ran_with(self.again)
         return {name: [own[name] for own in both] for name in both[0] if both[0][name] != both[1][name]}
-
-
-def _value(run: Record, seeds: RunGroup) -> float:
-    return run.value(seeds.metric)
 
 
 def _ran_with(record: Record) -> dict[str, str]:
@@ -96,8 +100,8 @@ _COLUMNS: tuple[Column[Repeat], ...] = (
     Column("engine", lambda row: row.seeds.engine, detail=True),
     Column("seed", lambda row: row.first.settings.json_object["seed"], "d"),
     Column("metric", lambda row: row.seeds.metric),
-    Column("first", lambda row: _value(row.first, row.seeds), ".2f"),
-    Column("again", lambda row: _value(row.again, row.seeds), ".2f"),
+    Column("first", lambda row: row.values[0], ".2f"),
+    Column("again", lambda row: row.values[1], ".2f"),
     Column("change", lambda row: row.change, "+.2f"),
     Column("deviation between seeds", lambda row: row.seeds.deviation, ".2f", key="deviation"),
     Column("seeds", lambda row: len(row.seeds.runs), "d"),

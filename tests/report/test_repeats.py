@@ -40,7 +40,7 @@ def test_a_seed_on_another_library_is_shown_beside_the_deviation_between_seeds()
     ("changed", "shown"),
     [
         ({"source_sha256": "t" * 64}, "code ssssssss -> tttttttt"),
-        ({"device": "GPU B"}, "GPU or CPU GPU A -> GPU B"),
+        ({"device": "GPU B"}, "device GPU A -> GPU B"),
         ({"cpu": "another"}, "processor unknown -> another"),
         ({"world_size": 4}, "processes 8 -> 4"),
         ({"threads": 2}, "threads unknown -> 2"),
@@ -80,6 +80,13 @@ def test_another_training_is_no_repeat(other):
 def test_weights_that_no_record_states_are_unknown():
     (row,) = rows(FIRST, [again(torch="2.12.1", weights_sha256=None)])
     assert row["weights"] == "unknown"
+
+
+def test_a_record_without_the_metric_has_an_empty_cell():
+    run = again(torch="2.12.1")
+    values = {name: value for name, value in run.values.items() if name != IMAGENET.metric}
+    (row,) = rows(FIRST, [run.model_copy(update={"values": values})])
+    assert [row[name] for name in ("first", "again", "change")] == ["77.60", "", ""]
 
 
 def test_one_seed_has_no_deviation():
