@@ -68,7 +68,7 @@ def aw_conv2d(
         input, weight, attention_map, bias = (_cast(tensor, device) for tensor in (input, weight, attention_map, bias))
     geometry = Geometry(_pair(stride), _pair(padding), _pair(dilation), groups, residual)
     check_request(input, weight, attention_map, bias, geometry)
-    if _needs_plain_operators():
+    if needs_plain_operators():
         return forward(for_transforms(strategy), input, weight, attention_map, bias, geometry)
     return aw_convolution(input, weight, attention_map, bias, *geometry, strategy)
 
@@ -78,7 +78,7 @@ def _cast(tensor: Any, device: str) -> Any:
     return tensor if tensor is None else tensor.to(torch.get_autocast_dtype(device))
 
 
-def _needs_plain_operators() -> bool:
+def needs_plain_operators() -> bool:
     """Whether torch.func's transforms or forward-mode derivatives are at work: custom operators support neither."""
     if torch.compiler.is_compiling():
         return False
@@ -173,7 +173,7 @@ def aw_convolution_backward(
     return (
         dI.contiguous(memory_format=layouts[0]),
         dK.contiguous(memory_format=layouts[1]),
-        _as_its_map(dA, attention_map),
+        _as_its_map(dA, input),
     )
 
 
@@ -182,22 +182,18 @@ def _(grad_output: Tensor, input: Tensor, weight: Tensor, attention_map: Tensor,
     return (
         input.new_empty(input.shape).contiguous(memory_format=layout_of(input)),
         weight.new_empty(weight.shape).contiguous(memory_format=layout_of(weight)),
-        attention_map.new_empty_strided(attention_map.shape, _strides_of_map_gradient(attention_map)),
+        _as_its_map(attention_map.new_empty(attention_map.shape), input),
     )
 
 
-def _strides_of_map_gradient(attention_map: Tensor) -> tuple[int, ...]:
-    """On a GPU the map's own, taps before channels in a channels_last network: a full map is too large to be copied."""
-    as_map = attention_map.device.type == "cuda"
-    form = torch.preserve_format if as_map else torch.contiguous_format
-    return torch.empty_like(attention_map, device="meta", memory_format=form).stride()
+def _as_its_map(dA: Tensor, input: Tensor) -> Tensor:
+    """Taps before channels, as the branch makes maps: batch norm's backward is slow where a gradient lies otherwise.
 
-
-def _as_its_map(dA: Tensor, attention_map: Tensor) -> Tensor:
-    wanted = _strides_of_map_gradient(attention_map)
-    if all(size == 1 or own == right for size, own, right in zip(dA.shape, dA.stride(), wanted, strict=True)):
-        return dA
-    return dA.new_empty_strided(dA.shape, wanted).copy_(dA)
+    In a contiguous network on a GPU, channels first.
+    """
+    if input.device.type == "cuda" and layout_of(input) == torch.contiguous_format:
+        return dA.contiguous()
+    return dA.permute(0, 3, 4, 1, 2).contiguous().permute(0, 3, 4, 1, 2)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -51,11 +51,15 @@ def test_a_case_that_does_not_exist_is_named(root):
     assert done.stderr == "gpu_resources: no case has float8; e.g. '64x56x56, bfloat16, channels_last, e = C1'\n"
 
 
-@pytest.mark.parametrize(("device", "strides"), [("cuda", (288, 8, 1, 96, 32)), ("cpu", (288, 72, 9, 3, 1))])
-def test_a_gpus_gradient_of_the_map_lies_as_the_map_does(device, strides):
-    """Taps first, as the kernel writes it and a channels_last network makes maps."""
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_the_gradient_of_the_map_lies_as_the_branch_makes_maps(device, layout):
+    """Taps before channels, as the GPU's kernel writes it; channels first in a contiguous network on a GPU."""
+    channels_first = device == "cuda" and layout == torch.contiguous_format
     with FakeTensorMode():
         I, K, dO = (torch.empty(size, device=device) for size in ((2, 8, 6, 6), (4, 8, 3, 3), (2, 4, 6, 6)))
-        A = torch.empty(2, 3, 3, 4, 8, device=device).permute(0, 3, 4, 1, 2)
-        backward = torch.ops.awbench.aw_convolution_backward
-        assert backward(dO, I, K, A, [1, 1], [1, 1], [1, 1], 1, True, "auto")[2].stride() == strides
+        A = torch.empty(2, 4, 8, 3, 3, device=device)
+        dA = torch.ops.awbench.aw_convolution_backward(
+            dO, I.to(memory_format=layout), K, A, [1, 1], [1, 1], [1, 1], 1, True, "auto"
+        )[2]
+    assert dA.stride() == ((288, 72, 9, 3, 1) if channels_first else (288, 8, 1, 96, 32))
