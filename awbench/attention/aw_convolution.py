@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from awbench.attention.channels import reduced_channels
+from awbench.attention.pooling import POOLINGS, pool, pool_beside
 from awbench.errors import UserError, suggestion
 from awbench.kernels import DEFAULT_STRATEGY, aw_conv2d, check_strategy
 
@@ -28,32 +29,12 @@ GATES: dict[str, Callable[[Tensor], Tensor]] = {
     "hardsigmoid": F.hardsigmoid,
     "tanh": torch.tanh,
 }
-POOLINGS: dict[str, Callable[..., Tensor]] = {"average": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
-# The same of one window, (N, C, pixels) -> (N, C).
-_OF_WINDOW: dict[str, Callable[[Tensor], Tensor]] = {"average": lambda w: w.mean(-1), "max": lambda w: w.max(-1).values}
 POOL_SIZES = ("kernel", "global")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "none": nn.Identity()}
 _NO_ONNX = (
     "AW-convolutions are not exported to ONNX: it has neither the operator awbench::aw_convolution nor pooling to a "
     "kernel's size where the input is no multiple of it; torch.export and torch.compile take both"
 )
-
-
-def pool(I: Tensor, size: tuple[int, int], pooling: str) -> Tensor:
-    """Adaptive pooling, (N, C, H, W) -> (N, C, *size); window by window where torch has no deterministic backward."""
-    if I.device.type == "cuda" and torch.are_deterministic_algorithms_enabled() and I.requires_grad:
-        return pool_by_window(I, size, pooling)
-    return POOLINGS[pooling](I, size)
-
-
-def pool_by_window(I: Tensor, size: tuple[int, int], pooling: str) -> Tensor:
-    """Adaptive pooling as a reduction of each window: row i of h rows reads rows i*H//h to -(-(i+1)*H//h)."""
-    rows, columns = (
-        [slice(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
-        for length, count in zip(I.shape[2:], size, strict=True)
-    )
-    windows = [_OF_WINDOW[pooling](I[:, :, row, column].flatten(2)) for row in rows for column in columns]
-    return torch.stack(windows, -1).unflatten(-1, size)
 
 
 def _choose(option: str, value: str, known: Any) -> Any:
@@ -136,6 +117,7 @@ class AWAttention(nn.Module):
             )
         self.map_shape = (C2, channels // expansion, h, w)
         self.pool_size = _choose("pool_size", pool_size, POOL_SIZES)
+        self.pooled_size = (h, w) if pool_size == "kernel" else (1, 1)
         self.pooling = _choose("pooling", pooling, POOLINGS)
         self.activation = _choose("activation", activation, ACTIVATIONS)
         self.gate = _choose("gate", gate, GATES)
@@ -145,10 +127,10 @@ class AWAttention(nn.Module):
         self.pointconv2 = Pointconv(hidden, out_channels, 1, groups=pointwise_groups, bias=not norm, **factory)
         self.bn2 = nn.BatchNorm2d(out_channels, **factory) if norm else nn.Identity()
 
-    def forward(self, I: Tensor) -> Tensor:
-        """(N, C1, H, W) -> (N, C2, C1/groups/e, h, w)."""
+    def forward(self, I: Tensor, *, is_pooled: bool = False) -> Tensor:
+        """(N, C1, H, W), or A0 itself where `is_pooled` -> (N, C2, C1/groups/e, h, w)."""
         C2, compact, h, w = self.map_shape
-        A0 = pool(I, (h, w) if self.pool_size == "kernel" else (1, 1), self.pooling)
+        A0 = I if is_pooled else pool(I, self.pooled_size, self.pooling)
         A1 = ACTIVATIONS[self.activation](self.bn1(self.pointconv1(A0)))
         A2 = self.bn2(self.pointconv2(A1))
         return GATES[self.gate](A2).unflatten(1, (C2, compact)).expand(-1, -1, -1, h, w)
@@ -206,7 +188,8 @@ class AWConv2d(nn.Conv2d):
             raise UserError(_NO_ONNX)
         if input.dim() == 3:  # a single image, as nn.Conv2d takes it
             return self.forward(input[None])[0]
-        A = self.attention(input)  # (N, C2, C1/groups/e, h, w)
+        input, A0 = pool_beside(input, self.attention.pooled_size, self.attention.pooling)
+        A = self.attention(A0, is_pooled=True)  # (N, C2, C1/groups/e, h, w)
         padded, padding = self._pad(input)
         return aw_conv2d(
             padded,

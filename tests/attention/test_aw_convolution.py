@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from awbench.attention import AWConv2d, aw_convolution
-from awbench.attention.aw_convolution import POOLINGS, pool, pool_by_window
+from awbench.attention import AWConv2d
 from awbench.errors import UserError
 
 
@@ -152,15 +149,17 @@ def test_compile_without_graph_breaks_and_export_with_a_dynamic_batch():
     torch.testing.assert_close(program.module()(J), layer(J), rtol=1e-4, atol=1e-5)
 
 
-def test_compiled_training_gives_the_same_gradients():
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled_training_gives_the_same_gradients(dynamic):
     torch.manual_seed(0)
     layer = AWConv2d(8, 8, 3, padding=1, norm=False)
     I = torch.randn(2, 8, 6, 6)
     gradients = []
-    for run in (layer, torch.compile(layer, fullgraph=True)):
+    for run in (layer, torch.compile(layer, fullgraph=True, dynamic=dynamic)):
         layer.zero_grad()
-        run(I).square().sum().backward()
-        gradients.append([parameter.grad.clone() for parameter in layer.parameters()])
+        J = I.clone().requires_grad_()
+        run(J).square().sum().backward()
+        gradients.append([J.grad, *(parameter.grad.clone() for parameter in layer.parameters())])
     for eager, compiled in zip(*gradients, strict=True):
         torch.testing.assert_close(compiled, eager, rtol=1e-3, atol=1e-4)
 
@@ -225,30 +224,3 @@ def test_float64_stays_float64_under_autocast_as_in_conv2d():
     with torch.autocast("cpu", torch.bfloat16):
         I = torch.randn(2, 4, 6, 6, dtype=torch.float64)
         assert make(4, 4, 3)(I).dtype == nn.Conv2d(4, 4, 3, dtype=torch.float64)(I).dtype == torch.float64
-
-
-@pytest.mark.parametrize("pooling", ["average", "max"])
-@pytest.mark.parametrize("size", [(3, 3), (1, 1), (2, 5)])
-@pytest.mark.parametrize("image", [(7, 7), (5, 11), (1, 2)])
-def test_pooling_by_window_is_torchs_adaptive_pooling(pooling, size, image):
-    """On a GPU torch's has no deterministic backward, so --deterministic would raise."""
-    I = torch.randn(2, 3, *image, dtype=torch.float64, requires_grad=True)
-    found, right = pool_by_window(I, size, pooling), POOLINGS[pooling](I, size)
-    torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
-    gradient = torch.randn_like(right)
-    torch.testing.assert_close(
-        *(torch.autograd.grad(out, I, gradient)[0] for out in (found, right)), rtol=1e-12, atol=1e-12
-    )
-
-
-def test_pooling_by_window_is_for_deterministic_training_on_a_gpu(monkeypatch):
-    monkeypatch.setattr(aw_convolution, "pool_by_window", lambda *args: "by window")
-    monkeypatch.setitem(POOLINGS, "max", lambda *args: "torch's")
-    asked = []
-    for device in ("cpu", "cuda"):
-        for wanted in (False, True):
-            for gradient in (False, True):
-                monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda wanted=wanted: wanted)
-                image = SimpleNamespace(device=torch.device(device), requires_grad=gradient)
-                asked.append(pool(image, (3, 3), "max"))
-    assert asked == ["torch's"] * 7 + ["by window"]

@@ -1,0 +1,89 @@
+"""Adaptive pooling of an AW-convolution's input to its kernel's size."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from awbench.kernels.operator import needs_plain_operators
+
+POOLINGS: dict[str, Callable[..., Tensor]] = {"average": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
+# The same of one window, (N, C, pixels) -> (N, C).
+_OF_WINDOW: dict[str, Callable[[Tensor], Tensor]] = {"average": lambda w: w.mean(-1), "max": lambda w: w.max(-1).values}
+
+
+def pool(I: Tensor, size: tuple[int, int], pooling: str) -> Tensor:
+    """Adaptive pooling, (N, C, H, W) -> (N, C, *size); window by window where torch has no deterministic backward."""
+    if I.device.type == "cuda" and torch.are_deterministic_algorithms_enabled() and I.requires_grad:
+        return pool_by_window(I, size, pooling)
+    return POOLINGS[pooling](I, size)
+
+
+def windows(length: int, count: int) -> list[slice]:
+    """What adaptive pooling reads along one side: i*length//count to -(-(i+1)*length//count)."""
+    return [slice(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
+
+
+def pool_by_window(I: Tensor, size: tuple[int, int], pooling: str) -> Tensor:
+    """Adaptive pooling as a reduction of each window."""
+    rows, columns = (windows(length, count) for length, count in zip(I.shape[2:], size, strict=True))
+    pooled = [_OF_WINDOW[pooling](I[:, :, row, column].flatten(2)) for row in rows for column in columns]
+    return torch.stack(pooled, -1).unflatten(-1, size)
+
+
+def pool_beside(I: Tensor, size: tuple[int, int], pooling: str) -> tuple[Tensor, Tensor]:
+    """(I, A0): `pool`, and its input for the convolution beside it, which must be its only reader.
+
+    In training on a CPU the pooling's gradient is then added into the convolution's, which takes less time
+    than a gradient of the input's size that is written first and added afterwards.
+    """
+    added = (
+        not torch.jit.is_tracing()
+        and pooling == "average"
+        and I.device.type == "cpu"
+        and I.dtype in (torch.float32, torch.float64)
+        and torch.is_grad_enabled()
+        and I.requires_grad
+        and not needs_plain_operators()
+    )
+    return _PoolBeside.apply(I, size) if added else (I, pool(I, size, pooling))
+
+
+class _PoolBeside(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, I: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        ctx.size = size
+        return I.view_as(I), F.adaptive_avg_pool2d(I, size)
+
+    @staticmethod
+    def backward(ctx: Any, dI: Tensor, dA0: Tensor) -> tuple[Tensor, None]:
+        N, C, H, W = dI.shape
+        shares = torch.from_numpy(_shares((H, W), ctx.size)).to(dI.dtype)
+        in_place = not torch.is_grad_enabled()  # else derivatives of derivatives are wanted
+        if in_place and dI.is_contiguous():
+            dI.view(N * C, H * W).addmm_(dA0.reshape(N * C, -1), shares)
+        elif in_place and dI.is_contiguous(memory_format=torch.channels_last):
+            dI.permute(0, 2, 3, 1).view(N, H * W, C).baddbmm_(
+                shares.t().expand(N, -1, -1), dA0.permute(0, 2, 3, 1).reshape(N, -1, C)
+            )
+        else:
+            dI = dI + (dA0.flatten(2) @ shares).view_as(dI)
+        return dI, None
+
+
+@functools.lru_cache(maxsize=64)
+def _shares(size: tuple[int, int], pooled: tuple[int, int]) -> np.ndarray:
+    """Each pixel's share of each window's mean, (h*w, H*W); no tensor, which could be a fake one and be kept."""
+    sides = []
+    for length, count in zip(size, pooled, strict=True):
+        side = np.zeros((count, length))
+        for row, window in zip(side, windows(length, count), strict=True):
+            row[window] = 1 / (window.stop - window.start)
+        sides.append(side)
+    return np.kron(*sides)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from fvcore.nn import FlopCountAnalysis
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from awbench.attention import AWConv2d, aw_convolution, pooling
+from awbench.attention.pooling import POOLINGS, pool, pool_beside, pool_by_window
+
+
+def gradients(layer: AWConv2d, I: torch.Tensor) -> list[torch.Tensor]:
+    """Of a block with a shortcut, so that the layer's input has another reader."""
+    return list(torch.autograd.grad((layer(I) + I).square().sum(), [I, *layer.parameters()]))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"padding_mode": "reflect"}, {"pool_size": "global"}, {"expansion": 2}, {"pooling": "max"}], ids=str
+)
+@pytest.mark.parametrize("image", [(9, 9), (7, 10), (3, 3), (2, 2)], ids=str)
+def test_adding_poolings_gradient_to_the_convolutions_is_adding_the_two(layout, options, image, monkeypatch):
+    torch.manual_seed(0)
+    layer = AWConv2d(4, 4, 3, padding=1, dtype=torch.float64, **options).to(memory_format=layout)
+    I = torch.randn(3, 4, *image, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    found = gradients(layer, I)
+    monkeypatch.setattr(aw_convolution, "pool_beside", lambda I, *given: (I, pool(I, *given)))
+    torch.testing.assert_close(found, gradients(layer, I), rtol=1e-12, atol=1e-12)
+
+
+def test_a_gradient_of_any_strides_has_poolings_added():
+    I = torch.randn(2, 3, 6, 5, dtype=torch.float64, requires_grad=True)
+    weights, of_pooled = torch.randn(2, 3, 5, 6, dtype=torch.float64), torch.randn(2, 3, 3, 2, dtype=torch.float64)
+    (found,) = torch.autograd.grad(pool_beside(I, (3, 2), "average"), I, (weights.transpose(2, 3), of_pooled))
+    (pooled,) = torch.autograd.grad(F.adaptive_avg_pool2d(I, (3, 2)), I, of_pooled)
+    torch.testing.assert_close(found, weights.transpose(2, 3) + pooled, rtol=1e-12, atol=1e-12)
+
+
+def test_derivatives_of_derivatives_go_through_both():
+    I = torch.randn(1, 2, 5, 4, dtype=torch.float64, requires_grad=True)
+
+    def both(I: torch.Tensor) -> torch.Tensor:
+        again, A0 = pool_beside(I, (3, 3), "average")
+        return again.pow(3).sum() + A0.pow(3).sum()
+
+    assert torch.autograd.gradgradcheck(both, (I,))
+    again, A0 = pool_beside(I, (3, 3), "average")
+    (alone, _) = torch.autograd.grad(again.pow(3).sum() + A0.sum(), (again, I), create_graph=True)
+    assert torch.equal(alone, 3 * I**2)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "used"),
+    [
+        (torch.ones(1, 1, 4, 4, requires_grad=True), "average", True),
+        (torch.ones(1, 1, 4, 4, requires_grad=True), "max", False),
+        (torch.ones(1, 1, 4, 4), "average", False),
+        (torch.ones(1, 1, 4, 4, dtype=torch.bfloat16, requires_grad=True), "average", False),
+    ],
+)
+def test_when_the_gradients_are_added(given, kind, used):
+    again, A0 = pool_beside(given, (2, 2), kind)
+    assert (again is not given) == used
+    assert torch.equal(A0, torch.ones(1, 1, 2, 2, dtype=given.dtype))
+
+
+def test_a_run_of_fake_tensors_leaves_nothing_behind():
+    I, of_pooled = torch.randn(2, 4, 11, 13, requires_grad=True), torch.randn(2, 4, 3, 3)
+    for mode in (FakeTensorMode(allow_non_fake_inputs=True), torch.device("meta")):
+        with mode:
+            (found,) = torch.autograd.grad(pool_beside(I, (3, 3), "average")[1], I, of_pooled)
+    (right,) = torch.autograd.grad(F.adaptive_avg_pool2d(I, (3, 3)), I, of_pooled)
+    torch.testing.assert_close(found, right)
+
+
+def test_a_trace_shows_the_pooling():
+    """fvcore's counter reads a trace, in which a Python function is a name without a count."""
+    layer = AWConv2d(4, 4, 3, padding=1)
+    I = torch.randn(2, 4, 9, 9, requires_grad=True)
+    counted = FlopCountAnalysis(layer, I).by_operator()
+    assert counted["adaptive_avg_pool2d"] == I.numel()
+    graph = torch.jit.trace(layer.eval(), I, check_trace=False).inlined_graph
+    assert "adaptive_avg_pool2d" in str(graph)
+    assert "PythonOp" not in str(graph)
+
+
+@pytest.mark.parametrize("kind", ["average", "max"])
+@pytest.mark.parametrize("size", [(3, 3), (1, 1), (2, 5)])
+@pytest.mark.parametrize("image", [(7, 7), (5, 11), (1, 2)])
+def test_pooling_by_window_is_torchs_adaptive_pooling(kind, size, image):
+    """On a GPU torch's has no deterministic backward, so --deterministic would raise."""
+    I = torch.randn(2, 3, *image, dtype=torch.float64, requires_grad=True)
+    found, right = pool_by_window(I, size, kind), POOLINGS[kind](I, size)
+    torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
+    gradient = torch.randn_like(right)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(out, I, gradient)[0] for out in (found, right)), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_pooling_by_window_is_for_deterministic_training_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(pooling, "pool_by_window", lambda *args: "by window")
+    monkeypatch.setitem(POOLINGS, "max", lambda *args: "torch's")
+    asked = []
+    for device in ("cpu", "cuda"):
+        for wanted in (False, True):
+            for gradient in (False, True):
+                monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda wanted=wanted: wanted)
+                image = SimpleNamespace(device=torch.device(device), requires_grad=gradient)
+                asked.append(pool(image, (3, 3), "max"))
+    assert asked == ["torch's"] * 7 + ["by window"]
