@@ -9,7 +9,7 @@ from torch import Tensor
 
 from awbench.errors import UserError, suggestion
 from awbench.kernels import blocked, direct, fused, grouped, oracle, per_sample, tapwise
-from awbench.kernels.geometry import Geometry, Gradients
+from awbench.kernels.geometry import Geometry, Gradients, layout_of
 
 
 class Strategy(Protocol):
@@ -46,7 +46,8 @@ _TRANSFORMABLE = ("grouped", "oracle")
 # Numbers of a kernel from which a CPU is slow with the grouped trick: at 128 channels, 3x3, it is not, at 256 it is.
 # With a copy of so many numbers for each sample, "blocked" is slower than "direct" too.
 _LARGE_KERNEL = 2**18
-# Numbers of a kernel from which one sample alone is not worth "blocked"'s copy: at 32 channels it is, at 64 it is not.
+# Numbers of a kernel from which one channels_last sample alone is not worth "blocked"'s copy: at 32 channels it is, at
+# 64 it is not.
 _COPIED_KERNEL = 2**14
 # Channels that share a value of the map, from which scaling their sum is little beside making it; chosen.
 LEAST_SHARED = 16
@@ -116,7 +117,8 @@ def size_rule(input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Ge
     C1/e*H'*W' numbers for each output channel and tap, those that materialise kernels C1 of each.
     """
     if input.device.type == "cpu" and unsupported_reason("blocked", input.device, input.dtype) is None:
-        return _rule_of_c(len(input), weight.numel(), weight.shape[1] // attention_map.shape[2])
+        shared = weight.shape[1] // attention_map.shape[2]
+        return _rule_of_c(len(input), weight.numel(), shared, layout_of(input) == torch.channels_last)
     large = input.device.type == "cpu" and weight.numel() >= _LARGE_KERNEL
     height, width = geometry.output_size(input, weight)
     if attention_map.shape[2] * height * width < weight.shape[1]:
@@ -124,15 +126,16 @@ def size_rule(input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Ge
     return "per_sample" if large else "grouped"
 
 
-def _rule_of_c(samples: int, kernel: int, shared: int) -> str:
+def _rule_of_c(samples: int, kernel: int, shared: int, channels_last: bool) -> str:
     """Where C can be compiled: "blocked", whose copy of the kernel many samples must share.
 
     Args:
         kernel: its numbers.
         shared: channels that share a value of the map.
+        channels_last: whether the input is.
     """
     if kernel >= _LARGE_KERNEL and shared < LEAST_SHARED:
         return "per_sample"
     if kernel >= samples * _LARGE_KERNEL:
         return "direct"
-    return "per_sample" if samples == 1 and kernel >= _COPIED_KERNEL else "blocked"
+    return "per_sample" if samples == 1 and channels_last and kernel >= _COPIED_KERNEL else "blocked"

@@ -158,9 +158,9 @@ def test_a_zero_map_gives_the_plain_convolution_bitwise(strategy, dtype, shape):
     assert torch.equal(aw_conv2d(I, K, A, None, 1, 1, strategy=strategy), plain)
 
 
-def by_rule(C, size, compact=1, dtype=torch.float32, samples=2):
+def by_rule(C, size, compact=1, dtype=torch.float32, samples=2, layout=torch.channels_last):
     I, K, A = torch.empty(samples, C, size, size), torch.empty(C, C, 3, 3), torch.empty(samples, C, compact, 3, 3)
-    return size_rule(I.to(dtype), K.to(dtype), A.to(dtype), Geometry([1, 1], [1, 1], [1, 1]))
+    return size_rule(I.to(dtype, memory_format=layout), K.to(dtype), A.to(dtype), Geometry([1, 1], [1, 1], [1, 1]))
 
 
 @needs_compiler
@@ -168,6 +168,9 @@ def test_the_size_rule_has_the_least_to_write():
     assert [by_rule(16, 28), by_rule(128, 28), by_rule(256, 28), by_rule(512, 7)] == ["blocked"] * 2 + ["direct"] * 2
     assert [by_rule(256, 28, samples=8), by_rule(512, 7, samples=8)] == ["blocked", "direct"]
     assert [by_rule(C, 28, samples=1) for C in (32, 64, 256)] == ["blocked", "per_sample", "direct"]
+    assert [by_rule(C, 28, samples=1, layout=torch.contiguous_format) for C in (32, 64, 256)] == [
+        "blocked", "blocked", "direct"
+    ]  # fmt: skip
     assert [by_rule(512, 7, compact=512), by_rule(64, 7, compact=64)] == ["per_sample", "blocked"]
 
 
