@@ -66,13 +66,11 @@ def without_classes(options: dict[str, Any]) -> dict[str, Any]:
 def _recorded(record: Record) -> Throughput | None:
     settings, environment = record.settings, record.environment
     steps = record.values.get("steps" if record.kind == "accuracy" else "iterations")
-    if not isinstance(settings, Training) or not steps or steps.value < 1 or "train_time" not in record.values:
+    if not isinstance(settings, Training) or not steps or steps.value < 1:
         return None
-    device, processes = environment.get("training_device"), environment.get("world_size", 1)
-    if device not in ("cuda", "cpu") or type(processes) is not int or not 1 <= processes <= 10**6:
-        return None
-    seconds = record.value("train_time") * processes / (steps.value * settings.recipe.batch_size)
-    if seconds <= 0:
+    device = environment.get("training_device")
+    seconds = (record.process_seconds or 0) / (steps.value * settings.recipe.batch_size)
+    if device not in ("cuda", "cpu") or seconds <= 0:
         return None
     engine = settings.engine if isinstance(settings, DetectorTraining) else ""
     origin = f"record: {steps.value:,} {steps.unit} of {settings.recipe.batch_size} images on {settings.dataset}"

@@ -172,6 +172,14 @@ class Record(Strict):
     def value(self, name: str) -> int | float:
         return self.values[name].value
 
+    @property
+    def process_seconds(self) -> float | None:
+        """What a training took in all its processes together; None where its record does not say."""
+        processes = self.environment.get("world_size", 1)
+        if "train_time" not in self.values or type(processes) is not int or not 1 <= processes <= 10**6:
+            return None
+        return self.value("train_time") * processes
+
     def to_json(self) -> str:
         """The file's content: the fields, and a sha256 of them."""
         body = self.model_dump(mode="json")

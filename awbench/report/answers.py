@@ -64,10 +64,9 @@ def training_hours(judged: JudgedStudy) -> dict[str, float]:
     """What the runs that count took to train: GPU-hours, or on CPUs process-hours. Of those that state it."""
     hours: dict[str, float] = {}
     for run in (run for runs in judged.evidence.runs.values() for run in runs):
-        processes = run.environment.get("world_size", 1)
-        if "train_time" in run.values and type(processes) is int and 1 <= processes <= 10**6:
+        if run.process_seconds is not None:
             unit = "GPU-hours" if run.environment.get("training_device") == "cuda" else "process-hours"
-            hours[unit] = hours.get(unit, 0.0) + run.value("train_time") * processes / 3600
+            hours[unit] = hours.get(unit, 0.0) + run.process_seconds / 3600
     return hours
 
 
