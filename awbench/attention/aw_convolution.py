@@ -117,7 +117,6 @@ class AWAttention(nn.Module):
             )
         self.map_shape = (C2, channels // expansion, h, w)
         self.pool_size = _choose("pool_size", pool_size, POOL_SIZES)
-        self.pooled_size = (h, w) if pool_size == "kernel" else (1, 1)
         self.pooling = _choose("pooling", pooling, POOLINGS)
         self.activation = _choose("activation", activation, ACTIVATIONS)
         self.gate = _choose("gate", gate, GATES)
@@ -126,6 +125,11 @@ class AWAttention(nn.Module):
         self.bn1 = nn.BatchNorm2d(hidden, **factory) if norm else nn.Identity()
         self.pointconv2 = Pointconv(hidden, out_channels, 1, groups=pointwise_groups, bias=not norm, **factory)
         self.bn2 = nn.BatchNorm2d(out_channels, **factory) if norm else nn.Identity()
+
+    @property
+    def pooled_size(self) -> tuple[int, int]:
+        """Of A0."""
+        return self.map_shape[2:] if self.pool_size == "kernel" else (1, 1)
 
     def forward(self, I: Tensor, *, is_pooled: bool = False) -> Tensor:
         """(N, C1, H, W), or A0 itself where `is_pooled` -> (N, C2, C1/groups/e, h, w)."""
@@ -188,8 +192,11 @@ class AWConv2d(nn.Conv2d):
             raise UserError(_NO_ONNX)
         if input.dim() == 3:  # a single image, as nn.Conv2d takes it
             return self.forward(input[None])[0]
-        input, A0 = pool_beside(input, self.attention.pooled_size, self.attention.pooling)
-        A = self.attention(A0, is_pooled=True)  # (N, C2, C1/groups/e, h, w)
+        if type(self.attention) is AWAttention:
+            input, A0 = pool_beside(input, self.attention.pooled_size, self.attention.pooling)
+            A = self.attention(A0, is_pooled=True)  # (N, C2, C1/groups/e, h, w)
+        else:  # in a wrapper, or another one
+            A = self.attention(input)
         padded, padding = self._pad(input)
         return aw_conv2d(
             padded,

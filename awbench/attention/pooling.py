@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from awbench.kernels.operator import needs_plain_operators
 POOLINGS: dict[str, Callable[..., Tensor]] = {"average": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
 # The same of one window, (N, C, pixels) -> (N, C).
 _OF_WINDOW: dict[str, Callable[[Tensor], Tensor]] = {"average": lambda w: w.mean(-1), "max": lambda w: w.max(-1).values}
+
+# Numbers of `_shares`, from which multiplying by them takes longer than torch's own.
+_MOST_SHARES = 2**16
 
 
 def pool(I: Tensor, size: tuple[int, int], pooling: str) -> Tensor:
@@ -40,26 +44,28 @@ def pool_by_window(I: Tensor, size: tuple[int, int], pooling: str) -> Tensor:
 def pool_beside(I: Tensor, size: tuple[int, int], pooling: str) -> tuple[Tensor, Tensor]:
     """(I, A0): `pool`, and its input for the convolution beside it, which must be its only reader.
 
-    In training on a CPU the pooling's gradient is then added into the convolution's, which takes less time
+    In training on a CPU the pooling's gradient is then added into the convolution's, in place, which takes less time
     than a gradient of the input's size that is written first and added afterwards.
     """
-    added = (
-        not torch.jit.is_tracing()
-        and pooling == "average"
+    is_added = (
+        pooling == "average"
+        and type(I) is Tensor  # no fake one
         and I.device.type == "cpu"
         and I.dtype in (torch.float32, torch.float64)
         and torch.is_grad_enabled()
         and I.requires_grad
-        and not needs_plain_operators()
+        and not (torch.compiler.is_compiling() or torch.jit.is_tracing() or needs_plain_operators())
+        and len(I) > 0
+        and math.prod(size) * I[0, 0].numel() <= _MOST_SHARES
     )
-    return _PoolBeside.apply(I, size) if added else (I, pool(I, size, pooling))
+    return _PoolBeside.apply(I, size) if is_added else (I, pool(I, size, pooling))
 
 
 class _PoolBeside(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, I: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         ctx.size = size
-        return I.view_as(I), F.adaptive_avg_pool2d(I, size)
+        return torch.ops.aten.alias(I), F.adaptive_avg_pool2d(I, size)
 
     @staticmethod
     def backward(ctx: Any, dI: Tensor, dA0: Tensor) -> tuple[Tensor, None]:
@@ -68,7 +74,7 @@ class _PoolBeside(torch.autograd.Function):
         in_place = not torch.is_grad_enabled()  # else derivatives of derivatives are wanted
         if in_place and dI.is_contiguous():
             dI.view(N * C, H * W).addmm_(dA0.reshape(N * C, -1), shares)
-        elif in_place and dI.is_contiguous(memory_format=torch.channels_last):
+        elif in_place and dI.permute(0, 2, 3, 1).is_contiguous():
             dI.permute(0, 2, 3, 1).view(N, H * W, C).baddbmm_(
                 shares.t().expand(N, -1, -1), dA0.permute(0, 2, 3, 1).reshape(N, -1, C)
             )
@@ -79,7 +85,7 @@ class _PoolBeside(torch.autograd.Function):
 
 @functools.lru_cache(maxsize=64)
 def _shares(size: tuple[int, int], pooled: tuple[int, int]) -> np.ndarray:
-    """Each pixel's share of each window's mean, (h*w, H*W); no tensor, which could be a fake one and be kept."""
+    """Each pixel's share of each window's mean, (h*w, H*W)."""
     sides = []
     for length, count in zip(size, pooled, strict=True):
         side = np.zeros((count, length))

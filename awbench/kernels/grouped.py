@@ -33,5 +33,8 @@ def backward(
 
 
 def _as_channels(images: Tensor) -> Tensor:
-    """(N, C, H, W) -> (1, N*C, H, W)."""
-    return images.reshape(1, -1, *images.shape[2:])
+    """(N, C, H, W) -> (1, N*C, H, W); one sample keeps its strides.
+
+    Torch 2.14's gradients in float64 are wrong where the step from sample to sample is another.
+    """
+    return images if len(images) == 1 else images.reshape(1, -1, *images.shape[2:])

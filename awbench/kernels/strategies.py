@@ -46,9 +46,11 @@ _TRANSFORMABLE = ("grouped", "oracle")
 # Numbers of a kernel from which a CPU is slow with the grouped trick: at 128 channels, 3x3, it is not, at 256 it is.
 # With a copy of so many numbers for each sample, "blocked" is slower than "direct" too.
 _LARGE_KERNEL = 2**18
-# Numbers of a kernel from which one channels_last sample alone is not worth "blocked"'s copy: at 32 channels it is, at
-# 64 it is not.
+# Numbers of a kernel from which one sample is not worth "blocked"'s copy, unless it is contiguous and in one group: at
+# 32 channels it is, at 64 it is not.
 _COPIED_KERNEL = 2**14
+# Outputs of a group below which most lanes of "blocked" are empty, as in the first stages of ResNeXt.
+_FEWEST_OUTPUTS = 16
 # Channels that share a value of the map, from which scaling their sum is little beside making it; chosen.
 LEAST_SHARED = 16
 
@@ -117,8 +119,11 @@ def size_rule(input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Ge
     C1/e*H'*W' numbers for each output channel and tap, those that materialise kernels C1 of each.
     """
     if input.device.type == "cpu" and unsupported_reason("blocked", input.device, input.dtype) is None:
+        if geometry.groups > 1 and len(weight) // geometry.groups < _FEWEST_OUTPUTS:
+            return "per_sample"
         shared = weight.shape[1] // attention_map.shape[2]
-        return _rule_of_c(len(input), weight.numel(), shared, layout_of(input) == torch.channels_last)
+        is_simple = layout_of(input) == torch.contiguous_format and geometry.groups == 1
+        return _rule_of_c(len(input), weight.numel(), shared, is_simple)
     large = input.device.type == "cpu" and weight.numel() >= _LARGE_KERNEL
     height, width = geometry.output_size(input, weight)
     if attention_map.shape[2] * height * width < weight.shape[1]:
@@ -126,16 +131,17 @@ def size_rule(input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Ge
     return "per_sample" if large else "grouped"
 
 
-def _rule_of_c(samples: int, kernel: int, shared: int, channels_last: bool) -> str:
+def _rule_of_c(samples: int, kernel: int, shared: int, is_simple: bool) -> str:
     """Where C can be compiled: "blocked", whose copy of the kernel many samples must share.
 
     Args:
         kernel: its numbers.
         shared: channels that share a value of the map.
-        channels_last: whether the input is.
+        is_simple: whether the input is contiguous and in one group.
     """
     if kernel >= _LARGE_KERNEL and shared < LEAST_SHARED:
         return "per_sample"
     if kernel >= samples * _LARGE_KERNEL:
         return "direct"
-    return "per_sample" if samples == 1 and channels_last and kernel >= _COPIED_KERNEL else "blocked"
+    alone = samples == 1 and kernel >= _COPIED_KERNEL and not (is_simple and shared >= LEAST_SHARED)
+    return "per_sample" if alone else "blocked"

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fvcore.nn import FlopCountAnalysis
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from awbench.attention import AWConv2d, aw_convolution, pooling
 from awbench.attention.pooling import POOLINGS, pool, pool_beside, pool_by_window
@@ -58,6 +58,7 @@ def test_derivatives_of_derivatives_go_through_both():
         (torch.ones(1, 1, 4, 4, requires_grad=True), "average", True),
         (torch.ones(1, 1, 4, 4, requires_grad=True), "max", False),
         (torch.ones(1, 1, 4, 4), "average", False),
+        (torch.ones(1, 1, 150, 150, requires_grad=True), "average", False),
         (torch.ones(1, 1, 4, 4, dtype=torch.bfloat16, requires_grad=True), "average", False),
     ],
 )
@@ -67,13 +68,62 @@ def test_when_the_gradients_are_added(given, kind, used):
     assert torch.equal(A0, torch.ones(1, 1, 2, 2, dtype=given.dtype))
 
 
-def test_a_run_of_fake_tensors_leaves_nothing_behind():
-    I, of_pooled = torch.randn(2, 4, 11, 13, requires_grad=True), torch.randn(2, 4, 3, 3)
-    for mode in (FakeTensorMode(allow_non_fake_inputs=True), torch.device("meta")):
-        with mode:
-            (found,) = torch.autograd.grad(pool_beside(I, (3, 3), "average")[1], I, of_pooled)
-    (right,) = torch.autograd.grad(F.adaptive_avg_pool2d(I, (3, 3)), I, of_pooled)
-    torch.testing.assert_close(found, right)
+def test_one_channels_last_sample_stays_so():
+    """`view_as` would give it another step from sample to sample, which a convolution takes for contiguous."""
+    I = torch.randn(1, 4, 3, 3).to(memory_format=torch.channels_last).requires_grad_()
+    assert pool_beside(I, (3, 3), "average")[0].stride() == I.stride()
+
+
+def test_batched_gradients():
+    layer = AWConv2d(4, 4, 3, padding=1, dtype=torch.float64).to(memory_format=torch.channels_last)
+    I = torch.randn(2, 4, 9, 9, dtype=torch.float64).to(memory_format=torch.channels_last).requires_grad_()
+    O = layer(I)
+    ones = torch.ones_like(O)
+    (both,) = torch.autograd.grad(O, I, torch.stack([ones, 2 * ones]), is_grads_batched=True, retain_graph=True)
+    (right,) = torch.autograd.grad(O, I, ones)
+    torch.testing.assert_close(both, torch.stack([right, 2 * right]), rtol=1e-12, atol=1e-12)
+
+
+def test_no_sample_trains():
+    layer = AWConv2d(4, 4, 3, padding=1).eval()
+    layer(torch.randn(0, 4, 6, 6, requires_grad=True)).sum().backward()
+    assert torch.equal(layer.weight.grad, torch.zeros_like(layer.weight))
+
+
+def test_an_exported_network_of_two_layers_trains():
+    layers = torch.nn.Sequential(AWConv2d(4, 4, 3, padding=1), torch.nn.ReLU(), AWConv2d(4, 4, 3, padding=1))
+    exported = torch.export.export(layers, (torch.randn(2, 4, 8, 8),), strict=True).module()
+    exported(torch.randn(2, 4, 8, 8)).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in exported.parameters())
+
+
+def test_a_compiled_layer_takes_any_size_and_layout():
+    layer = AWConv2d(4, 4, 3, padding=1, padding_mode="reflect").to(memory_format=torch.channels_last)
+    I = torch.randn(2, 4, 9, 7).to(memory_format=torch.channels_last).requires_grad_()
+    torch._dynamo.mark_dynamic(I, 2)
+    torch.compile(layer, backend="aot_eager", fullgraph=True)(I).sum().backward()
+
+
+def test_symbolic_sizes():
+    layer = AWConv2d(4, 4, 3, padding=1)
+    make_fx(
+        lambda I: torch.autograd.grad(layer(I).sum(), I), tracing_mode="symbolic", _allow_non_fake_inputs=True
+    )(torch.randn(2, 4, 9, 9, requires_grad=True))  # fmt: skip
+
+
+def test_another_attention_takes_the_layers_input():
+    layer = AWConv2d(4, 4, 3, padding=1)
+    I = torch.randn(2, 4, 9, 9, requires_grad=True)
+    right = gradients(layer.eval(), I)
+    layer.attention = torch.nn.Sequential(layer.attention)
+    torch.testing.assert_close(gradients(layer, I), right)
+
+
+def test_the_size_of_pooling_may_be_changed():
+    attention = AWConv2d(4, 4, 3, padding=1).eval().attention
+    attention.pool_size = "global"
+    A = attention(torch.randn(2, 4, 9, 9))
+    assert torch.equal(A, A[..., :1, :1].expand_as(A))
 
 
 def test_a_trace_shows_the_pooling():

@@ -158,9 +158,28 @@ def test_a_zero_map_gives_the_plain_convolution_bitwise(strategy, dtype, shape):
     assert torch.equal(aw_conv2d(I, K, A, None, 1, 1, strategy=strategy), plain)
 
 
-def by_rule(C, size, compact=1, dtype=torch.float32, samples=2, layout=torch.channels_last):
-    I, K, A = torch.empty(samples, C, size, size), torch.empty(C, C, 3, 3), torch.empty(samples, C, compact, 3, 3)
-    return size_rule(I.to(dtype, memory_format=layout), K.to(dtype), A.to(dtype), Geometry([1, 1], [1, 1], [1, 1]))
+@pytest.mark.parametrize("strategy", ["grouped", "per_sample"])
+def test_one_channels_last_sample_of_several_groups_in_float64(strategy):
+    """Torch 2.14's gradients are wrong where the step from sample to sample is not H*W*C."""
+    I = torch.randn(1, 16, 3, 3, dtype=torch.float64).to(memory_format=torch.channels_last).requires_grad_()
+    K = torch.randn(16, 4, 3, 3, dtype=torch.float64).to(memory_format=torch.channels_last).requires_grad_()
+    A = torch.rand(1, 16, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(1, 16, 3, 3, dtype=torch.float64)
+    found, right = (
+        torch.autograd.grad((aw_conv2d(I, K, A, None, 1, 1, 1, 4, strategy=name) * weights).sum(), (I, K, A))
+        for name in (strategy, "oracle")
+    )
+    torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
+
+
+def by_rule(C, size, compact=1, dtype=torch.float32, samples=2, layout=torch.channels_last, groups=1):
+    I, K, A = (
+        torch.empty(samples, C, size, size),
+        torch.empty(C, C // groups, 3, 3),
+        torch.empty(samples, C, compact, 3, 3),
+    )
+    geometry = Geometry([1, 1], [1, 1], [1, 1], groups)
+    return size_rule(I.to(dtype, memory_format=layout), K.to(dtype), A.to(dtype), geometry)
 
 
 @needs_compiler
@@ -168,9 +187,10 @@ def test_the_size_rule_has_the_least_to_write():
     assert [by_rule(16, 28), by_rule(128, 28), by_rule(256, 28), by_rule(512, 7)] == ["blocked"] * 2 + ["direct"] * 2
     assert [by_rule(256, 28, samples=8), by_rule(512, 7, samples=8)] == ["blocked", "direct"]
     assert [by_rule(C, 28, samples=1) for C in (32, 64, 256)] == ["blocked", "per_sample", "direct"]
-    assert [by_rule(C, 28, samples=1, layout=torch.contiguous_format) for C in (32, 64, 256)] == [
-        "blocked", "blocked", "direct"
-    ]  # fmt: skip
+    contiguous = {"samples": 1, "layout": torch.contiguous_format}
+    assert [by_rule(C, 28, **contiguous) for C in (32, 64, 256)] == ["blocked", "blocked", "direct"]
+    assert [by_rule(128, 28, **contiguous, **more) for more in ({"groups": 2}, {"compact": 128})] == ["per_sample"] * 2
+    assert [by_rule(256, 14, samples=32, groups=groups) for groups in (16, 32)] == ["blocked", "per_sample"]
     assert [by_rule(512, 7, compact=512), by_rule(64, 7, compact=64)] == ["per_sample", "blocked"]
 
 
