@@ -147,7 +147,8 @@ class AWConv2d(nn.Conv2d):
     """A convolution whose kernel is attended per sample: (N, C1, H, W) -> (N, C2, H', W').
 
     A drop-in for `nn.Conv2d`: same positional arguments, same names in the state dict for weight
-    and bias, so a plain checkpoint initialises it. The attention branch lies under `attention.`.
+    and bias, so a plain checkpoint initialises it. The attention branch lies under `attention.`. The layer pools its
+    input itself and calls `attention(A0, is_pooled=True)`: that is what a hook on the branch sees.
 
     Args:
         in_channels ... dtype: as in `nn.Conv2d`.

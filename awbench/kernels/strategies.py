@@ -121,9 +121,7 @@ def size_rule(input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Ge
     if input.device.type == "cpu" and unsupported_reason("blocked", input.device, input.dtype) is None:
         if geometry.groups > 1 and len(weight) // geometry.groups < _FEWEST_OUTPUTS:
             return "per_sample"
-        shared = weight.shape[1] // attention_map.shape[2]
-        is_simple = layout_of(input) == torch.contiguous_format and geometry.groups == 1
-        return _rule_of_c(len(input), weight.numel(), shared, is_simple)
+        return _rule_of_c(input, weight, weight.shape[1] // attention_map.shape[2], geometry.groups)
     large = input.device.type == "cpu" and weight.numel() >= _LARGE_KERNEL
     height, width = geometry.output_size(input, weight)
     if attention_map.shape[2] * height * width < weight.shape[1]:
@@ -131,17 +129,16 @@ def size_rule(input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Ge
     return "per_sample" if large else "grouped"
 
 
-def _rule_of_c(samples: int, kernel: int, shared: int, is_simple: bool) -> str:
+def _rule_of_c(input: Tensor, weight: Tensor, shared: int, groups: int) -> str:
     """Where C can be compiled: "blocked", whose copy of the kernel many samples must share.
 
     Args:
-        kernel: its numbers.
         shared: channels that share a value of the map.
-        is_simple: whether the input is contiguous and in one group.
     """
-    if kernel >= _LARGE_KERNEL and shared < LEAST_SHARED:
+    if weight.numel() >= _LARGE_KERNEL and shared < LEAST_SHARED:
         return "per_sample"
-    if kernel >= samples * _LARGE_KERNEL:
+    if weight.numel() >= len(input) * _LARGE_KERNEL:
         return "direct"
-    alone = samples == 1 and kernel >= _COPIED_KERNEL and not (is_simple and shared >= LEAST_SHARED)
-    return "per_sample" if alone else "blocked"
+    copies = len(input) == 1 and weight.numel() >= _COPIED_KERNEL
+    is_simple = layout_of(input) == torch.contiguous_format and groups == 1 and shared >= LEAST_SHARED
+    return "per_sample" if copies and not is_simple else "blocked"

@@ -60,12 +60,26 @@ def test_derivatives_of_derivatives_go_through_both():
         (torch.ones(1, 1, 4, 4), "average", False),
         (torch.ones(1, 1, 150, 150, requires_grad=True), "average", False),
         (torch.ones(1, 1, 4, 4, dtype=torch.bfloat16, requires_grad=True), "average", False),
+        (torch.ones(1, 1, 4, 4, device="meta", requires_grad=True), "average", False),
     ],
 )
 def test_when_the_gradients_are_added(given, kind, used):
     again, A0 = pool_beside(given, (2, 2), kind)
     assert (again is not given) == used
-    assert torch.equal(A0, torch.ones(1, 1, 2, 2, dtype=given.dtype))
+    assert A0.shape == (1, 1, 2, 2)
+    assert given.is_meta or torch.equal(A0, torch.ones(1, 1, 2, 2, dtype=given.dtype))
+    with torch.no_grad():
+        assert pool_beside(given, (2, 2), kind)[0] is given
+
+
+def test_a_hook_on_the_branch_sees_what_the_layer_pooled():
+    layer = AWConv2d(4, 4, 3, padding=1)
+    I, seen = torch.randn(2, 4, 9, 9), []
+    layer.attention.register_forward_hook(lambda *called: seen.append(called[1:3]), with_kwargs=True)
+    layer(I)
+    [((A0,), options)] = seen
+    assert torch.equal(A0, F.adaptive_avg_pool2d(I, 3))
+    assert options == {"is_pooled": True}
 
 
 def test_one_channels_last_sample_stays_so():
