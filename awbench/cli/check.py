@@ -15,7 +15,7 @@ from awbench.cli.options import add_options, references_of, results_to_read
 from awbench.errors import UserError, suggestion
 from awbench.recipes.defaults import ENGINES
 from awbench.records import RecordStore
-from awbench.variants import ModelOptions, parse_variant
+from awbench.variants import parse_variant
 
 if TYPE_CHECKING:
     from awbench.gate.bands import LatencyBand
@@ -101,7 +101,7 @@ def measure_bands(store: RecordStore, latency_bands: Sequence[LatencyBand]) -> N
     from awbench.experiments.measurements import record_latency
     from awbench.gate.bands import band_name, check_latency
     from awbench.gate.checks import PASS
-    from awbench.measure.latency import LatencySettings
+    from awbench.measure.latency import LatencySettings, TimedNetwork
     from awbench.measure.timing import TimingGoal
 
     here = device_name()
@@ -116,10 +116,10 @@ def measure_bands(store: RecordStore, latency_bands: Sequence[LatencyBand]) -> N
     met = {check.name for check in check_latency(store.read(), bands_here, here) if check.status == PASS}
     unmet = sorted((band for band in bands_here if band_name(band) not in met), key=group_of)
     for (batch, dtype, layout, _), group in groupby(unmet, key=group_of):
-        variants = [parse_variant(band.variant) for band in group]
+        networks = [TimedNetwork(parse_variant(band.variant)) for band in group]
         settings = LatencySettings(device, batch, dtype, layout)
-        with timing_progress(variants, goal) as on_progress:
-            record_latency(store, variants, ModelOptions(), settings, goal, on_progress=on_progress)
-        log(f"latency of {len(variants)} networks measured")
+        with timing_progress(networks, goal) as on_progress:
+            record_latency(store, networks, settings, goal, on_progress=on_progress)
+        log(f"latency of {len(networks)} networks measured")
     if met:
         log(f"latency of {len(met)} networks found in {store.results}")

@@ -38,9 +38,8 @@ def count_study(store: RecordStore, study: Study) -> list[Record]:
     """Records of a study's classifiers, with their options, at the size at which it evaluates them."""
     from awbench.experiments.measurements import record_complexity
 
-    size = study.recipe_identity["evaluation"]["crop"]
     return [
-        record_complexity(store, study.variant_of(label), study.options_of(label), image_size=size)[0]
+        record_complexity(store, study.variant_of(label), study.options_of(label), study.image_size)[0]
         for label in study.labels
     ]
 
@@ -72,7 +71,7 @@ def count_detectors(store: RecordStore) -> list[Record]:
 def time_grid(store: RecordStore) -> list[Record]:
     """Latency of the ImageNet ResNets on the device at hand, a run each depth: as many networks as memory holds."""
     from awbench.experiments.measurements import record_latency
-    from awbench.measure.latency import LatencySettings
+    from awbench.measure.latency import LatencySettings, TimedNetwork
     from awbench.measure.timing import TimingGoal
     from awbench.training.distributed import choose_device
 
@@ -81,9 +80,9 @@ def time_grid(store: RecordStore) -> list[Record]:
         settings = LatencySettings("cuda", batch_size=64, dtype="bfloat16", layout="channels_last")
     goal, records, measured = TimingGoal(budget=LATENCY_SECONDS), [], 0
     for network in LATENCY_ARCHITECTURES:
-        group = [variant for variant in _own("classification") if variant.architecture_name == network]
+        group = [TimedNetwork(each) for each in _own("classification") if each.architecture_name == network]
         with timing_progress(group, goal) as on_progress:
-            found, new = record_latency(store, group, ModelOptions(), settings, goal, None, False, on_progress)
+            found, new = record_latency(store, group, settings, goal, None, False, on_progress)
         records += found
         measured += len(found) if new else 0
     log(f"latency: {measured} timed, {len(records) - measured} found in {store.results}")

@@ -40,12 +40,14 @@ from awbench.verdicts.complexity import EQUAL, NOT_MEASURED, compare_complexity
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) (\S+) ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ANSWER = re.compile(r"(<!-- answer: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _COUNTS = re.compile(r"(<!-- counts: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
-DOCUMENTS = ("README.md", "docs/results.md")
+# A document -> the folder of the figures, from there.
+DOCUMENTS = {"README.md": "docs/", "docs/results.md": ""}
 # A document about the modules of examples/, which are known while it is made.
 EXAMPLES, EXAMPLES_STUDY = "examples/README.md", "examples/studies/modules-side-by-side.yaml"
 # Name of a figure -> its file in docs/. A study's is there from its first look on.
 FIGURES = {
     "study-fashion-mnist": "fashion-mnist.svg",
+    "study-fashion-mnist-choices": "fashion-mnist-choices.svg",
     "published-imagenet": "published-imagenet.svg",
     "complexity": "complexity.svg",
     "latency-batch-1-float32-contiguous-224-pixels-2-threads": "latency.svg",
@@ -54,12 +56,15 @@ FIGURES = {
 }
 
 
-def fill(document: str, records: Records) -> str:
+def fill(document: str, records: Records, folder: str = "") -> str:
     """A document with every generated block made again.
 
     `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` is a table, whose columns that are the same in every row are said
     below it, `<!-- answer: STUDY -->` a study's answers, a sentence each, the primary one first and in bold, and its
     figure; `<!-- counts: VARIANT -->` how many published counts of the variants that match were met.
+
+    Args:
+        folder: of the figures, as the document's links have it.
     """
     references = load_references()
 
@@ -108,8 +113,7 @@ def fill(document: str, records: Records) -> str:
             shown.append(f"- Too early to look at: {', '.join(early)}.")
         figure = next((figure for figure in study_figures(records) if figure.name == f"study-{name}"), None)
         if figure:
-            file = f"docs/{FIGURES[figure.name]}" if figure.name in FIGURES else f"{name}.svg"
-            shown.append(f"\n![{figure.title}]({file})")
+            shown.append(f"\n![{figure.title}]({folder}{FIGURES.get(figure.name, f'{name}.svg')})")
         return f"{start}{shown[0]}\n\n" + "\n".join(shown[1:]) + f"\n{end}"
 
     return _COUNTS.sub(counts, _ANSWER.sub(answer, _BLOCK.sub(block, document)))
@@ -130,7 +134,8 @@ def readme_records(root: Path, folder: Path) -> Records:
     """
     shutil.copytree(root / "docs/records", folder / "records")
     store = RecordStore(folder)
-    count_study(store, load_study("fashion-mnist"))
+    for study in ("fashion-mnist", "fashion-mnist-choices"):
+        count_study(store, load_study(study))
     for placement in STRIDE_PLACEMENTS:
         for variant in list_variants("classification"):
             if variant.architecture.family == "imagenet" or variant.architecture_name == "resnet20":
@@ -172,8 +177,8 @@ def main() -> int:
     root = Path(__file__).resolve().parent.parent.parent
     with tempfile.TemporaryDirectory() as folder:
         records = readme_records(root, Path(folder) / "results")
-        for document in DOCUMENTS:
-            write_text(root / document, fill((root / document).read_text(), records))
+        for document, figures_folder in DOCUMENTS.items():
+            write_text(root / document, fill((root / document).read_text(), records, figures_folder))
         write_text(root / "docs/api.md", api_page())
         for file, figure in figures(records).items():
             write_bytes(root / "docs" / file, figure.to_bytes("svg"))

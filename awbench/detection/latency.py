@@ -29,12 +29,12 @@ from awbench.measure.latency import (
     LatencyRun,
     LatencySettings,
     Prepared,
+    TimedNetwork,
     check_settings,
     peak_memory,
     side_by_side,
 )
 from awbench.measure.timing import Case, OnProgress, TimingGoal, ignore_progress
-from awbench.variants import ModelOptions, Variant
 
 DATA, POST_PROCESSING = "data", "post_processing"
 SHORTER_SIDE, LONGEST_SIDE = 800, 1333  # Detectron2's and torchvision's, for evaluation
@@ -42,8 +42,7 @@ _IMAGES, _WIDTH, _HEIGHT = 8, 640, 480  # COCO's most frequent size
 
 
 def measure_detector_latency(
-    variants: Sequence[Variant],
-    options: ModelOptions,
+    networks: Sequence[TimedNetwork],
     engine: Engine,
     settings: LatencySettings,
     goal: TimingGoal,
@@ -75,16 +74,14 @@ def measure_detector_latency(
     with _image_files() as images:
         view = DetectionView(images, (SHORTER_SIDE,), LONGEST_SIDE)
 
-        def prepare(variant: Variant, now: LatencySettings) -> Prepared:
-            return _prepare(variant, options, engine, now, view)
+        def prepare(network: TimedNetwork, now: LatencySettings) -> Prepared:
+            return _prepare(network, engine, now, view)
 
-        return side_by_side(variants, settings, goal, prepare, on_progress)
+        return side_by_side(networks, settings, goal, prepare, on_progress)
 
 
-def _prepare(
-    variant: Variant, options: ModelOptions, engine: Engine, settings: LatencySettings, view: DetectionView
-) -> Prepared:
-    detector = Detector(variant, options, COCO_IDS, IMAGENET_RGB)
+def _prepare(network: TimedNetwork, engine: Engine, settings: LatencySettings, view: DetectionView) -> Prepared:
+    detector = Detector(network.variant, network.options, COCO_IDS, IMAGENET_RGB)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model, _ = engine.build(detector)
@@ -106,7 +103,7 @@ def _prepare(
     first = read(0)
     indices: Iterator[int] = itertools.cycle(range(len(view)))
     stages: dict[str, Callable[[Any], Any]] = {DATA: read, NETWORK: run, POST_PROCESSING: finish}
-    case = Case(variant.name, indices.__next__, stages, NETWORK, variant.plain)
+    case = Case(network.name, indices.__next__, stages, NETWORK, network.variant.plain)
     return Prepared(case, peak_memory(model, first.image.to(settings.device), lambda: run(first)))
 
 

@@ -18,6 +18,7 @@ from awbench.measure.latency import (
     Latency,
     LatencyRun,
     LatencySettings,
+    TimedNetwork,
     measure_latency,
     with_plain,
 )
@@ -142,8 +143,7 @@ def _counting_inputs(variant: Variant, cross_check: bool) -> dict[str, str]:
 
 def record_latency(
     store: RecordStore,
-    variants: Sequence[Variant],
-    options: ModelOptions,
+    networks: Sequence[TimedNetwork],
     settings: LatencySettings,
     goal: TimingGoal,
     engine_name: str | None = None,
@@ -153,7 +153,7 @@ def record_latency(
     """Time networks side by side, a record each; or find the records of one earlier run of all of them.
 
     Args:
-        variants: all classifiers, or all detectors; plain networks are added.
+        networks: all classifiers, or all detectors; plain ones are added.
         engine_name: of detectors.
         force: measure even if there is such a run.
         on_progress: see `awbench.measure.timing.interleave`.
@@ -164,40 +164,44 @@ def record_latency(
     Raises:
         UserError: as `awbench.measure.latency.measure_latency`.
     """
-    together, engine = with_plain(variants), None
+    together, engine = with_plain(networks), None
     inputs = {"source_sha256": latency_source_digest(), "torch": package_version("torch")}
-    if together[0].task == "detection":
+    if together[0].variant.task == "detection":
         from awbench.detection.engine import find_engine
 
         engine = find_engine(engine_name)
         inputs["engine_version"] = engine.version()
 
-    def identity(variant: Variant, in_force: LatencySettings) -> dict[str, Any]:
-        classes = replace(options, num_classes=80) if engine else options  # COCO's
+    def identity(network: TimedNetwork, in_force: LatencySettings) -> dict[str, Any]:
+        variant, options = network.variant, network.options
         return {
             "kind": "latency",
             "variant": variant.name,
-            "options": describe_options(variant, classes),
+            "options": describe_options(variant, replace(options, num_classes=80) if engine else options),  # COCO's
             "settings": _latency_settings(variant, in_force, engine.name if engine else None),
             "inputs": {**inputs, **variant.inputs},
         }
 
     if not force:
-        found = _records_of_one_run(store, [identity(variant, settings) for variant in together])
+        found = _records_of_one_run(store, [identity(network, settings) for network in together])
         if found:
             return found, False
     started, where = now(), {"run": secrets.token_hex(6)}
     if engine:
         from awbench.detection.latency import measure_detector_latency
 
-        measured = measure_detector_latency(together, options, engine, settings, goal, on_progress)
+        measured = measure_detector_latency(together, engine, settings, goal, on_progress)
     else:
-        measured = measure_latency(together, options, settings, goal, on_progress)
+        measured = measure_latency(together, settings, goal, on_progress)
     records = [
         new_record(
-            identity(variant, measured.settings), started, _latency_values(latency, measured), measured.notes, where
+            identity(latency.network, measured.settings),
+            started,
+            _latency_values(latency, measured),
+            measured.notes,
+            {**where, "label": latency.network.name},
         )
-        for variant, latency in zip(together, measured.latencies, strict=True)
+        for latency in measured.latencies
     ]
     for record in records:
         store.add(record)

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -64,19 +64,36 @@ class LatencySettings:
 
 
 @dataclass(frozen=True)
+class TimedNetwork:
+    """A network to be timed.
+
+    Attributes:
+        variant: what is built.
+        options: how.
+        label: what tells it from others of its variant in one run; "" for the variant's name.
+    """
+
+    variant: Variant
+    options: ModelOptions = field(default_factory=ModelOptions)
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.label or self.variant.name
+
+
+@dataclass(frozen=True)
 class Latency:
     """What was measured of one network.
 
     Attributes:
-        variant: its name.
-        plain: the name of the network it is compared with.
+        network: that was timed.
         timing: in seconds.
         peak_memory_bytes: the most that this network alone needs at once: weights, input, all that lies between;
             as torch's allocators see it. None where it could not be found out.
     """
 
-    variant: str
-    plain: str
+    network: TimedNetwork
     timing: Timing
     peak_memory_bytes: int | None
 
@@ -105,10 +122,13 @@ class Prepared:
     peak_memory_bytes: int | None
 
 
-def with_plain(variants: Iterable[Variant]) -> list[Variant]:
-    """The variants in their order, each plain network before the first that is compared with it."""
-    names = dict.fromkeys(name for variant in variants for name in (variant.plain, variant.name))
-    return [parse_variant(name) for name in names]
+def with_plain(networks: Iterable[TimedNetwork]) -> list[TimedNetwork]:
+    """The networks in their order, each plain one before the first that is compared with it."""
+    found: dict[str, TimedNetwork] = {}
+    for network in networks:
+        found.setdefault(network.variant.plain, TimedNetwork(parse_variant(network.variant.plain), network.options))
+        found.setdefault(network.name, network)
+    return list(found.values())
 
 
 def check_settings(settings: LatencySettings) -> torch.dtype:
@@ -141,8 +161,7 @@ def check_settings(settings: LatencySettings) -> torch.dtype:
 
 
 def measure_latency(
-    variants: Sequence[Variant],
-    options: ModelOptions,
+    networks: Sequence[TimedNetwork],
     settings: LatencySettings,
     goal: TimingGoal,
     on_progress: OnProgress = ignore_progress,
@@ -150,25 +169,23 @@ def measure_latency(
     """Time classification networks side by side, with random weights, in evaluation mode.
 
     Args:
-        variants: plain networks are added where they are missing.
+        networks: plain ones are added where they are missing.
         on_progress: see `awbench.measure.timing.interleave`.
 
     Raises:
         UserError: as `check_settings`; a single image does not fit in memory; torch.compile cannot compile.
     """
     check_settings(settings)
-    for variant in variants:
-        check_image_size(variant, settings.image_size)
-    return side_by_side(
-        variants, settings, goal, lambda variant, now: _prepare_classifier(variant, options, now), on_progress
-    )
+    for network in networks:
+        check_image_size(network.variant, settings.image_size)
+    return side_by_side(networks, settings, goal, _prepare_classifier, on_progress)
 
 
 def side_by_side(
-    variants: Sequence[Variant],
+    networks: Sequence[TimedNetwork],
     settings: LatencySettings,
     goal: TimingGoal,
-    prepare: Callable[[Variant, LatencySettings], Prepared],
+    prepare: Callable[[TimedNetwork, LatencySettings], Prepared],
     on_progress: OnProgress,
 ) -> LatencyRun:
     """Time networks in one interleaved run. A batch that does not fit in memory is halved, for all of them.
@@ -179,10 +196,10 @@ def side_by_side(
     Raises:
         UserError: a single image does not fit.
     """
-    together, asked = with_plain(variants), settings.batch_size
+    together, asked = with_plain(networks), settings.batch_size
     while (measured := _measure_or_none(together, settings, goal, prepare, on_progress)) is None:
         if settings.batch_size == 1:
-            names = ", ".join(variant.name for variant in together)
+            names = ", ".join(network.name for network in together)
             raise UserError(f"one image does not fit in the memory of {settings.device} with {names}")
         settings = replace(settings, batch_size=settings.batch_size // 2)
     memory, run = measured
@@ -192,24 +209,23 @@ def side_by_side(
     if not run.reached:
         notes.append(f"the time was up before every interval was as narrow as {goal.width:.1%}")
     latencies = [
-        Latency(variant.name, variant.plain, timing, peak)
-        for variant, timing, peak in zip(together, run.cases, memory, strict=True)
+        Latency(network, timing, peak) for network, timing, peak in zip(together, run.cases, memory, strict=True)
     ]
     return LatencyRun(settings, tuple(latencies), run.overhead, tuple(notes))
 
 
 def _measure_or_none(
-    variants: Sequence[Variant],
+    networks: Sequence[TimedNetwork],
     settings: LatencySettings,
     goal: TimingGoal,
-    prepare: Callable[[Variant, LatencySettings], Prepared],
+    prepare: Callable[[TimedNetwork, LatencySettings], Prepared],
     on_progress: OnProgress,
 ) -> tuple[list[int | None], Timings] | None:
     """(peak memory of each, the timings), or None where memory ends; all that it held is free when it returns."""
     device = torch.device(settings.device)
     try:
         with torch.inference_mode(), _fastest_algorithms(device), _every_network_compiled():
-            prepared = [prepare(variant, settings) for variant in variants]
+            prepared = [prepare(network, settings) for network in networks]
             timings = interleave([network.case for network in prepared], timer_for(device), goal, on_progress)
             return [network.peak_memory_bytes for network in prepared], timings
     except (torch.OutOfMemoryError, MemoryError):
@@ -222,25 +238,25 @@ def _measure_or_none(
     return None
 
 
-def _prepare_classifier(variant: Variant, options: ModelOptions, settings: LatencySettings) -> Prepared:
+def _prepare_classifier(network: TimedNetwork, settings: LatencySettings) -> Prepared:
     dtype, layout, device = check_settings(settings), LAYOUTS[settings.layout], torch.device(settings.device)
-    size = check_image_size(variant, settings.image_size)
+    size = check_image_size(network.variant, settings.image_size)
     shape = (settings.batch_size, 3, size, size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = build_variant(variant.name, options).eval().to(device, dtype).to(memory_format=layout)
+        model = build_variant(network.variant.name, network.options).eval().to(device, dtype).to(memory_format=layout)
         set_strategy(model, settings.aw_strategy)
         _require_room(2 * torch.Size(shape).numel() * dtype.itemsize, device)
         pool = _pool_size(torch.Size(shape).numel() * dtype.itemsize)
         images = [torch.randn(shape).to(device, dtype, memory_format=layout) for _ in range(pool)]
-    run: Callable[[Tensor], Any] = _compiled(model, variant.name, images[0]) if settings.compile else model
+    run: Callable[[Tensor], Any] = _compiled(model, network.name, images[0]) if settings.compile else model
     # what a graph allocates is its own pool, which nobody counts
     peak = None if settings.cuda_graph else peak_memory(model, images[0], lambda: run(images[0]))
     inputs = itertools.cycle(images)
     next_input: Callable[[], Tensor] = inputs.__next__
     if settings.cuda_graph:
         next_input, run = _captured(run, inputs)
-    return Prepared(Case(variant.name, next_input, {NETWORK: run}, NETWORK, variant.plain), peak)
+    return Prepared(Case(network.name, next_input, {NETWORK: run}, NETWORK, network.variant.plain), peak)
 
 
 def _require_room(needed: int, device: torch.device) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from awbench.records import Record, Records
 from awbench.records.settings import NetworkTiming
 from awbench.reference.load import References
+from awbench.report.runs import changed_options
 from awbench.report.table import ABSENT, Column, Table, Unmeasured, ends, in_units
 from awbench.variants import list_variants
 
@@ -88,12 +89,14 @@ def _shown_ratio_interval(record: Record) -> str:
 
 def _verdict(record: Record) -> str:
     """Whether the ratio is too noisy, and how much slower or faster the network became meanwhile, as its notes say."""
-    own = [found for note in record.notes if (found := _DRIFT.match(note)) and found[1] == record.variant]
+    label = record.environment.get("label", record.variant)
+    own = [found for note in record.notes if (found := _DRIFT.match(note)) and found[1] == label]
     return "; ".join([*([TOO_NOISY] if is_too_noisy(record) else []), *(found[2] for found in own)])
 
 
 _COLUMNS: tuple[Column[Record], ...] = (
     Column("variant", lambda record: record.variant),
+    Column("options", changed_options, detail=True),
     setting("device"),
     Column("device", lambda record: timing(record).device_name, key="device_name"),
     Column.shown("setting", describe_setting),

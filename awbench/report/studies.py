@@ -28,7 +28,7 @@ from awbench.studies import load_studies
 from awbench.text import plural
 from awbench.variants import ModelOptions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, counts_with_options
-from awbench.verdicts.protocol import has_default_options
+from awbench.verdicts.protocol import default_options
 from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study, values_of
 
 
@@ -87,7 +87,7 @@ class NetworkRow:
 def network_rows(judged: JudgedStudy, records: Records, labels: Sequence[str] = ()) -> list[NetworkRow]:
     """Every network of a study, in its order; or those of `labels`, which may be others of its kind."""
     study, counted = judged.study, records.of_kind("complexity")
-    index, size = ComplexityIndex(counted), _image_size(judged)
+    index, size = ComplexityIndex(counted), study.image_size or 0  # detectors, whose sizes vary, are in no row
 
     def counts(label: str) -> CountedNetwork | None:
         if label not in study.networks:
@@ -103,46 +103,51 @@ def network_rows(judged: JudgedStudy, records: Records, labels: Sequence[str] = 
             label,
             compared.get(label),
             counts(label),
-            timed.get(label) if label not in study.networks else None,
+            timed.get(label),
         )
         for label in labels
     ]
 
 
 def _timed(judged: JudgedStudy, labels: Sequence[str], latencies: Iterable[Record], size: int) -> dict[str, Record]:
-    """Label -> the latency of a network with default options.
+    """Label -> the latency of a network as it was built for the study.
 
     All are of one run, for ratios compare within one: of those with the most images a call, as a training has them,
-    the newest.
+    the one of the most networks, of these the newest.
     """
     study = judged.study
     options = ModelOptions(stride_placement=study.stride_placement)
-    fitting = [
-        record
-        for record in latencies
-        if record.variant in labels
-        and isinstance(record.settings, NetworkTiming)
-        and record.settings.image_size == size
-        and has_default_options(record, options)
-    ]
-    shown = max(fitting, key=lambda record: (timing(record).batch_size, record.finished), default=None)
-    return {record.variant: record for record in fitting if shown and _same_run(record, shown)}
+    as_built = {
+        label: (study.variant_of(label).name, study.described_options[label])
+        if label in study.networks
+        else (label, default_options(label, options))
+        for label in labels
+    }
+    runs: dict[tuple[int, str, str], dict[str, Record]] = {}
+    for record in latencies:
+        if isinstance(record.settings, NetworkTiming) and record.settings.image_size == size:
+            run = (record.settings.batch_size, record.environment["run"], repr(record.settings))
+            built = record.variant, {**record.options, "num_classes": None}
+            found = {
+                label: record
+                for label, (name, wanted) in as_built.items()
+                if built == (name, {**wanted, "num_classes": None})
+            }
+            if found:
+                runs.setdefault(run, {}).update(found)
 
+    def rank(run: tuple[int, str, str]) -> tuple[int, int, str]:
+        return run[0], len(runs[run]), max(record.finished for record in runs[run].values())
 
-def _same_run(record: Record, other: Record) -> bool:
-    return record.environment["run"] == other.environment["run"] and record.settings == other.settings
-
-
-def _image_size(judged: JudgedStudy) -> int:
-    """Pixels a side at which the study's classifiers are evaluated; 0 for detectors, whose sizes vary."""
-    evaluation = judged.study.recipe_identity.get("evaluation", {})
-    return int(evaluation.get("crop", 0))
+    return runs[max(runs, key=rank)] if runs else {}
 
 
 def _latency_notes(row: NetworkRow) -> list[str]:
-    """What a ratio is, and what it was measured with."""
+    """What a ratio is, and what it was measured with; or what measures it."""
+    study = row.judged.study
     if row.timing is None:
-        return []
+        needed = f"needs 'awbench latency --study {study.argument}'"
+        return [f"Latency ratio of some networks: not measured: {needed}."] if study.image_size else []
     setting = f"{timing(row.timing).device_name}, {describe_setting(row.timing)}"
     return [
         f"Latency ratio: median time of a forward pass over the plain network's, in one run on one machine: {setting}."

@@ -342,6 +342,12 @@ class Study(Strict):
         return self.resolved_recipe.identity()
 
     @property
+    def image_size(self) -> int | None:
+        """Pixels a side at which its classifiers are evaluated; None for detectors."""
+        evaluation: dict[str, int] = self.recipe_identity.get("evaluation", {})
+        return evaluation.get("crop")
+
+    @property
     def argument(self) -> str:
         """How commands take it: its name, or its file where it is not one of the project's."""
         return self._file or self.name

@@ -123,7 +123,8 @@ def _reasons(study: Study, label: str, record: Record, backbones: Mapping[tuple[
     settings = record.settings
     assert isinstance(settings, Training)
     if other := _other_options(study, label, record):
-        yield f"options: {other}"
+        name, _ = record.study
+        yield f"made for study {name}" if name and name not in study.designs else f"options: {other}"
     wanted = study.recipe_identity
     if settings.recipe.json_object != wanted:
         yield f"recipe: {difference(settings.recipe.json_object, wanted)}"
@@ -215,6 +216,8 @@ def _design_reasons(study: Study, label: str, record: Record) -> Iterator[str]:
         whose = "the study" if name == study.name else f"study {name}"
         yield f"{whose}'s design was changed since ({found[:12]}, now {wanted[:12]})"
     if not 0 <= record.settings.seed < study.runs_of(label):
+        if study.shared and name == study.shared.name:
+            yield f"a further seed of study {name}"
         yield f"seed {record.settings.seed} is not one of the study's {study.runs_of(label)}"
 
 

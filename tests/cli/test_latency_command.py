@@ -53,6 +53,63 @@ def test_a_second_call_measures_again(awbench, tmp_path):
     assert len(RecordStore(tmp_path / "results").read().of_kind("latency")) == 2
 
 
+MINE = """
+schema_version: 1
+name: mine
+title: Mine
+question: Does it matter?
+purpose: exploratory
+dataset: fashion-mnist
+metric: top1
+recipe: fashion-mnist
+networks:
+  full: {variant: aw_resnet20, aw: {expansion: 1}, note: the full map}
+comparisons: [{variant: full, over: aw_resnet20}]
+looks: [3]
+matters: 0.2
+"""
+
+
+def test_the_networks_of_a_study_are_timed_in_one_run_as_they_are_built(awbench, tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(MINE)
+    monkeypatch.setattr(
+        "awbench.measure.timing.disturbance",
+        lambda name, values: [f"{name} became 9% slower during the run"] if name == "full" else [],
+    )
+    code, out, _ = awbench("latency", "--study", str(tmp_path / "mine.yaml"), *QUICK, "--json")
+    rows = json.loads(out)
+    assert code == 0 and len({row["run"] for row in rows}) == 1
+    assert [(row["variant"], row["options"]) for row in rows] == [
+        ("resnet20", ""), ("aw_resnet20", ""), ("aw_resnet20", "expansion=1")
+    ]  # fmt: skip
+    assert {row["image_size"] for row in rows} == {28}, "as the study evaluates"
+    table = awbench("table", "latency")[1].splitlines()
+    assert ["became 9% slower" in line for line in table if line.startswith("| aw_resnet20")] == [False, True]
+    found = awbench("table", "studies", "--study", str(tmp_path / "mine.yaml"), "--where", "study=mine", "--json")[1]
+    shown = [row["ratio_to_plain"] for row in json.loads(found)]
+    assert shown == [row["ratio_to_plain"] for row in rows[1:]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("resnet20",), "a variant and --study fashion-mnist are given; the study says which networks, and how built"),
+        (("--aw-option", "gate=tanh"), "--aw-option and --study fashion-mnist are given"),
+        (("--num-classes", "5"), "--num-classes and --study"),
+        (("--stride-placement", "v1"), "--stride-placement and --study"),
+        (("--engine", "torchvision"), "--engine concerns no variant named"),
+    ],
+)
+def test_a_study_says_what_its_networks_are(awbench, words, message):
+    code, out, err = awbench("latency", "--study", "fashion-mnist", *words)
+    assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+
+
+def test_a_study_that_does_not_exist(awbench):
+    code, _, err = awbench("latency", "--study", "fashion-mnst")
+    assert code == 2 and "did you mean fashion-mnist?" in err
+
+
 def test_detectors_tell_data_network_and_post_processing_apart(awbench, monkeypatch):
     few = functools.partial(Detector, sampling=Sampling(test_proposals=20))
     monkeypatch.setattr("awbench.detection.latency.Detector", few)

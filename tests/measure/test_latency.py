@@ -14,29 +14,46 @@ from torch import nn
 
 from awbench.errors import UserError
 from awbench.measure import latency
-from awbench.measure.latency import LatencySettings, check_settings, measure_latency, peak_memory, with_plain
+from awbench.measure.latency import (
+    LatencySettings,
+    TimedNetwork,
+    check_settings,
+    measure_latency,
+    peak_memory,
+    with_plain,
+)
 from awbench.measure.timing import TimingGoal
-from awbench.variants import ModelOptions, parse_variant
+from awbench.variants import make_options, parse_variant
 
 QUICK = TimingGoal(width=10.0, budget=0.1)
 
 
-def variants(*names):
-    return [parse_variant(name) for name in names]
+def networks(*names):
+    return [TimedNetwork(parse_variant(name)) for name in names]
 
 
 def test_plain_networks_are_measured_with_what_is_compared_with_them():
-    names = [variant.name for variant in with_plain(variants("aw_resnet20", "se_resnet20", "resnet32"))]
+    names = [network.name for network in with_plain(networks("aw_resnet20", "se_resnet20", "resnet32"))]
     assert names == ["resnet20", "aw_resnet20", "se_resnet20", "resnet32"]
+
+
+def test_networks_of_one_variant_are_built_with_their_own_options():
+    full, coarse = (
+        TimedNetwork(parse_variant("aw_resnet20"), make_options(aw_options={"expansion": e}), f"e{e}") for e in (1, 16)
+    )
+    run = measure_latency([full, coarse], LatencySettings(), QUICK)
+    assert [each.network.name for each in run.latencies] == ["resnet20", "e1", "e16"]
+    memory = [each.peak_memory_bytes for each in run.latencies]
+    assert memory[1] - memory[2] > 4 * 200_000, "the full map takes more parameters"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_every_dtype_and_layout(dtype, layout):
     settings = LatencySettings(batch_size=2, dtype=dtype, layout=layout)
-    run = measure_latency(variants("aw_se_resnet20"), ModelOptions(), settings, QUICK)
+    run = measure_latency(networks("aw_se_resnet20"), settings, QUICK)
     plain, attended = run.latencies
-    assert (plain.variant, attended.variant, attended.plain) == ("resnet20", "aw_se_resnet20", "resnet20")
+    assert (plain.network.name, attended.network.name) == ("resnet20", "aw_se_resnet20")
     assert plain.timing.ratio is None and attended.timing.ratio.value > 0
     assert attended.timing.stages["network"].value > 0
     weights = 272_474 * check_settings(settings).itemsize  # parameters of resnet20
@@ -54,7 +71,7 @@ def test_inputs_are_random_and_not_the_same_twice_in_a_row(monkeypatch):
 
     monkeypatch.setattr(latency, "build_variant", lambda name, options: Spy())
     settings = LatencySettings(dtype="bfloat16", layout="channels_last")
-    measure_latency(variants("resnet50"), ModelOptions(), settings, QUICK)
+    measure_latency(networks("resnet50"), settings, QUICK)
     timed = seen[-6:]
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(timed))
     for image in timed:
@@ -89,7 +106,7 @@ def test_a_batch_that_does_not_fit_is_halved_for_all_and_said(monkeypatch, error
         return network
 
     monkeypatch.setattr(latency, "build_variant", build)
-    run = measure_latency(variants("aw_resnet20"), ModelOptions(), LatencySettings(batch_size=8), QUICK)
+    run = measure_latency(networks("aw_resnet20"), LatencySettings(batch_size=8), QUICK)
     assert run.settings.batch_size == 2
     assert "batch size 8 did not fit in memory; it was halved to 2" in run.notes
 
@@ -103,14 +120,14 @@ def test_an_image_that_does_not_fit_alone_is_one_line(monkeypatch):
     monkeypatch.setattr(Hungry, "most", 0)
     monkeypatch.setattr(latency, "build_variant", lambda name, options: Hungry())
     with pytest.raises(UserError, match="one image does not fit in the memory of cpu with resnet20"):
-        measure_latency(variants("resnet20"), ModelOptions(), LatencySettings(batch_size=4), QUICK)
+        measure_latency(networks("resnet20"), LatencySettings(batch_size=4), QUICK)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
     monkeypatch.setattr(Hungry, "error", RuntimeError("shapes cannot be multiplied"))
     monkeypatch.setattr(latency, "build_variant", lambda name, options: Hungry())
     with pytest.raises(RuntimeError, match="shapes"):
-        measure_latency(variants("resnet20"), ModelOptions(), LatencySettings(batch_size=4), QUICK)
+        measure_latency(networks("resnet20"), LatencySettings(batch_size=4), QUICK)
 
 
 def test_peak_memory_is_weights_input_and_the_largest_sum_of_what_lies_between():

@@ -152,3 +152,18 @@ def test_latency_is_of_the_networks_as_they_were_trained_and_of_one_run():
     batch = latency_record("aw_resnet20", (1.3, 1.3, 1.3), "2026-01-01T12:00:00.000000Z", batch_size=128, **setting)
     single = latency_record("aw_resnet20", (2.2, 2.2, 2.2), later, **setting)
     assert ratios(plain, aw, batch, single)["aw_resnet20"] == 1.3
+    alone = latency_record("aw_resnet20", (8.0, 8.0, 8.0), later, **setting)
+    alone.environment["run"] = "of one network"
+    assert ratios(plain, aw, alone)["aw_resnet20"] == 1.5
+
+
+def test_a_network_with_options_has_the_latency_of_a_network_with_these():
+    study = load_study("fashion-mnist-choices")
+    setting = {"image_size": 28, "over": "resnet20"}
+    records = [latency_record("aw_resnet20", (r, r, r), **setting) for r in (1.5, 2.5)]
+    records[1].options.update(study.described_options["e1"])
+    rows = studies_table(as_records(records), load_references()).objects
+    found = {row["network"]: row["ratio_to_plain"] for row in rows if row["study"] == study.name}
+    assert (found["aw_resnet20"], found["e1"], found["e16"]) == (1.5, 2.5, None)
+    missing = "Latency ratio of some networks: not measured: needs 'awbench latency --study fashion-mnist-choices'."
+    assert missing in studies_table(as_records(records), load_references()).footnotes

@@ -302,7 +302,8 @@ def test_runs_that_a_study_shares_count_for_the_same_network_and_its_own_seeds()
     records = as_records(shared_runs(), tanh)
     evidence = gather_evidence(CHOICES, records)
     assert [len(evidence.runs[label]) for label in ("aw_resnet20", "tanh", "e1")] == [3, 3, 0]
-    assert reasons(records, CHOICES) == ["seed 3 is not one of the study's 3"]
+    assert reasons(records, CHOICES) == ["a further seed of study fashion-mnist"]
+    assert reasons(records, PRIMARY) == ["made for study fashion-mnist-choices"] * 3, "which has these options"
     judged = {one.comparison.variant: one for one in judge_study(CHOICES, records).comparisons}
     assert judged["tanh"].look == 1 and judged["e1"].look == 0
     assert gather_evidence(PRIMARY, records).runs["aw_resnet20"][0].value("top1") == 94.0
