@@ -51,7 +51,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--compile", action="store_true", help="compile the networks with torch.compile")
     parser.add_argument("--cuda-graph", action="store_true", help="capture a CUDA graph once and replay it")
-    parser.add_argument("--image-size", type=int, metavar="N", help="pixels a side (default: 224, CIFAR-style 32)")
+    parser.add_argument(
+        "--image-size", type=int, metavar="N", help="pixels a side (default: 224, CIFAR-style 32, a study's own)"
+    )
     add_options(parser, "--aw-strategy", "--threads", "--width", "--budget", "--engine", *MODEL, "--results", "--json")
     parser.set_defaults(run=run)
 
@@ -79,9 +81,10 @@ def run(args: argparse.Namespace) -> int:
     from awbench.report.latency import is_too_noisy, latency_table, timing
     from awbench.training.distributed import choose_device
 
+    size = study.image_size if study and args.image_size is None else args.image_size
     base = LatencySettings(
-        choose_device(args.device).type, 1, args.dtype, args.layout, args.compile, args.cuda_graph,
-        args.image_size or (study.image_size if study else None), args.aw_strategy,
+        choose_device(args.device).type, 1, args.dtype, args.layout, args.compile, args.cuda_graph, size,
+        args.aw_strategy,
     )  # fmt: skip
     jobs = [(group, replace(base, batch_size=size)) for group in by_task if group for size in args.batch_size]
     for _, settings in jobs:

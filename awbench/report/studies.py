@@ -97,16 +97,7 @@ def network_rows(judged: JudgedStudy, records: Records, labels: Sequence[str] = 
     compared = {pair.comparison.variant: pair for pair in judged.comparisons}
     labels = labels or study.labels
     timed = _timed(judged, labels, records.of_kind("latency"), size)
-    return [
-        NetworkRow(
-            judged,
-            label,
-            compared.get(label),
-            counts(label),
-            timed.get(label),
-        )
-        for label in labels
-    ]
+    return [NetworkRow(judged, label, compared.get(label), counts(label), timed.get(label)) for label in labels]
 
 
 def _timed(judged: JudgedStudy, labels: Sequence[str], latencies: Iterable[Record], size: int) -> dict[str, Record]:
@@ -123,10 +114,10 @@ def _timed(judged: JudgedStudy, labels: Sequence[str], latencies: Iterable[Recor
         else (label, default_options(label, options))
         for label in labels
     }
-    runs: dict[tuple[int, str, str], dict[str, Record]] = {}
+    runs: dict[tuple[int, str], dict[str, Record]] = {}
     for record in latencies:
         if isinstance(record.settings, NetworkTiming) and record.settings.image_size == size:
-            run = (record.settings.batch_size, record.environment["run"], repr(record.settings))
+            run = record.settings.batch_size, record.environment["run"]
             built = record.variant, {**record.options, "num_classes": None}
             found = {
                 label: record
@@ -136,7 +127,7 @@ def _timed(judged: JudgedStudy, labels: Sequence[str], latencies: Iterable[Recor
             if found:
                 runs.setdefault(run, {}).update(found)
 
-    def rank(run: tuple[int, str, str]) -> tuple[int, int, str]:
+    def rank(run: tuple[int, str]) -> tuple[int, int, str]:
         return run[0], len(runs[run]), max(record.finished for record in runs[run].values())
 
     return runs[max(runs, key=rank)] if runs else {}

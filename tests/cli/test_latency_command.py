@@ -98,6 +98,7 @@ def test_the_networks_of_a_study_are_timed_in_one_run_as_they_are_built(awbench,
         (("--num-classes", "5"), "--num-classes and --study"),
         (("--stride-placement", "v1"), "--stride-placement and --study"),
         (("--engine", "torchvision"), "--engine concerns no variant named"),
+        (("--image-size", "0"), "image size 0 is too small"),
     ],
 )
 def test_a_study_says_what_its_networks_are(awbench, words, message):

@@ -157,6 +157,19 @@ def test_latency_is_of_the_networks_as_they_were_trained_and_of_one_run():
     assert ratios(plain, aw, alone)["aw_resnet20"] == 1.5
 
 
+def test_latency_is_of_networks_with_other_plain_networks_too(tmp_path):
+    text = (STUDIES / "fashion-mnist.yaml").read_text().replace("name: fashion-mnist", "name: mine")
+    (tmp_path / "mine.yaml").write_text(text.replace("eca_resnet20", "eca_resnet32"))
+    records = [
+        latency_record(name, (r, r, r), image_size=28, over=over)
+        for name, r, over in (("aw_resnet20", 1.5, "resnet20"), ("aw_eca_resnet32", 1.7, "resnet32"))
+    ]
+    with beside([str(tmp_path / "mine.yaml")]):
+        rows = studies_table(as_records(records), load_references()).objects
+    found = {row["network"]: row["ratio_to_plain"] for row in rows if row["study"] == "mine"}
+    assert (found["aw_resnet20"], found["aw_eca_resnet32"]) == (1.5, 1.7)
+
+
 def test_a_network_with_options_has_the_latency_of_a_network_with_these():
     study = load_study("fashion-mnist-choices")
     setting = {"image_size": 28, "over": "resnet20"}
