@@ -81,9 +81,9 @@ def run(args: argparse.Namespace) -> int:
     from awbench.report.latency import is_too_noisy, latency_table, timing
     from awbench.training.distributed import choose_device
 
-    size = study.image_size if study and args.image_size is None else args.image_size
+    image_size = study.image_size if study and args.image_size is None else args.image_size
     base = LatencySettings(
-        choose_device(args.device).type, 1, args.dtype, args.layout, args.compile, args.cuda_graph, size,
+        choose_device(args.device).type, 1, args.dtype, args.layout, args.compile, args.cuda_graph, image_size,
         args.aw_strategy,
     )  # fmt: skip
     jobs = [(group, replace(base, batch_size=size)) for group in by_task if group for size in args.batch_size]
