@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fvcore.nn import FlopCountAnalysis
+from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.flop_counter import FlopCounterMode
 
 from awbench.attention import AWConv2d, aw_convolution, pooling
 from awbench.attention.pooling import POOLINGS, pool, pool_beside, pool_by_window
@@ -72,13 +74,76 @@ def test_when_the_gradients_are_added(given, kind, used):
         assert pool_beside(given, (2, 2), kind)[0] is given
 
 
+@pytest.mark.parametrize("image", [(7, 7), (14, 14), (5, 11), (1, 2)], ids=str)
+@pytest.mark.parametrize("size", [(3, 3), (1, 1), (2, 5)], ids=str)
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_small_images_are_pooled_as_torch_does(image, size, requires_grad):
+    torch.manual_seed(0)
+    I = torch.randn(3, 4, *image, requires_grad=requires_grad)
+    found, right = pool(I, size, "average"), F.adaptive_avg_pool2d(I.double(), size)
+    assert found.stride() == right.stride()
+    torch.testing.assert_close(found.double(), right, rtol=1e-6, atol=1e-6)
+    if requires_grad:
+        gradient = torch.randn_like(found)
+        (of_found,), (of_right,) = (torch.autograd.grad(out, I, gradient.to(out.dtype)) for out in (found, right))
+        torch.testing.assert_close(of_found, of_right, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "size", "used"),
+    [
+        (torch.ones(2, 3, 4, 4), "average", (2, 2), True),
+        (torch.ones(2, 3, 16, 16), "average", (2, 2), True),
+        (torch.ones(2, 3, 17, 16), "average", (2, 2), False),
+        (torch.ones(2, 3, 4, 4), "max", (2, 2), False),
+        (torch.ones(2, 3, 4, 4), "average", (1, 1), False),
+        (torch.ones(2, 3, 4, 4, dtype=torch.float64), "average", (2, 2), False),
+        (torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last), "average", (2, 2), False),
+        (torch.ones(0, 3, 4, 4), "average", (2, 2), False),
+    ],
+)
+def test_when_pooling_is_a_product(given, kind, size, used, monkeypatch):
+    asked = []
+    shares = pooling._shares
+    monkeypatch.setattr(pooling, "_shares", lambda *called: asked.append(1) or shares(*called))
+    assert torch.equal(pool(given, size, kind), torch.ones(len(given), 3, *size, dtype=given.dtype))
+    assert bool(asked) == used
+
+
+def test_pooling_is_no_product_under_autocast_and_in_transforms(monkeypatch):
+    monkeypatch.setattr(pooling, "_shares", None)
+    I = torch.randn(2, 3, 4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert pool(I, (2, 2), "average").dtype == torch.float32
+        assert pool_beside(I.requires_grad_(), (2, 2), "average")[0] is I
+    torch.func.vmap(lambda image: pool(image[None], (2, 2), "average"))(I.detach())
+
+
+def test_a_fake_image_is_pooled():
+    assert pool(FakeTensorMode().from_tensor(torch.ones(2, 3, 4, 4)), (2, 2), "average").shape == (2, 3, 2, 2)
+
+
+def test_torchs_counter_sees_no_product_in_pooling():
+    layer = AWConv2d(16, 16, 3, padding=1)
+    I = torch.randn(2, 16, 8, 8, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        O = layer(I)
+    convolution = 2 * 2 * 16 * 16 * 9 * 8 * 8
+    branch = 2 * 2 * 9 * (16 * 1 + 1 * 16)
+    assert counter.get_total_flops() == convolution + branch
+    with FlopCounterMode(display=False) as counter:
+        layer(I).sum().backward()
+    assert counter.get_total_flops() == 3 * (convolution + branch)
+    assert O.shape == I.shape
+
+
 def test_a_hook_on_the_branch_sees_what_the_layer_pooled():
     layer = AWConv2d(4, 4, 3, padding=1)
     I, seen = torch.randn(2, 4, 9, 9), []
     layer.attention.register_forward_hook(lambda *called: seen.append(called[1:3]), with_kwargs=True)
     layer(I)
     [((A0,), options)] = seen
-    assert torch.equal(A0, F.adaptive_avg_pool2d(I, 3))
+    torch.testing.assert_close(A0, F.adaptive_avg_pool2d(I, 3))
     assert options == {"is_pooled": True}
 
 
