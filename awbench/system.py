@@ -155,6 +155,21 @@ def is_held(path: Path) -> bool | None:
     return False
 
 
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that it frees, where its C library is glibc; whether it does.
+
+    Else glibc gives large blocks back to the system and gets them anew, page by page, at some calls of a network and
+    not at others: a CPU's times then depend on what else lies in memory, by a half. For processes that measure.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of <malloc.h>
+    return mallopt is not None and bool(mallopt(trim_threshold, -1)) and bool(mallopt(mmap_max, 0))
+
+
+# The same for a process that is to be started, unless the variables are set already.
+KEEPS_FREED_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**62), "MALLOC_MMAP_MAX_": "0"}
+
+
 def die_with_parent(how: signal.Signals, parent: int | None = None) -> None:
     """Let this process get a signal when the thread that started it ends, even by SIGKILL. Does nothing but on Linux.
 

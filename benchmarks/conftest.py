@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from awbench.data.views import Batch
+from awbench.system import keep_freed_memory
 from awbench.training.distributed import choose_device
 
 
@@ -20,6 +21,12 @@ from awbench.training.distributed import choose_device
 def _no_gradients():
     with torch.no_grad():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _memory_is_kept():
+    """As in `awbench latency`."""
+    keep_freed_memory()
 
 
 @pytest.fixture(scope="session", autouse=True)

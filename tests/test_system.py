@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -14,7 +15,15 @@ from awbench import system
 from awbench.errors import UserError
 from awbench.models.weights import save_weights
 from awbench.records import RecordStore
-from awbench.system import _cpu_quotas, available_cores, loading_processes, rank_and_size, stray_rank
+from awbench.system import (
+    KEEPS_FREED_MEMORY,
+    _cpu_quotas,
+    available_cores,
+    keep_freed_memory,
+    loading_processes,
+    rank_and_size,
+    stray_rank,
+)
 from awbench.training.distributed import World
 from awbench.training.execution import Execution
 
@@ -25,6 +34,32 @@ def test_cores_are_those_of_the_affinity(root):
     run = subprocess.run([sys.executable, "-c", program + "print(s.available_cores())"], cwd=root, capture_output=True)
     assert run.stdout == b"1\n"
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the memory of other C libraries")
+@pytest.mark.parametrize(
+    ("call", "variables", "keeps"),
+    [("0", {}, False), ("s.keep_freed_memory()", {}, True), ("1", KEEPS_FREED_MEMORY, True)],
+)
+def test_freed_memory_is_kept(call, variables, keeps, root):
+    """Pages that the system has to find for two blocks of 48 MiB, once both have been there."""
+    program = (
+        f"import resource; import awbench.system as s; done = {call}\n"
+        "def pages():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    blocks = [bytearray(48 * 2**20) for _ in range(2)]\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "pages(); print(bool(done), pages())"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")} | variables
+    run = subprocess.run([sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, check=True)
+    done, pages = run.stdout.split()
+    assert (int(pages) < 1000) == keeps and (done == b"True") == keeps
+
+
+def test_a_c_library_that_cannot_be_asked_to_keep_memory(monkeypatch):
+    monkeypatch.setattr(system.ctypes, "CDLL", lambda name: object())
+    assert not keep_freed_memory()
 
 
 def test_loading_processes_are_a_processs_share_of_the_cores(monkeypatch):

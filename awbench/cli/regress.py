@@ -34,9 +34,8 @@ def add_parser(commands: Any) -> None:
         "faster where it lies below 1 - ignore. Otherwise, where the interval is as narrow as --width asks, there is\n"
         "no difference larger than its farther end; where not, it was not measured finely enough: give it a larger\n"
         "--budget, a quieter machine, or --threads 1. All intervals together hold at 95 % (Bonferroni).\n"
-        "AW-convolutions on a CPU ask for much memory in each call, and differ from process to process in how often\n"
-        "they get it from the system anew; in glibc, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4000000000 before the\n"
-        "command keeps it, for both sides, and intervals become several times as narrow.\n\n"
+        "With glibc the processes keep the memory that they free, which it else gives back to the system and gets\n"
+        "anew, in each process differently often; MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_MAX_ may say otherwise.\n\n"
         "Exit codes: 0 nothing slower; 1 something is slower; 2 the input is at fault; 3 nothing is slower as far\n"
         "as measured, but something was not measured finely enough.",
     )

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from awbench.kernels.timers import Timer
+from awbench.kernels.timers import CPUTimer, Timer
 from awbench.measure.intervals import Interval, median_interval
+from awbench.system import keep_freed_memory
 
 # Called now and then with the number of rounds and the widest interval of a ratio.
 OnProgress = Callable[[int, float], None]
@@ -25,6 +26,7 @@ _OVERHEAD_CALLS = 300
 # Thresholds of the notes on disturbance, chosen: on an idle machine both stay well below.
 _LARGEST_SPREAD = 0.10
 _LARGEST_DRIFT = 0.05
+_FREED_MEMORY_LEAVES = "this C library may give freed memory back to the system, and times then depend on when it does"
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,14 @@ def interleave(
     A round calls each case once, in an order drawn anew, because a case is a little faster or slower after
     some neighbours than after others. A ratio is the median over rounds of (this call / the baseline's call
     of the same round): what slows a whole round down divides out. Stopping looks at the width of the
-    intervals alone, never at what they show, which would make them wrong more often than their level says.
+    intervals alone, never at what they show, which would make them wrong more often than their level says. On a CPU
+    the process keeps the memory that it frees, from now on.
 
     Args:
         cases: each baseline among them.
         on_progress: see `OnProgress`.
     """
+    keeps = keep_freed_memory() if isinstance(timer, CPUTimer) else True
     order = random.Random(0)
     times: dict[str, dict[str, list[float]]] = {case.name: {stage: [] for stage in case.stages} for case in cases}
     with _undisturbed():
@@ -132,6 +136,7 @@ def interleave(
                 on_progress(rounds, widest)
     judged = {case.name: times[case.name][case.judged] for case in cases}
     notes = [note for name, values in judged.items() for note in disturbance(name, values)]
+    notes += [] if keeps else [_FREED_MEMORY_LEAVES]
     timings = [
         Timing(
             case.name,

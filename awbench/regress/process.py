@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from awbench.errors import UserError
 from awbench.regress.trees import Tree
+from awbench.system import KEEPS_FREED_MEMORY
 
 DEFAULT_SUITE = Path(__file__).with_name("suite.py")
 _WORKER = Path(__file__).with_name("worker.py")
@@ -130,7 +131,7 @@ def pair(first: Tree, second: Tree, suite_run: SuiteRun) -> Iterator[tuple[Proce
 @contextmanager
 def _started(tree: Tree, suite_run: SuiteRun) -> Iterator[Process]:
     """The process, in an empty folder and a session of its own. It does not outlive us: it ends with the connection."""
-    environment = {**os.environ, **suite_run.environment}
+    environment = {**KEEPS_FREED_MEMORY, **os.environ, **suite_run.environment}
     if suite_run.threads:
         environment |= dict.fromkeys(_THREAD_VARIABLES, str(suite_run.threads))
         environment["MKL_DYNAMIC"] = "FALSE"  # else it, and with it torch, takes at most one thread a physical core

@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from awbench.kernels.timers import CPUTimer
+from awbench.measure import timing
 from awbench.measure.timing import FEWEST_ROUNDS, Case, TimingGoal, disturbance, interleave, spread_of
 
 
@@ -111,3 +113,16 @@ def test_other_load_and_throttling_are_said(values, expected):
 
 def test_spread_is_the_interquartile_range_over_the_median():
     assert spread_of([float(i) for i in range(1, 100)]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_the_processor_is_timed_in_memory_that_is_kept(keeps, monkeypatch):
+    asked = []
+    monkeypatch.setattr(timing, "keep_freed_memory", lambda: asked.append(1) or keeps)
+    nap = Case("nap", lambda: None, {"network": lambda value: None}, "network", "nap")
+    found = interleave([nap], CPUTimer(), TimingGoal(budget=0))
+    assert asked == [1]
+    assert [note for note in found.notes if "freed memory" in note] == [timing._FREED_MEMORY_LEAVES] * (not keeps)
+    machine = FakeMachine()
+    measured(machine, machine.case("a", 1.0, "a"))
+    assert asked == [1], "another device's time does not depend on it"

@@ -55,6 +55,18 @@ def test_the_code_under_test_may_print_read_and_make_files(repository, tmp_path)
     assert not list(tmp_path.rglob("left"))
 
 
+@pytest.mark.parametrize("told", ["", "7"])
+def test_processes_keep_the_memory_that_they_free_unless_told_otherwise(repository, told, monkeypatch):
+    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
+    if told:
+        monkeypatch.setenv("MALLOC_MMAP_MAX_", told)
+    repository.suite.write_text(
+        f"import os, work\nassert os.environ['MALLOC_MMAP_MAX_'] == '{told or 0}'\n"
+        "WORKLOADS = {'nap': lambda: work.work}\n"
+    )
+    timed(repository, SuiteRun(repository.suite))
+
+
 def test_the_suite_runs_in_an_empty_folder_with_what_it_was_told(repository):
     repository.suite.write_text(
         "import os, sys, work\n"
