@@ -22,6 +22,7 @@ _KINDS = {
     "aw-speed": "AW-convolutions, executed by every strategy, beside a plain convolution",
     "claims": "each claim of a gain: claimed, measured, verdict",
     "studies": "each network of a study of our own question: accuracy, gain, cost",
+    "looks": "each look that a study has taken: runs, gain, answer",
     "runs": "every training there is: variant, options, recipe, seeds, mean and deviation",
     "repeats": "the same seed trained again with another library, processor or code: what changes",
     "imported": "runs that were trained elsewhere, judged among themselves",
@@ -69,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     from awbench.report.tables import TABLES
     from awbench.studies import beside
 
-    if args.study and args.kind not in ("claims", "studies"):
-        raise UserError(f"--study {args.study[0]} is for the tables of claims and of studies, not for {args.kind}")
+    if args.study and args.kind not in ("claims", "studies", "looks"):
+        raise UserError(f"--study {args.study[0]} is for the tables of claims, studies and looks, not for {args.kind}")
     with beside(args.study):
         table = TABLES[args.kind](read_records(args), references_of(args))
     if args.columns.strip() == "help":

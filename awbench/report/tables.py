@@ -11,6 +11,7 @@ from awbench.report.claims import claims_table
 from awbench.report.complexity import complexity_table, detectors_table, grid_table
 from awbench.report.imported import imported_table
 from awbench.report.latency import speed_table
+from awbench.report.looks import looks_table
 from awbench.report.proxies import digits_detection_table, proxy_table
 from awbench.report.published import published_table
 from awbench.report.repeats import repeats_table
@@ -31,6 +32,7 @@ TABLES: dict[str, Callable[[Records, References], Table]] = {
     "aw-speed": aw_speed_table,
     "claims": claims_table,
     "studies": studies_table,
+    "looks": looks_table,
     "runs": runs_table,
     "repeats": repeats_table,
     "imported": imported_table,

@@ -33,6 +33,24 @@ USUAL_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
+class Look:
+    """A comparison at a number of runs of both networks.
+
+    Attributes:
+        runs: of each.
+        interval: None for single runs.
+        alone: the same, not corrected for the other pairs of the question.
+        gain, size: the answers.
+    """
+
+    runs: int
+    interval: Interval | None
+    alone: Interval | None
+    gain: Gain
+    size: Size
+
+
+@dataclass(frozen=True)
 class JudgedComparison:
     """One network over another at the latest look that both have the runs for.
 
@@ -41,6 +59,7 @@ class JudgedComparison:
         waiting: how many further runs of the two wait for the next look.
         look: its number, from 1; 0 before the first.
         looks: at so many runs of each network there is one.
+        taken: the looks so far, each with the runs that it had.
         claimed: the claim's gain, None for a question of the study's own.
         interval: None before the first look, and for single runs.
         alone: the same, not corrected for the other pairs of the question.
@@ -54,6 +73,7 @@ class JudgedComparison:
     waiting: tuple[int, int]
     look: int
     looks: tuple[int, ...]
+    taken: tuple[Look, ...]
     claimed: Claimed | None
     interval: Interval | None
     alone: Interval | None
@@ -244,13 +264,20 @@ def _judge(study: Study, comparison: Comparison, evidence: Evidence, claims: dic
         if label not in (comparison.variant, comparison.over)
     ]
 
-    def interval_at(level: float) -> Interval | None:
-        if not look:
-            return None
-        x, y = (values_of(side, study.metric) for side in (treated, baseline))
-        return gain_interval(x, y, others, look_levels(level, looks)[look - 1], study.facts.resolution)
+    def taken_at(number: int) -> Look:
+        runs = looks[number - 1]
+        x, y = (values_of(side[:runs], study.metric) for side in sides)
+        interval, alone = (
+            gain_interval(x, y, others, look_levels(level, looks)[number - 1], study.facts.resolution)
+            for level in (simultaneous(study.level, pairs_of_question(study, comparison)), study.level)
+        )
+        gain = answer_gain(interval, study.matters) if interval else "undecided"
+        return Look(
+            runs, interval, alone, gain, answer_size(interval, claimed) if interval and claimed else "undecided"
+        )
 
-    interval = interval_at(simultaneous(study.level, pairs_of_question(study, comparison)))
+    taken = tuple(taken_at(number) for number in range(1, look + 1))
+    latest = taken[-1] if taken else Look(0, None, None, "undecided", "undecided")
     return JudgedComparison(
         study,
         comparison,
@@ -259,11 +286,12 @@ def _judge(study: Study, comparison: Comparison, evidence: Evidence, claims: dic
         waiting,
         look,
         looks,
+        taken,
         claimed,
-        interval,
-        interval_at(study.level),
-        answer_gain(interval, study.matters) if interval else "undecided",
-        answer_size(interval, claimed) if interval and claimed else "undecided",
+        latest.interval,
+        latest.alone,
+        latest.gain,
+        latest.size,
     )
 
 
