@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from awbench.records import Records
 from awbench.reference.load import References
 from awbench.report.answers import shown_answer, shown_interval
 from awbench.report.table import Column, Table, Unmeasured, estimate
 from awbench.studies import load_studies
-from awbench.verdicts.study import JudgedComparison, Look, judge_study
+from awbench.verdicts.study import JudgedComparison, judge_study
 
-
-@dataclass(frozen=True)
-class _Row:
-    pair: JudgedComparison
-    number: int
-
-    @property
-    def look(self) -> Look:
-        return self.pair.taken[self.number - 1]
-
-    @property
-    def answer(self) -> str:
-        return shown_answer(replace(self.pair, interval=self.look.interval, gain=self.look.gain, size=self.look.size))
-
-
-_COLUMNS: tuple[Column[_Row], ...] = (
-    Column("study", lambda row: row.pair.study.name),
-    Column("network", lambda row: row.pair.comparison.variant),
-    Column("over", lambda row: row.pair.comparison.over),
-    Column("claim", lambda row: row.pair.comparison.claim or None, detail=True),
-    Column("look", lambda row: row.number, "d"),
-    Column("of", lambda row: len(row.pair.looks), "d"),
-    Column("runs", lambda row: row.look.runs, "d"),
+_COLUMNS: tuple[Column[JudgedComparison], ...] = (
+    Column("study", lambda pair: pair.study.name),
+    Column("network", lambda pair: pair.comparison.variant),
+    Column("over", lambda pair: pair.comparison.over),
+    Column("claim", lambda pair: pair.comparison.claim or None, detail=True),
+    Column("look", lambda pair: pair.look, "d"),
+    Column("of", lambda pair: len(pair.looks), "d"),
+    Column("runs", lambda pair: pair.latest.runs, "d"),
     Column(
-        "gain (interval)", lambda row: shown_interval(row.look.interval), key="", right=True,
-        parts=estimate("gain", lambda row: row.look.interval),
+        "gain (interval)", lambda pair: shown_interval(pair.interval), key="", right=True,
+        parts=estimate("gain", lambda pair: pair.interval),
     ),
-    Column("level", lambda row: row.look.interval.level if row.look.interval else None, ".4f", detail=True),
-    Column("verdict", lambda row: row.answer),
-    Column.exact("difference", lambda row: row.look.interval and row.look.interval.value),
-    Column.exact("interval", lambda row: row.look.interval and [row.look.interval.low, row.look.interval.high]),
+    Column("level", lambda pair: pair.interval.level if pair.interval else None, ".4f", detail=True),
+    Column("verdict", shown_answer),
+    Column.exact("difference", lambda pair: pair.interval and pair.interval.value),
+    Column.exact("interval", lambda pair: pair.interval and [pair.interval.low, pair.interval.high]),
 )  # fmt: skip
 
 
@@ -53,10 +38,10 @@ def looks_table(records: Records, references: References) -> Table:
     claims = [claim for _, claim in references.claims]
     studies = [study for study in load_studies() if study.purpose != "smoke test"]
     rows = [
-        _Row(pair, number)
+        replace(pair, taken=pair.taken[:number])  # as it was judged at that look
         for study in studies
         for pair in judge_study(study, records, claims).comparisons
-        for number in range(1, len(pair.taken) + 1)
+        for number in range(1, pair.look + 1)
     ]
     return Table(
         title="Looks that were taken",
@@ -67,7 +52,5 @@ def looks_table(records: Records, references: References) -> Table:
             "look's interval; those of all looks of a question hold together at the study's level.",
             "All are judged as the last one is, each by the runs that it had.",
         ),
-        records_of=lambda row: [
-            run.key for side in (row.pair.treated, row.pair.baseline) for run in side[: row.look.runs]
-        ],
+        records_of=lambda pair: [run.key for side in (pair.treated, pair.baseline) for run in side[: pair.latest.runs]],
     )

@@ -37,17 +37,17 @@ class Look:
     """A comparison at a number of runs of both networks.
 
     Attributes:
-        runs: of each.
-        interval: None for single runs.
+        runs: of each; 0 before the first look.
+        interval: None before the first look, and for single runs.
         alone: the same, not corrected for the other pairs of the question.
-        gain, size: the answers.
+        gain, size: the answers; size is "undecided" without a claim.
     """
 
-    runs: int
-    interval: Interval | None
-    alone: Interval | None
-    gain: Gain
-    size: Size
+    runs: int = 0
+    interval: Interval | None = None
+    alone: Interval | None = None
+    gain: Gain = "undecided"
+    size: Size = "undecided"
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,9 @@ class JudgedComparison:
     Attributes:
         treated, baseline: the runs of that look, one a seed; before the first look all that there are.
         waiting: how many further runs of the two wait for the next look.
-        look: its number, from 1; 0 before the first.
         looks: at so many runs of each network there is one.
         taken: the looks so far, each with the runs that it had.
         claimed: the claim's gain, None for a question of the study's own.
-        interval: None before the first look, and for single runs.
-        alone: the same, not corrected for the other pairs of the question.
-        gain, size: the answers; size is "undecided" without a claim.
     """
 
     study: Study
@@ -71,14 +67,34 @@ class JudgedComparison:
     treated: tuple[Record, ...]
     baseline: tuple[Record, ...]
     waiting: tuple[int, int]
-    look: int
     looks: tuple[int, ...]
     taken: tuple[Look, ...]
     claimed: Claimed | None
-    interval: Interval | None
-    alone: Interval | None
-    gain: Gain
-    size: Size
+
+    @property
+    def look(self) -> int:
+        """The number of the latest look, from 1; 0 before the first."""
+        return len(self.taken)
+
+    @property
+    def latest(self) -> Look:
+        return self.taken[-1] if self.taken else Look()
+
+    @property
+    def interval(self) -> Interval | None:
+        return self.latest.interval
+
+    @property
+    def alone(self) -> Interval | None:
+        return self.latest.alone
+
+    @property
+    def gain(self) -> Gain:
+        return self.latest.gain
+
+    @property
+    def size(self) -> Size:
+        return self.latest.size
 
     @property
     def decided(self) -> bool:
@@ -277,22 +293,7 @@ def _judge(study: Study, comparison: Comparison, evidence: Evidence, claims: dic
         )
 
     taken = tuple(taken_at(number) for number in range(1, look + 1))
-    latest = taken[-1] if taken else Look(0, None, None, "undecided", "undecided")
-    return JudgedComparison(
-        study,
-        comparison,
-        treated,
-        baseline,
-        waiting,
-        look,
-        looks,
-        taken,
-        claimed,
-        latest.interval,
-        latest.alone,
-        latest.gain,
-        latest.size,
-    )
+    return JudgedComparison(study, comparison, treated, baseline, waiting, looks, taken, claimed)
 
 
 def pairs_of_question(study: Study, comparison: Comparison) -> int:
