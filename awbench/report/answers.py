@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from awbench.records import Record
@@ -84,6 +84,18 @@ def gains_over_other_runs(judged: JudgedStudy) -> list[str]:
         f"whose mean is shown over {len(shown)}."
         for pair in judged.comparisons
         if pair.interval and (shown := judged.runs_of(pair.comparison.over)) != pair.baseline
+    ]
+
+
+def caveat_notes(comparisons: Iterable[JudgedComparison]) -> list[str]:
+    """What answers rest on beyond the runs, each caveat once, with the networks whose gain it is about."""
+    about: dict[str, list[str]] = {}
+    for pair in comparisons:
+        for caveat in pair.caveats if pair.interval else ():
+            about.setdefault(caveat, []).append(pair.comparison.variant)
+    return [
+        f"The gain of {', '.join(dict.fromkeys(networks))}: {caveat[0].lower()}{caveat[1:]}"
+        for caveat, networks in about.items()
     ]
 
 

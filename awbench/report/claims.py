@@ -15,6 +15,7 @@ from awbench.records import Record, Records
 from awbench.reference.load import References
 from awbench.reference.source import Claim
 from awbench.report.answers import (
+    caveat_notes,
     comparison_object,
     shown_answer,
     shown_compatible,
@@ -298,6 +299,7 @@ def claims_table(records: Records, references: References, studies: Sequence[Stu
             f"{aw_setting()}; a verdict is about that setting.",
         ),
         records_of=lambda row: [run.key for run in row.runs],
+        notes_of=lambda row: caveat_notes(row.judged.comparisons),
         source_of=lambda row: row.judged.source.id,
         has_object=lambda row: not row.below,
     )

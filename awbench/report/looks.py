@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from awbench.records import Records
 from awbench.reference.load import References
-from awbench.report.answers import shown_answer, shown_interval
+from awbench.report.answers import caveat_notes, shown_answer, shown_interval
 from awbench.report.table import Column, Table, Unmeasured, estimate
 from awbench.studies import load_studies
 from awbench.verdicts.study import JudgedComparison, judge_study
@@ -52,5 +52,6 @@ def looks_table(records: Records, references: References) -> Table:
             "look's interval; those of all looks of a question hold together at the study's level.",
             "All are judged as the last one is, each by the runs that it had.",
         ),
+        notes_of=lambda pair: caveat_notes(other for other in rows if other.study is pair.study),
         records_of=lambda pair: [run.key for side in (pair.treated, pair.baseline) for run in side[: pair.latest.runs]],
     )

@@ -15,7 +15,7 @@ from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining
 from awbench.reference.load import References
 from awbench.reference.metrics import measured_metrics
-from awbench.report.answers import shown_answer, shown_interval, shown_look
+from awbench.report.answers import caveat_notes, shown_answer, shown_interval, shown_look
 from awbench.report.names import metric_title
 from awbench.report.table import Column, Table, Unmeasured, estimate
 from awbench.studies import Study, load_study
@@ -215,5 +215,6 @@ def _table(
             _INTERVAL_NOTE.format(level=study.level, metric=metric_title(study.metric)),
             *([_NOT_OF_THE_STUDY.format(name=study.name)] if any(row.left_aside for row in rows) else []),
         ),
+        notes_of=lambda row: caveat_notes(each.comparison for each in rows if each.comparison),
         records_of=lambda row: row.records,
     )

@@ -10,6 +10,7 @@ from awbench.records import Record, Records
 from awbench.records.settings import NetworkTiming
 from awbench.reference.load import References
 from awbench.report.answers import (
+    caveat_notes,
     comparison_object,
     gains_over_other_runs,
     reasons,
@@ -225,6 +226,7 @@ def _notes_of(row: NetworkRow) -> list[str]:
     return [
         _about(judged),
         *gains_over_other_runs(judged),
+        *caveat_notes(judged.comparisons),
         *_latency_notes(row),
         *(
             f"{judged.study.name} leaves aside {plural(count, 'run')}: {reason}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from study_records import as_records, runs_of, study_run
+from study_records import IMAGENET, as_records, runs_of, study_run
 
 from awbench.records import Quantity
 from awbench.reference.load import load_references
@@ -66,6 +66,23 @@ def test_that_the_sides_were_trained_on_other_processors_stands_beside_the_answe
         table = TABLES[kind](as_records(runs), REFERENCES)
         cells = [row[table.columns.index("beside it")] for row in table.rows if "aw_resnet20" in row]
         assert [("how processors round" in cell) for cell in cells][:1] == [said]
+        notes = [note for note in table.footnotes if "how processors round" in note]
+        assert [note.startswith("The gain of aw_resnet20: ") for note in notes] == [True] * said
+
+
+@pytest.mark.parametrize("kind", ["claims", "looks"])
+@pytest.mark.parametrize(("models", "said"), [("AA", 0), ("AB", 1)], ids=["same", "other"])
+def test_what_answers_rest_on_is_said_below_once_for_all_that_it_is_about(kind, models, said):
+    runs = [
+        runs_of(IMAGENET, label, [mean, mean + 0.1, mean + 0.2], environment={"training_device": "cpu", "cpu": model})
+        for attention in ("se", "cbam")
+        for label, mean, model in zip(
+            (f"{attention}_resnet101", f"aw_{attention}_resnet101"), (77.0, 78.0), models, strict=True
+        )
+    ]
+    notes = [note for note in TABLES[kind](as_records(*runs), REFERENCES).footnotes if "how processors round" in note]
+    start = "The gain of aw_se_resnet101, aw_cbam_resnet101: the runs with it were made on B, those without it on A"
+    assert [note.startswith(start) for note in notes] == [True] * said
 
 
 def test_a_look_that_is_still_to_come_is_said():
