@@ -78,6 +78,7 @@ class JudgedComparison:
 
     @property
     def latest(self) -> Look:
+        """The latest look; before the first one that answers nothing."""
         return self.taken[-1] if self.taken else Look()
 
     @property
@@ -136,8 +137,8 @@ class JudgedComparison:
         if self.interval and not imported and processors[0] != processors[1]:
             of_treated, of_baseline = (" and ".join(sorted(set(side))) for side in processors)
             found.append(
-                f"The runs with it were made on {of_treated}, those without it on {of_baseline}, not seed by seed on "
-                "the same: how processors round is then part of the gain."
+                f"The runs with the change were made on {of_treated}, those without it on {of_baseline}, "
+                "not seed by seed on the same: how processors round is then part of the gain."
             )
         if self.interval and self.interval.floored:
             found.append("The run-to-run deviation is below the metric's resolution, which is taken instead.")

@@ -81,7 +81,7 @@ def test_what_answers_rest_on_is_said_below_once_for_all_that_it_is_about(kind, 
         )
     ]
     notes = [note for note in TABLES[kind](as_records(*runs), REFERENCES).footnotes if "how processors round" in note]
-    start = "The gain of aw_se_resnet101, aw_cbam_resnet101: the runs with it were made on B, those without it on A"
+    start = "The gain of aw_se_resnet101, aw_cbam_resnet101: the runs with the change were made on B, those without"
     assert [note.startswith(start) for note in notes] == [True] * said
 
 

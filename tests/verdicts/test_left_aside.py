@@ -270,9 +270,9 @@ def on_processors(treated: list, baseline: list):
 @pytest.mark.parametrize(
     ("treated", "baseline", "said"),
     [
-        (["A"] * 3, ["B"] * 3, "with it were made on A, those without it on B"),
-        (["A", "A", "B"], ["A"] * 3, "with it were made on A and B, those without it on A"),
-        (["A", "B", "A"], ["B", "A", "A"], "with it were made on A and B, those without it on A and B"),
+        (["A"] * 3, ["B"] * 3, "with the change were made on A, those without it on B"),
+        (["A", "A", "B"], ["A"] * 3, "with the change were made on A and B, those without it on A"),
+        (["A", "B", "A"], ["B", "A", "A"], "with the change were made on A and B, those without it on A and B"),
         (["A", "A", ""], ["A"] * 3, None),
         (["A"] * 3, ["A"] * 3, None),
         (["A", "B", "B"], ["A", "B", "B"], None),
