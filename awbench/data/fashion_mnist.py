@@ -68,7 +68,10 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         raise UserError(f"{path} is not an idx file of bytes with {dimensions} dimension(s); fetch it again")
     shape = tuple(int(size) for size in np.frombuffer(content[4:header], ">u4"))
     if len(content) - header != math.prod(shape):
-        raise UserError(f"{path} holds {len(content) - header:,} bytes, {shape} were announced; fetch it again")
+        sizes = " x ".join(f"{size:,}" for size in shape)
+        raise UserError(
+            f"{path} holds {len(content) - header:,} bytes; by its header it should hold {sizes}: fetch it again"
+        )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
