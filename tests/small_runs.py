@@ -48,11 +48,12 @@ class Run:
     execution: Execution
 
 
-def train(run, network, world, **changes):
+def train(run, network, world, made_with=None, **changes):
     """Train a network by the loop, as `awbench.experiments.runs.train` does."""
     execution = replace(run.execution, **changes)
     trainable = run.task.trainable(Built(network), world, execution.workers_on(world))
-    return Loop(trainable, run.task.identity(), run.task.job.seed, run.output, execution, world).run_to_the_end()
+    identity, seed = run.task.identity(), run.task.job.seed
+    return Loop(trainable, identity, seed, run.output, execution, world, made_with).run_to_the_end()
 
 
 def model(name: str = "aw_resnet20") -> torch.nn.Module:

@@ -23,8 +23,7 @@ from awbench.measure.aw_speed import (
 )
 from awbench.measure.timing import OnProgress, TimingGoal, ignore_progress
 from awbench.records import Quantity, Record, RecordStore
-from awbench.records.clock import now
-from awbench.records.environment import cpu_name, package_version, source_digest
+from awbench.records.environment import begin, cpu_name, package_version, source_digest
 
 KIND = "aw_speed"
 
@@ -59,7 +58,7 @@ def record_aw_speed(
     inputs = {"source_sha256": aw_speed_source_digest(), "torch": package_version("torch")}
     records = []
     for shape in shapes:
-        started = now()
+        started = begin()
         measured = measure_shape(shape, settings, each, rates, on_progress)
         for speed in measured.speeds:
             identity = {

@@ -26,6 +26,7 @@ from awbench.measure.timing import OnProgress, TimingGoal, ignore_progress
 from awbench.records import Quantity, Record, RecordStore, measurement_key
 from awbench.records.clock import now
 from awbench.records.environment import (
+    begin,
     complexity_source_digest,
     cpu_name,
     environment,
@@ -186,7 +187,7 @@ def record_latency(
         found = _records_of_one_run(store, [identity(network, settings) for network in together])
         if found:
             return found, False
-    started, where = now(), {"run": secrets.token_hex(6)}
+    started, where = begin(), {"run": secrets.token_hex(6)}
     if engine:
         from awbench.detection.latency import measure_detector_latency
 
@@ -279,7 +280,7 @@ def _found_or_measured(
     found = None if force else _find(store, identity)
     if found is not None:
         return found, False
-    started = now()
+    started = begin()
     record = new_record(identity, started, measure())
     store.add(record)
     return record, True

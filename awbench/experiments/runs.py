@@ -19,7 +19,7 @@ from awbench.models import build_variant
 from awbench.models.weights import save_weights
 from awbench.records import Quantity, Record, RecordStore, measurement_key
 from awbench.records.clock import now
-from awbench.records.environment import environment, training_source_digest
+from awbench.records.environment import begin, environment, package_version, training_source_digest
 from awbench.tasks import Job, open_task
 from awbench.tasks.job import file_sha256
 from awbench.training.distributed import join_world
@@ -49,8 +49,9 @@ def train(
     execution = execution or Execution()
     task = open_task(job)
     identity = task.identity()
+    made_with = _what_computes(job)
     if planned:
-        planned.check(identity, training_source_digest(job.variant.task))
+        planned.check(identity, made_with["source_sha256"])
     require_network(job)
     key = measurement_key(**identity)
     output = execution.output or run_folder(task.job, store.results, key)
@@ -66,14 +67,14 @@ def train(
         )  # by another process, before we held the folder
         if found is not None and world.size == 1:
             return found, False
-        started = now()
+        started = begin()
         seed_weights(job.seed)
         if world.is_main:
             execution.on_start(output)
         built = task.build()
         set_strategy(built.model, execution.aw_strategy)
         trainable = task.trainable(built, world, execution.workers_on(world))
-        finished = Loop(trainable, identity, job.seed, output, execution, world).run_to_the_end()
+        finished = Loop(trainable, identity, job.seed, output, execution, world, made_with).run_to_the_end()
         bad = [*finished.state.bad_images, *finished.result.bad]
         weights = output / "weights.safetensors"
         if world.is_main:
@@ -85,10 +86,11 @@ def train(
             {
                 "world_size": world.size,
                 "training_device": str(world.device.type),
+                "device" if world.device.type == "cuda" else "cpu": ", then ".join(finished.state.machines),
                 "recipe": {"file": job.recipe.file, "changes": list(job.recipe.changes)},
                 "train_images": len(task.train.images),
                 "weights_sha256": world.from_main(lambda: file_sha256(weights)),
-                "source_sha256": training_source_digest(job.variant.task),
+                **made_with,
                 **module_descriptions(job.variant.name),
                 **({"study": {"name": job.study.name, "sha256": job.study.digest}} if job.study else {}),
             },
@@ -136,7 +138,7 @@ def evaluate(
     found = store.find(identity["kind"], job.variant.name, measurement_key(**identity))
     if found is not None and not force:
         return found, False
-    started = now()
+    started = begin()
     with join_world(execution.device) as world:
         built.model.to(world.device)
         result = task.evaluate(built, world, execution.workers_on(world))
@@ -145,6 +147,15 @@ def evaluate(
         if world.is_main:
             store.add(record)
     return record, True
+
+
+def _what_computes(job: Job) -> dict[str, str]:
+    """Of this process, by the names of the record; asked before it trains, for the files may change until it ends."""
+    return {
+        "source_sha256": training_source_digest(job.variant.task),
+        "torch": torch.__version__,
+        "torchvision": package_version("torchvision"),
+    }
 
 
 def run_folder(job: Job, results: Path, key: str) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from awbench.module_files import code_of
+from awbench.records.clock import now
 from awbench.system import available_cores, git_environment
 
 _LOG = logging.getLogger(__name__)
@@ -48,6 +49,12 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "c_compiler": c_compiler(c_compiler_command()),
     }
+
+
+def begin() -> str:
+    """To be called before what is to be recorded: the time now; the record will have the commit of now."""
+    git_state()
+    return now()
 
 
 def package_version(package: str) -> str:
@@ -128,7 +135,10 @@ def c_compiler(command: str) -> str:
 
 @functools.cache
 def git_state() -> tuple[str, bool | str]:
-    """(commit, has uncommitted changes) of the checkout this package runs from; "unknown" outside one."""
+    """(commit, has uncommitted changes) of the checkout this package runs from; "unknown" outside one.
+
+    As it was when it was first asked, which `begin` does: it may change before a run ends, not what runs.
+    """
     try:
         # A package installed inside somebody else's checkout must not report that checkout's commit.
         _git("ls-files", "--error-unmatch", "__init__.py")

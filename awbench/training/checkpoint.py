@@ -129,6 +129,20 @@ def require_same_run(stored: dict[str, Any], wanted: dict[str, Any], where: Path
             )
 
 
+def require_same_code(stored: dict[str, Any], now: dict[str, str], where: Path) -> None:
+    """Refuse to go on with other code than a run was started with: its record can name one.
+
+    Raises:
+        UserError: naming what differs; what the checkpoint does not tell is not asked.
+    """
+    for key in sorted({*stored} & {*now}):
+        if stored[key] != now[key]:
+            raise UserError(
+                f"{where} holds a run that was started with {key} {_short(stored[key])}, now it is {_short(now[key])}; "
+                "go back to that one, or delete the folder to start the run again"
+            )
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 200 else text[:200] + "..."

@@ -11,7 +11,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -24,8 +24,9 @@ from awbench.data.datasets import ImageDecodeError
 from awbench.data.loader import LoaderError
 from awbench.data.views import derive_seed
 from awbench.errors import Preempted, Stopped, UserError
+from awbench.records.environment import cpu_name
 from awbench.system import on_stop_signals
-from awbench.training.checkpoint import Checkpoints, require_same_run
+from awbench.training.checkpoint import Checkpoints, require_same_code, require_same_run
 from awbench.training.distributed import World, is_lost_peer
 from awbench.training.execution import Execution, Progress
 from awbench.training.metrics import MetricsLog
@@ -50,6 +51,7 @@ class Loop(Generic[BatchT, ResultT]):
         output: folder of its checkpoints and metrics.
         execution: how; its device is the world's.
         world: the processes that share it.
+        made_with: what computes it, by name, such as the code's digest; a run is only resumed with the same.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class Loop(Generic[BatchT, ResultT]):
         output: Path,
         execution: Execution,
         world: World,
+        made_with: Mapping[str, str] | None = None,
     ) -> None:
         self.task, self.identity, self.seed, self.output = task, identity, seed, output
+        self.made_with = dict(made_with or {})
         self.execution, self.world = execution, world
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=task.precision == "float16")
         self.checkpoints = Checkpoints(output / "checkpoints")
@@ -92,6 +96,8 @@ class Loop(Generic[BatchT, ResultT]):
         with deterministic(exact, self.task.same_shapes), self._stop_on_signals():
             self._restore()
             state = self.state
+            if (machine := self._machine()) not in state.machines[-1:]:
+                state.machines.append(machine)
             self.log = MetricsLog(self.output, state.step, state.evaluated) if self.world.is_main else None
             try:
                 result = self._train()
@@ -117,11 +123,14 @@ class Loop(Generic[BatchT, ResultT]):
         step, saved = found
         with self.checkpoints.plain_errors(step):
             settings, state = json.loads(saved["settings"]), State.from_json(saved["state"])
-            if not isinstance(settings, dict):
-                raise TypeError(f"settings are {type(settings).__name__}")
+            made_with = json.loads(saved.get("made_with", "{}"))  # earlier versions did not keep it
+            for what in (settings, made_with):
+                if not isinstance(what, dict):
+                    raise TypeError(f"settings are {type(what).__name__}")
             if not (0 <= state.evaluated <= state.step == step <= self.task.steps):
                 raise ValueError(f"step {state.step} of {self.task.steps}, evaluated after {state.evaluated}")
         require_same_run(settings, self.identity, self.output)
+        require_same_code(made_with, self.made_with, self.output)
         with self.checkpoints.plain_errors(step):
             self.task.model.load_state_dict(saved["model"])
             load_optimizer(self.task.optimizer, saved["optimizer"])
@@ -146,8 +155,13 @@ class Loop(Generic[BatchT, ResultT]):
                 "scaler": self.scaler.state_dict(),
                 "state": json.dumps(asdict(self.state)),
                 "settings": json.dumps(self.identity),
+                "made_with": json.dumps(self.made_with),
             },
         )
+
+    def _machine(self) -> str:
+        device = self.world.device
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
 
     def _not_finite(self, what: str) -> str:
         kept = self.checkpoints.paths()

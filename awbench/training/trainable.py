@@ -76,6 +76,7 @@ class State:
         interval: sums of the losses since the last logged row, and their number, over all processes.
         late_loss: mean loss before the last logged row.
         evaluated: the step after which the last evaluation was finished.
+        machines: the GPU or the processor of the main process, once for each session in which it was another one.
     """
 
     step: int = 0
@@ -85,6 +86,7 @@ class State:
     interval: list[float] = field(default_factory=list)
     late_loss: float | None = None
     evaluated: int = 0
+    machines: list[str] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, text: str) -> State:

@@ -11,7 +11,8 @@ from faults import TRAIN, results, small_digits
 
 from awbench.cli import train
 from awbench.data import datasets
-from awbench.records import Records
+from awbench.experiments import runs
+from awbench.records import Records, environment
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_a_clock_that_is_set_back_changes_neither_results_nor_which_record_is_th
 ):
     assert meanwhile(lambda folder: None, "--results", "whole")[0] == 0
     times, seconds = itertools.count(), itertools.count()
-    for module in ("awbench.experiments.runs", "awbench.experiments.lock"):
+    for module in ("awbench.experiments.runs", "awbench.experiments.lock", "awbench.records.environment"):
         monkeypatch.setattr(f"{module}.now", lambda: f"2026-01-01T00:00:{59 - next(times):02}.000000Z")
     monkeypatch.setattr("time.time", lambda: 1e9 - 86_400 * next(seconds))
     assert meanwhile(lambda folder: None)[0] == 0
@@ -74,3 +75,17 @@ def test_a_clock_that_is_set_back_changes_neither_results_nor_which_record_is_th
     assert meanwhile(lambda folder: None, "--seed", "1")[0] == 0
     first, second = Records.read(tmp_path / "results").of_kind("accuracy")
     assert (first.settings.seed, second.settings.seed) == (0, 1) and second.finished < first.finished < first.started
+
+
+def test_the_record_has_the_code_that_ran_whatever_the_checkout_holds_at_the_end(
+    meanwhile, awbench, tmp_path, monkeypatch
+):
+    """A pull during a run is not what ran."""
+    digests, commits = itertools.count(), itertools.count()
+    monkeypatch.setattr(runs, "training_source_digest", lambda task: f"source {next(digests)}")
+    monkeypatch.setattr(environment, "_git", lambda *words: f"commit {next(commits)}" if "HEAD" in words else "")
+    environment.git_state.cache_clear()
+    assert meanwhile(lambda folder: next(commits))[0] == 0
+    (record,) = Records.read(tmp_path / "results").of_kind("accuracy")
+    assert (record.environment["git_commit"], record.environment["source_sha256"]) == ("commit 0", "source 0")
+    environment.git_state.cache_clear()

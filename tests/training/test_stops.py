@@ -22,6 +22,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from awbench.data.loader import Loader, LoaderError
 from awbench.errors import Preempted, UserError
 from awbench.tasks.classification import TrainableClassifier
+from awbench.training import loop
 from awbench.training.checkpoint import Checkpoints
 from awbench.training.metrics import MetricsLog
 
@@ -61,6 +62,27 @@ def test_a_signal_saves_after_the_step(signum, step, tmp_path, uninterrupted, ca
     with caplog.at_level("INFO"):
         end_and_compare(run, uninterrupted)
     assert caplog.messages == [f"resumed after step {step} of 12"]
+
+
+def test_a_run_goes_on_with_no_other_code_than_it_was_started_with(tmp_path):
+    """Its record names one commit, one digest and one torch, and a study takes it for made by those."""
+    run = make_run(tmp_path)
+    with pytest.raises(Killed):
+        train(run, model(), ALONE, on_progress=kill_at(5), made_with={"source_sha256": "a", "torch": "2.14.1"})
+    other = r"was started with torch \"2.14.1\", now it is \"2.15.0\"; go back to that one, or delete the folder"
+    with pytest.raises(UserError, match=other):
+        train(run, model(), ALONE, resume=True, made_with={"source_sha256": "a", "torch": "2.15.0"})
+    train(run, model(), ALONE, resume=True, made_with={"source_sha256": "a", "torch": "2.14.1", "new": "not kept then"})
+
+
+def test_every_machine_that_a_run_was_on_is_kept(tmp_path, monkeypatch, uninterrupted):
+    run = make_run(tmp_path)
+    for processor, step in (("A", 3), ("A", 5), ("B", 7)):
+        monkeypatch.setattr(loop, "cpu_name", lambda name=processor: name)
+        with pytest.raises(Killed):
+            train(run, model(), ALONE, resume=True, on_progress=kill_at(step))
+    finished = train(run, model(), ALONE, resume=True)
+    assert finished.state.machines == ["A", "B"] and finished.state.history == uninterrupted[1]
 
 
 def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(tmp_path, uninterrupted, monkeypatch):
