@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from tabulate import tabulate
+
 from awbench.cli.api import api_page
 from awbench.cli.grid import count_study
 from awbench.experiments.measurements import record_complexity
@@ -29,7 +31,7 @@ from awbench.report.figures.studies import study_figures
 from awbench.report.formats import render
 from awbench.report.layout import said_once, varying
 from awbench.report.names import display_name
-from awbench.report.studies import answer_sentence, own_questions
+from awbench.report.studies import answer_sentence, exploratory_summary, own_questions
 from awbench.report.table import select
 from awbench.report.tables import TABLES
 from awbench.studies import beside, load_study
@@ -40,6 +42,8 @@ from awbench.verdicts.complexity import EQUAL, NOT_MEASURED, compare_complexity
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) (\S+) ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ANSWER = re.compile(r"(<!-- answer: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _COUNTS = re.compile(r"(<!-- counts: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_GRID = re.compile(r"(<!-- aw-grid -->\n).*?(<!-- end -->)", re.DOTALL)
+GRID = Path(__file__).resolve().parents[2] / "benchmarks/aw_grid.txt"
 # A document -> the folder of the figures, from there.
 DOCUMENTS = {"README.md": "docs/", "docs/results.md": ""}
 # A document about the modules of examples/, which are known while it is made.
@@ -60,8 +64,9 @@ def fill(document: str, records: Records, folder: str = "") -> str:
     """A document with every generated block made again.
 
     `<!-- table: KIND FIRST-COLUMN COLUMN,... -->` is a table, whose columns that are the same in every row are said
-    below it, `<!-- answer: STUDY -->` a study's answers, a sentence each, the primary one first and in bold, and its
-    figure; `<!-- counts: VARIANT -->` how many published counts of the variants that match were met.
+    below it, `<!-- answer: STUDY -->` a study's answers, a sentence each, the primary one first and in bold (of an
+    exploratory study a summary), and its figure; `<!-- counts: VARIANT -->` how many published counts of the variants
+    that match were met.
 
     Args:
         folder: of the figures, as the document's links have it.
@@ -100,8 +105,11 @@ def fill(document: str, records: Records, folder: str = "") -> str:
         start, name, end = match.groups()
         judged = next(judged for judged in own_questions(records) if judged.study.name == name)
         first, *others = judged.comparisons
+        first_sentence = answer_sentence(first)
+        if judged.study.purpose == "exploratory" and (summary := exploratory_summary(judged)):
+            first_sentence, others = summary, list(judged.comparisons)
         shown = [
-            f"**{answer_sentence(first)}**",
+            f"**{first_sentence}**",
             *(f"- {answer_sentence(each)}" for each in others if each.interval),
         ]
         early = [
@@ -116,7 +124,24 @@ def fill(document: str, records: Records, folder: str = "") -> str:
             shown.append(f"\n![{figure.title}]({folder}{FIGURES.get(figure.name, f'{name}.svg')})")
         return f"{start}{shown[0]}\n\n" + "\n".join(shown[1:]) + f"\n{end}"
 
+    document = _GRID.sub(lambda match: f"{match[1]}{aw_grid(GRID.read_text())}{match[2]}", document)
     return _COUNTS.sub(counts, _ANSWER.sub(answer, _BLOCK.sub(block, document)))
+
+
+def aw_grid(printed: str) -> str:
+    """What benchmarks/aw_grid.py printed, in short: steps of whole networks, and how near the rule is to the best."""
+    rows = [line.split(" | ") for line in printed.splitlines() if line[:1].isdigit()]
+    steps = [row for row in rows if row[4].startswith("AW ")]
+    to_best = [float(row[6]) for row in rows if row not in steps]
+    headers = ["network", "batch", "threads", "layout", *(cell.rpartition(" ")[0] for cell in steps[0][4:])]
+    cells = [[row[3], row[2], row[0], row[1], *(cell.rpartition(" ")[2] for cell in row[4:])] for row in steps]
+    near = sum(ratio <= 1.01 for ratio in to_best)
+    return (
+        f"{tabulate(cells, headers, 'github', disable_numparse=True)}\n\n"
+        f"Of {len(to_best)} 3x3 convolutions (shapes, threads, layouts, batches) the rule takes the fastest strategy "
+        f"or one that takes no more than 1 % longer, at {near}; elsewhere its choice takes up to {max(to_best):.2f} "
+        "times the best's time.\n"
+    )
 
 
 def figures(records: Records) -> dict[str, Figure]:

@@ -71,10 +71,10 @@ def training_hours(judged: JudgedStudy) -> dict[str, float]:
 
 
 def shown_cost(judged: JudgedStudy) -> str:
-    """E.g. "29 runs, 21.3 process-hours of training"."""
+    """E.g. "29 runs, 21.3 process-hours of training, wall time"."""
     count = sum(map(len, judged.evidence.runs.values()))
     hours = " and ".join(f"{value:,.1f} {unit}" for unit, value in training_hours(judged).items())
-    return f"{plural(count, 'run')}{f', {hours} of training' if hours else ''}"
+    return f"{plural(count, 'run')}{f', {hours} of training, wall time' if hours else ''}"
 
 
 def gains_over_other_runs(judged: JudgedStudy) -> list[str]:

@@ -50,7 +50,8 @@ def looks_table(records: Records, references: References) -> Table:
         notes=(
             "A look is an interim analysis, at so many runs of each network as the study declared. Level: of this "
             "look's interval; those of all looks of a question hold together at the study's level.",
-            "All are judged as the last one is, each by the runs that it had.",
+            "All are judged by today's rules, each by the pair's runs of that look. How far runs deviate is taken from "
+            "other networks' runs of their first look too, which may have ended after a pair's.",
         ),
         notes_of=lambda pair: caveat_notes(other for other in rows if other.study is pair.study),
         records_of=lambda pair: [run.key for side in (pair.treated, pair.baseline) for run in side[: pair.latest.runs]],

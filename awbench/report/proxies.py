@@ -5,6 +5,7 @@ Runs that the study made are judged by it. Runs by its recipe that it did not ma
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable
@@ -173,6 +174,9 @@ _DETECTION: tuple[Column[SmokeTested], ...] = (
     Column.exact("proxy", lambda row: True),
     Column("runs", lambda row: len(row.runs), "d"),
     *(_metric(name, _HEADINGS.get(name, name)) for name in measured_metrics("detection")),
+    Column(
+        "sd of AP50", lambda row: row.deviation, ".2f", key="ap50_standard_deviation", missing="unknown", detail=True
+    ),
     _metric("train_time_per_iteration", "s/iteration", best=False),
     Column.exact("over", lambda row: row.over),
     *_gain("ap50"),
@@ -197,6 +201,20 @@ def digits_detection_table(records: Records, references: References) -> Table:
     return _table(study, _DETECTION, rows, "runs", "digits to detect")
 
 
+def _deviation_notes(rows: Iterable[SmokeTested]) -> list[str]:
+    """How much a standard deviation of so few runs says: of normal ones it goes by chi-squared."""
+    runs = min((len(row.runs) for row in rows if len(row.runs) > 1), default=0)
+    if not runs:
+        return []
+    from scipy.special import chdtri
+
+    low, high = (math.sqrt((runs - 1) / chdtri(runs - 1, above)) for above in (0.025, 0.975))
+    return [
+        f"A standard deviation of {runs} runs says little: with 95% confidence the true one is {low:.1f} to {high:.1f} "
+        "times as large."
+    ]
+
+
 def _engine(record: Record) -> str:
     return record.settings.engine if isinstance(record.settings, DetectorTraining) else ""
 
@@ -213,6 +231,7 @@ def _table(
         notes=(
             _SMOKE_TEST.format(data=data),
             _INTERVAL_NOTE.format(level=study.level, metric=metric_title(study.metric)),
+            *_deviation_notes(rows),
             *([_NOT_OF_THE_STUDY.format(name=study.name)] if any(row.left_aside for row in rows) else []),
         ),
         notes_of=lambda row: caveat_notes(each.comparison for each in rows if each.comparison),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +69,35 @@ def answer_sentence(judged: JudgedComparison) -> str:
         )
     ahead = f"the next look is at {plural(judged.next_look, 'run')} of each" if judged.next_look else "no look is left"
     return f"On {on}, it is undecided whether {variant} is better than {over}: {found}; {ahead}."
+
+
+def exploratory_summary(judged: JudgedStudy) -> str:
+    """What an exploratory study's comparisons show together, in a few words; "" before any was looked at."""
+    looked = [pair for pair in judged.comparisons if pair.interval]
+    if not looked:
+        return ""
+    study = judged.study
+    decided = sum(pair.gain != "undecided" for pair in looked)
+    narrowest = min((pair.interval.high - pair.interval.low) / 2 for pair in looked if pair.interval)
+    found = (
+        f"On {study.facts.title}, {decided or 'none'} of {plural(len(looked), 'comparison')} is decided: the narrowest "
+        f"interval is +-{narrowest:.2f}, and {study.matters:g} points were decided to matter."
+    )
+    for side in ("below", "above"):
+        for over in dict.fromkeys(pair.comparison.over for pair in looked):
+            named = [
+                network_title(study, pair.comparison.variant)
+                for pair in looked
+                if pair.comparison.over == over and _all_runs_are(side, pair)
+            ]
+            if named:
+                found += f" All runs of {' and of '.join(named)} are {side} all of {network_title(study, over)}."
+    return found
+
+
+def _all_runs_are(side: str, pair: JudgedComparison) -> bool:
+    lower, higher = (pair.treated, pair.baseline) if side == "below" else (pair.baseline, pair.treated)
+    return max(values_of(lower, pair.study.metric)) < min(values_of(higher, pair.study.metric))
 
 
 @dataclass(frozen=True)
@@ -220,6 +251,24 @@ def _about(judged: JudgedStudy) -> str:
     return f"{study.name} ({study.purpose}; {recipe}; {shown_cost(judged)}): {study.question}"
 
 
+def _deviation_notes(judged: JudgedStudy) -> list[str]:
+    """What the runs of the first look alone say of how far runs deviate, of the network where it is most wrong."""
+    first = judged.study.looks[0]
+    deviations = [
+        (statistics.stdev(values[:first]), statistics.stdev(values), label, len(values))
+        for label, runs in judged.evidence.runs.items()
+        if len(values := values_of(runs, judged.study.metric)) > first > 1
+    ]
+    wrong = [one for one in deviations if min(one[:2]) > 0]
+    if not wrong:
+        return []
+    early, late, label, runs = max(wrong, key=lambda one: abs(math.log(one[0] / one[1])))
+    return [
+        f"How far runs deviate is poorly known from {first}: of {label} the first {first} gave sd {early:.2f}, "
+        f"all {runs} give {late:.2f}."
+    ]
+
+
 def _notes_of(row: NetworkRow) -> list[str]:
     """What is to be said of the row's study and its times."""
     judged = row.judged
@@ -227,6 +276,7 @@ def _notes_of(row: NetworkRow) -> list[str]:
         _about(judged),
         *gains_over_other_runs(judged),
         *caveat_notes(judged.comparisons),
+        *_deviation_notes(judged),
         *_latency_notes(row),
         *(
             f"{judged.study.name} leaves aside {plural(count, 'run')}: {reason}."
@@ -243,8 +293,9 @@ def studies_table(records: Records, references: References) -> Table:
         fields=_COLUMNS,
         values=values,
         notes=(
-            "Accuracy: the mean over seeds, and the standard deviation between them (sd). The interval of a gain "
-            "holds at the study's level over all its looks; its answer is about the setting of AW that was trained.",
+            "Accuracy: the mean over seeds, and the standard deviation between them (sd). A gain is the difference of "
+            "the means before they are rounded. Its interval holds at the study's level over all its looks; its "
+            "answer is about the setting of AW that was trained.",
             f"{aw_setting()}.",
             ELEMENTWISE_NOTE,
         ),

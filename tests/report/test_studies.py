@@ -13,10 +13,11 @@ from awbench.records import Quantity, Records, RecordStore
 from awbench.reference.load import load_references
 from awbench.report.answers import shown_cost, study_object
 from awbench.report.figures.studies import study_figures
-from awbench.report.studies import answer_sentence, own_questions, studies_table
+from awbench.report.studies import answer_sentence, exploratory_summary, own_questions, studies_table
 from awbench.studies import beside, load_study
 from awbench.studies.study import STUDIES
 from awbench.variants import ModelOptions, parse_variant
+from awbench.verdicts.study import judge_study
 
 FASHION = load_study("fashion-mnist")
 
@@ -58,18 +59,63 @@ def test_one_sentence_answers(plain, aw, says):
     assert says in sentence(runs(plain, aw))
 
 
+def choices(**values):
+    """Made-up accuracies of the default, `default`, and of networks of the choices' study."""
+    study, default = load_study("fashion-mnist-choices"), values.pop("default")
+    made = [runs_of(study, label.replace("_", "-"), measured) for label, measured in values.items()]
+    return judge_study(study, as_records(runs_of(study, "aw_resnet20", default), *made))
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"default": PLAIN}, ""),
+        (
+            {"default": PLAIN, "tanh": [91.0, 92.0, 92.94], "r4": [93.0, 93.1, 93.2], "no_residual": [90, 92, 92.95]},
+            "On Fashion-MNIST, none of 3 comparisons is decided: the narrowest interval is +-2.",
+        ),
+        (
+            {"default": PLAIN, "tanh": [91.0, 91.0, 91.1], "r4": [93.06, 93.1, 93.2]},
+            "On Fashion-MNIST, 1 of 2 comparisons is decided: the narrowest interval is +-0.",
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_exploratory_study_shows_is_said_together(values, says):
+    found = exploratory_summary(choices(**values))
+    assert found.startswith(says) and bool(found) == bool(says)
+    below, above = (
+        "AW-ResNet-20 with gate=tanh are below all of AW",
+        "AW-ResNet-20 with reduction=4 are above all of AW",
+    )
+    assert (below in found, above in found) == ("tanh" in values, "r4" in values and "no_residual" not in values)
+    assert "residual" not in found.replace("no_residual", "")  # 92.95 is not below the lowest
+
+
+@pytest.mark.parametrize(
+    ("plain", "said"),
+    [
+        ([93.0, 93.05, 92.95, 92.5, 93.5], ["of resnet20 the first 3 gave sd 0.05, all 5 give 0.36."]),
+        ([93.0, 93.0, 93.0, 92.5], []),  # of no deviation at all there is no ratio
+        (PLAIN, []),
+    ],
+)
+def test_what_the_first_look_told_of_the_deviation_is_said(plain, said):
+    notes = [note for note in studies_table(runs(plain, PLAIN), load_references()).footnotes if "deviate" in note]
+    assert [note.partition(": ")[2] for note in notes] == said
+
+
 def test_the_cost_is_of_all_processes_by_what_they_trained_on():
     def hour(seed, hours=1.0, **environment):
         values = {"train_time": Quantity(value=3600 * hours, unit="s")}
         return study_run(FASHION, "resnet20", seed, 93.0, values=values, environment=environment)
 
     on_gpus = [hour(0, world_size=8), hour(1, 0.5, world_size=2)]
-    assert shown_cost(of_fashion(as_records(on_gpus))) == "2 runs, 9.0 GPU-hours of training"
+    assert shown_cost(of_fashion(as_records(on_gpus))) == "2 runs, 9.0 GPU-hours of training, wall time"
     on_cpu = {"training_device": "cpu", "world_size": 1}
     both = of_fashion(
         as_records([hour(0, 2000, **on_cpu)], runs_of(FASHION, "aw_resnet20", [93.0], environment=on_cpu))
     )
-    assert shown_cost(both) == "2 runs, 2,000.0 process-hours of training"
+    assert shown_cost(both) == "2 runs, 2,000.0 process-hours of training, wall time"
     assert study_object(both)["training_hours"] == {"process-hours": 2000.0}
     for odd in (0, -1, True, "8", 10**400):
         assert shown_cost(of_fashion(as_records([hour(0, world_size=odd)]))) == "1 run"
