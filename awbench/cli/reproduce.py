@@ -179,7 +179,8 @@ def _write(tables: Mapping[str, Table], results: Path) -> list[Path]:
 
 
 def _noise(row: Mapping[str, Any]) -> str:
-    from awbench.report.latency import TOO_NOISY, is_too_wide
+    from awbench.report.latency import TOO_NOISY
+    from awbench.verdicts.latency import is_too_wide
 
     return f" {TOO_NOISY}" if is_too_wide(row["ratio_to_plain"], *row["ratio_ci"]) else ""
 

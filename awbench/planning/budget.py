@@ -88,7 +88,8 @@ def _cost(plan: StudyPlan, runs: int, trained: Mapping[tuple[str, str], int]) ->
         started = [
             detector for detector in plan.networks if plan.study.variant_of(detector.network).backbone == variant
         ]
-        have = max(backbone.have, trained.get((plan.study.backbones, variant), 0))
+        study = plan.study.backbone_study
+        have = max(backbone.have, trained.get((study.name, variant), 0) if study else 0)
         lacking = missing_backbones(have, [(detector.have, detector.until(runs)) for detector in started])
         costs.append(lacking * (backbone.run_hours.hours or 0.0))
     return math.fsum(costs)

@@ -12,6 +12,7 @@ from awbench.planning.throughput import Throughput, without_classes
 from awbench.records import Record, Records
 from awbench.studies import Study
 from awbench.variants import classification_name, describe_options, make_options, parse_variant
+from awbench.verdicts.latency import is_too_noisy
 from awbench.verdicts.protocol import has_default_options
 
 # Datasets on whose images a step costs the same.
@@ -113,7 +114,9 @@ class Hours:
         if parse_variant(base).plain == base:
             of_base = {repr(latency.settings): 1 for latency in latencies}
         fitting = [
-            latency for latency in latencies if latency.variant == network and of_base.get(repr(latency.settings))
+            latency
+            for latency in latencies
+            if latency.variant == network and of_base.get(repr(latency.settings)) and not is_too_noisy(latency)
         ]
         if not fitting or found.hours is None:
             return replace(found, known="at least", origin=f"{base}'s: {found.origin}")
@@ -130,7 +133,7 @@ class Hours:
 def _batch_on(record: Record, device: str) -> tuple[bool, int, str]:
     """To prefer a latency by: of that very device, then of large batches, then the newest."""
     settings = record.settings.json_object
-    return settings["device_name"] == device, settings["batch_size"], record.finished
+    return settings["device_name"] == device.removeprefix("cpu: "), settings["batch_size"], record.finished
 
 
 def _timed(study: Study, name: str, options: Mapping[str, Any], on_device: Sequence[Throughput]) -> RunHours | None:

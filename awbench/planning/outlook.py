@@ -20,14 +20,17 @@ def outlook(judged: JudgedClaim, references: References) -> str:
     if judged.size != "undecided":
         return "answered"
     going = [pair for pair in judged.comparisons if pair.going]
+    if judged.claim.relation != "up_to" and all(pair.decided for pair in judged.comparisons):
+        return "nothing: its pairs are answered, and not alike"
     if not going:
         return "no look is left: a new study, with more runs"
-    last = judged.comparisons[0].looks[-1]
+    question = question_of_claim(judged)
+    last = question.design.looks[-1]
     found = deviations_of(judged.study.evidence, references, {})
     if found is None:
         return f"at most {last} runs of each network, its last look: nothing says how far runs lie apart"
     # The claim as a whole was looked at as often as the least of its pairs that go on.
-    expected = outcome(question_of_claim(judged), "true", found.middle, min(pair.look for pair in going))
+    expected = outcome(question, "true", found.middle, min(pair.look for pair in going))
     deviation = f"deviation {found.middle:.2f}"
     if expected.surprising:
         return (

@@ -107,12 +107,14 @@ def plan(
     """
     claims = judge_claims(records, references, studies)
     answers = [answer for claim in claims for answer in (claim, *claim.others)]
-    judged = {answer.study.study.reference: answer.study for answer in answers if answer.study}
+    judged = {_identity(answer.study.study): answer.study for answer in answers if answer.study}
     # Backbones come before the detectors that start from them.
     open_ = sorted((study.study for study in judged.values() if study.open), key=lambda study: bool(study.backbones))
     plans = []
     for study in asked or open_:
-        of_study = judged.get(study.reference) or judge_study(study, records, [claim for _, claim in references.claims])
+        of_study = judged.get(_identity(study)) or judge_study(
+            study, records, [claim for _, claim in references.claims]
+        )
         found = deviations_of(of_study.evidence, references, deviations)
         answering = [answer for answer in answers if answer.study is of_study]
         backbones = _backbones(study, judged, records)
@@ -170,12 +172,17 @@ def _plan_question(
     return QuestionPlan(name, comparisons, True, outcomes, fixed, enough)
 
 
-def _backbones(study: Study, judged: Mapping[str, JudgedStudy], records: Records) -> Evidence | None:
+def _identity(study: Study) -> tuple[str, str]:
+    """By which `load_studies` knows it, whatever its file is."""
+    return study.name, study.digest
+
+
+def _backbones(study: Study, judged: Mapping[tuple[str, str], JudgedStudy], records: Records) -> Evidence | None:
     """The runs that detectors start from; None where they start from others, or there are no detectors."""
     backbone_study = study.backbone_study
     if backbone_study is None:
         return None
-    known = judged.get(backbone_study.reference)
+    known = judged.get(_identity(backbone_study))
     return known.evidence if known else gather_evidence(backbone_study, records)
 
 

@@ -33,12 +33,12 @@ def shown_look(judged: JudgedComparison) -> str:
     waiting = ""
     if any(judged.waiting) and judged.next_look:
         waiting = f"; {judged.waiting[0]} and {judged.waiting[1]} further runs wait for look {judged.look + 1}"
-    return f"look {judged.look} of {len(judged.looks)}, {len(judged.treated)} runs each{waiting}"
+    return f"look {judged.look} of {len(judged.looks)}, {plural(len(judged.treated), 'run')} each{waiting}"
 
 
 def shown_answer(judged: JudgedComparison | JudgedClaim) -> str:
     """Both answers: "gain; as claimed"."""
-    if judged.interval is None and judged.gain == "undecided":
+    if judged.interval is None and judged.gain == judged.size == "undecided":
         return "not measured" if isinstance(judged, JudgedClaim) and not judged.comparisons else "undecided"
     claimed = not isinstance(judged, JudgedComparison) or judged.claimed is not None
     if judged.gain == "undecided" and (not claimed or judged.size == "undecided"):

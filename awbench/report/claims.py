@@ -99,7 +99,9 @@ def _choices() -> str:
 
 def shown_setting(judged: JudgedComparison) -> str:
     """The AW options that the study changes, or that it is the default; and how well its choices are known."""
-    return f"{judged.study.changed_options(judged.comparison.variant) or 'default'} ({_choices()})"
+    network = judged.study.networks.get(judged.comparison.variant)
+    changed = ", ".join(f"{name}={value}" for name, value in network.aw.items()) if network else ""
+    return f"{changed or 'default'} ({_choices()})"
 
 
 def shown_side(runs: tuple[Record, ...], metric: str) -> str:

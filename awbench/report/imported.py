@@ -66,21 +66,23 @@ def _group(record: Record) -> tuple[str, ...]:
 
 def imported_networks(records: Records) -> list[ImportedNetwork]:
     """In the order in which they were imported. Those of one source, recipe, dataset and metric are compared."""
-    groups: dict[tuple[str, ...], dict[str, dict[int, Record]]] = {}
+    groups: dict[tuple[str, ...], dict[tuple[str, bool], dict[int, Record]]] = {}
     for record in records.of_kind("imported"):
-        seed = record.settings.json_object["seed"]
-        groups.setdefault(_group(record), {}).setdefault(record.variant, {})[seed] = record
+        settings = record.settings.json_object
+        network = record.variant, bool(settings.get("is_variant"))
+        groups.setdefault(_group(record), {}).setdefault(network, {})[settings["seed"]] = record
     plain = {variant.name: variant.plain for variant in list_variants()}
     found = []
     for networks in groups.values():
-        runs = {name: tuple(by_seed[seed] for seed in sorted(by_seed)) for name, by_seed in networks.items()}
-        for name, own in runs.items():
-            over = plain.get(name, "") if own[0].settings.json_object.get("is_variant") else ""
-            over = over if over != name and over in runs else ""
-            others = [_values(other) for label, other in runs.items() if label not in (name, over)]
+        runs = {network: tuple(by_seed[seed] for seed in sorted(by_seed)) for network, by_seed in networks.items()}
+        for (name, stated), own in runs.items():
+            over = plain.get(name, "") if stated else ""
+            over = over if over != name and (over, True) in runs else ""
+            others = [_values(other) for label, other in runs.items() if label not in ((name, stated), (over, True))]
             resolution = max(resolution_of(run, run.settings.json_object["metric"]) for run in own)
-            interval = gain_interval(_values(own), _values(runs[over]), others, _LEVEL, resolution) if over else None
-            stated = bool(own[0].settings.json_object.get("is_variant"))
+            interval = (
+                gain_interval(_values(own), _values(runs[over, True]), others, _LEVEL, resolution) if over else None
+            )
             found.append(ImportedNetwork(own, over, interval, "" if over else _alone(name, stated, plain)))
     return found
 

@@ -12,9 +12,9 @@ from awbench.reference.load import References
 from awbench.report.runs import changed_options
 from awbench.report.table import ABSENT, Column, Table, Unmeasured, ends, in_units
 from awbench.variants import list_variants
+from awbench.verdicts.latency import is_too_noisy
 
 TOO_NOISY = "too noisy"
-_NOISY = 0.25
 _DRIFT = re.compile(r"(\S+) (became \d+% (?:slower|faster))")  # a note, see `awbench.measure.timing.disturbance`
 _RATIO, _MEMORY = "ratio_to_plain", "peak_memory_bytes"
 NOTES = (
@@ -31,15 +31,6 @@ def timing(record: Record) -> NetworkTiming:
     """The settings of a latency record."""
     assert isinstance(record.settings, NetworkTiming), "it is of kind latency"
     return record.settings
-
-
-def is_too_noisy(record: Record) -> bool:
-    """Whether the interval of a ratio to the plain network is wider than a quarter of it, too wide to be used."""
-    return is_too_wide(*(float(record.value(f"{_RATIO}{end}")) for end in ("", "_low", "_high")))
-
-
-def is_too_wide(ratio: float, low: float, high: float) -> bool:
-    return high - low > _NOISY * ratio
 
 
 def describe_setting(record: Record) -> str:

@@ -66,13 +66,15 @@ def network_title(study: Study, label: str) -> str:
 def pair_title(study: Study, comparison: Comparison) -> str:
     """What is compared within one architecture, e.g. "AW-SE over SE", or "expansion=1" over the same with defaults."""
     variant, over = (study.variant_of(label) for label in (comparison.variant, comparison.over))
-    changed = study.changed_options(comparison.variant)
-    if variant.architecture_name != over.architecture_name:
+    changed, changed_over = (study.changed_options(label) for label in (comparison.variant, comparison.over))
+    if len({study.variant_of(label).architecture_name for label in study.labels}) > 1:
         return f"{network_title(study, comparison.variant)} over {network_title(study, comparison.over)}"
-    if variant.name == over.name and not study.changed_options(comparison.over):
+    if variant.name == over.name and not changed_over:
         return changed
-    with_options = f"{setting_title(variant.setting)}{f' with {changed}' if changed else ''}"
-    return f"{with_options} over {setting_title(over.setting)}"
+    return " over ".join(
+        f"{setting_title(network.setting)}{f' with {options}' if options else ''}"
+        for network, options in ((variant, changed), (over, changed_over))
+    )
 
 
 def claim_title(claim: Claim) -> str:

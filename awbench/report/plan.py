@@ -14,7 +14,8 @@ from awbench.planning.plan import Plan, QuestionPlan, StudyPlan
 from awbench.planning.timing import data_argv, timing_argv
 from awbench.report.formats import render
 from awbench.report.plan_table import plan_table
-from awbench.text import shown_probability
+from awbench.studies import Study
+from awbench.text import plural, shown_probability
 
 _DEFAULT_RESULTS = Path("results")
 
@@ -52,7 +53,7 @@ def study_line(plan: StudyPlan) -> str:
         done = "answered" if answered else "no look is left: a new study"
         return f"{plan.study.name}: nothing to run ({done})"
     networks = [network for network in plan.networks if network.largest]
-    parts = [f"{plan.study.name}: {_count(len(networks), 'network')}, {_runs_and_hours(networks)}"]
+    parts = [f"{plan.study.name}: {plural(len(networks), 'network')}, {_runs_and_hours(networks)}"]
     missing = [backbone for backbone in plan.backbones if backbone.largest]
     if missing:
         runs = f"the runs of study {plan.study.backbones} with the same seeds"
@@ -103,21 +104,18 @@ def shown_hours(cost: RunHours, about: bool = False) -> str:
     return f"{f'{known} ' if known else ''}{cost.hours:{digits}} {unit} on {cost.device}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _details(plan: StudyPlan, results: Path) -> Iterable[str]:
     study, networks = plan.study, [network for network in plan.networks if network.next]
     yield f"{study.name}: {study.title}"
     runs, hours = total(networks, lambda network: network.next)
     each = ", ".join(f"{network.network} {network.next}" for network in networks)
-    yield f"  next look: {_count(int(runs), 'run')}, {shown_hours(hours)}: {each}"
+    yield f"  next look: {plural(int(runs), 'run')}, {shown_hours(hours)}: {each}"
     backbones = [backbone for backbone in plan.backbones if backbone.next]
     if backbones:
         runs, hours = total(backbones, lambda network: network.next)
-        yield f"    first {_count(int(runs), 'run')} of its backbones, {shown_hours(hours)}:"
-        yield f"    {shlex.join(run_argv(plan.study.backbones, results))}"
+        yield f"    first {plural(int(runs), 'run')} of its backbones, {shown_hours(hours)}:"
+        assert plan.study.backbone_study is not None  # which they are of
+        yield f"    {shlex.join(run_argv(plan.study.backbone_study, results))}"
     yield f"    {run_command(plan, results)}"
     if plan.deviations:
         shown = " / ".join(f"{value:.2f}" for value in plan.deviations.values.values())
@@ -135,21 +133,19 @@ def _details(plan: StudyPlan, results: Path) -> Iterable[str]:
         if timing := timing_command(plan, network, results):
             yield f"      to time it: {timing}"
     for backbone in plan.backbones:
-        there = _count(backbone.have, "run")
+        there = plural(backbone.have, "run")
         yield f"    backbone {backbone.network}: {there} there; {shown_hours(backbone.run_hours)} each"
 
 
-def run_argv(name: str, results: Path) -> list[str]:
-    from awbench.studies import load_study
-
-    data = data_argv(load_study(name))
-    return ["awbench", "study", "run", name, *data, *_results_argv(results)]
+def run_argv(study: Study, results: Path) -> list[str]:
+    """The command that makes a study's runs."""
+    return ["awbench", "study", "run", study.argument, *data_argv(study), *_results_argv(results)]
 
 
 def run_command(plan: StudyPlan, results: Path) -> str:
     """What makes the runs that come next; folders are in capitals, for the reader to replace."""
     given = ["--backbones", "BACKBONES_DIR"] if plan.study.backbones == "given" else []
-    return shlex.join([*run_argv(plan.study.argument, results), *given])
+    return shlex.join([*run_argv(plan.study, results), *given])
 
 
 def timing_command(plan: StudyPlan, network: Missing, results: Path) -> str:

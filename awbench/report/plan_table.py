@@ -62,6 +62,10 @@ def _shown(value: float) -> str:
     return f"{value:,.0f}" if value >= 15 else f"{value:.1f}".removesuffix(".0")
 
 
+def _fixed(row: PlanRow) -> str:
+    return "unknown" if row.fixed is None else "too many" if row.fixed == math.inf else _shown(row.fixed)
+
+
 def _finite(value: float | None) -> float | None:
     return None if value == math.inf else value
 
@@ -87,6 +91,6 @@ _COLUMNS: tuple[Column[PlanRow], ...] = (
     _if("nothing", "if nothing is"),
     Column("power", lambda row: row.power, shown_probability, right=True),
     Column(f"looks up to, {ENOUGH:.0%}", lambda row: _finite(row.enough), show=_enough, key="enough", right=True),
-    Column(f"fixed, {POWER:.0%}", lambda row: _finite(row.fixed), _shown, key="fixed", right=True, missing="too many"),
+    Column(f"fixed, {POWER:.0%}", lambda row: _finite(row.fixed), show=_fixed, key="fixed", right=True),
     *map(_answered, TRUTHS),
 )

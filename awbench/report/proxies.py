@@ -94,7 +94,9 @@ def smoke_tested(study: Study, records: Records, proxies: Iterable[Record], engi
         proxies: trainings by the study's recipe as it stands.
     """
     judged = judge_study(study, records)
-    comparisons = {pair.comparison.variant: pair for pair in judged.comparisons}
+    comparisons: dict[str, list[JudgedComparison | None]] = {}
+    for pair in judged.comparisons:
+        comparisons.setdefault(pair.comparison.variant, []).append(pair)
     others: dict[str, list[Record]] = {}
     for record in proxies:
         others.setdefault(record.variant, []).append(record)
@@ -102,7 +104,9 @@ def smoke_tested(study: Study, records: Records, proxies: Iterable[Record], engi
     for variant in list_variants(study.task):
         name = variant.name
         if runs := judged.evidence.runs.get(name, ()):
-            rows.append(SmokeTested(variant, runs, study.metric, comparisons.get(name), engine=engine))
+            rows += [
+                SmokeTested(variant, runs, study.metric, pair, engine=engine) for pair in comparisons.get(name, [None])
+            ]
         elif name in others:
             reason = _left_aside(judged.evidence, others[name])
             rows.append(SmokeTested(variant, tuple(by_seed(others[name]).values()), study.metric, None, reason, engine))

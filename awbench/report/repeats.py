@@ -79,11 +79,12 @@ def repeats(records: Records) -> list[Repeat]:
 
 
 def _of_training(places: Mapping[tuple[str, ...], Mapping[int, Record]]) -> Iterable[Repeat]:
-    most = max(places.values(), key=len)
-    seeds = RunGroup(tuple(most[seed] for seed in sorted(most)))
-    for runs in places.values():
-        if runs is not most:
-            yield from (Repeat(most[seed], runs[seed], seeds) for seed in sorted(most.keys() & runs.keys()))
+    by_size = sorted(places.values(), key=len, reverse=True)
+    for runs in by_size:
+        for seed in sorted(runs):
+            first = next(others for others in by_size if seed in others)
+            if first is not runs:
+                yield Repeat(first[seed], runs[seed], RunGroup(tuple(first[seed] for seed in sorted(first))))
 
 
 def _shown_differences(differs: Mapping[str, list[str]]) -> str:

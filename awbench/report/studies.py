@@ -24,13 +24,14 @@ from awbench.report.answers import (
 )
 from awbench.report.claims import aw_setting, mean_and_deviation, shown_side
 from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
-from awbench.report.latency import describe_setting, timing
+from awbench.report.latency import TOO_NOISY, describe_setting, timing
 from awbench.report.names import network_title
 from awbench.report.table import ABSENT, Column, Table, estimate, in_units
 from awbench.studies import load_studies
 from awbench.text import plural
 from awbench.variants import ModelOptions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, counts_with_options
+from awbench.verdicts.latency import is_too_noisy
 from awbench.verdicts.protocol import default_options
 from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study, values_of
 
@@ -50,6 +51,11 @@ def answer_sentence(judged: JudgedComparison) -> str:
     study, interval = judged.study, judged.interval
     variant, over = (network_title(study, label) for label in (judged.comparison.variant, judged.comparison.over))
     on, unit = study.facts.title, "percentage points" if study.task == "classification" else "AP points"
+    if interval is None and judged.look:
+        return (
+            f"Whether {variant} is better than {over} on {on} is not known: "
+            f"{plural(len(judged.treated), 'run')} of each does not tell how far runs lie apart."
+        )
     if interval is None:
         have = f"{len(judged.treated)} of {variant} and {len(judged.baseline)} of {over} are"
         return (
@@ -113,11 +119,15 @@ class NetworkRow:
     @property
     def runs(self) -> tuple[Record, ...]:
         """Those that were judged."""
-        return self.judged.runs_of(self.label)
+        return self.comparison.treated if self.comparison else self.judged.runs_of(self.label)
 
 
 def network_rows(judged: JudgedStudy, records: Records, labels: Sequence[str] = ()) -> list[NetworkRow]:
-    """Every network of a study, in its order; or those of `labels`, which may be others of its kind."""
+    """Every network of a study, in its order, one that is compared with several once for each.
+
+    Args:
+        labels: those of these alone, which may be others of its kind, each once.
+    """
     study, counted = judged.study, records.of_kind("complexity")
     index, size = ComplexityIndex(counted), study.image_size or 0  # detectors, whose sizes vary, are in no row
 
@@ -126,10 +136,16 @@ def network_rows(judged: JudgedStudy, records: Records, labels: Sequence[str] = 
             return index.get(label, study.stride_placement, size)
         return counts_with_options(counted, study.variant_of(label).name, study.described_options[label], size)
 
-    compared = {pair.comparison.variant: pair for pair in judged.comparisons}
-    labels = labels or study.labels
+    compared: dict[str, list[JudgedComparison | None]] = {}
+    for pair in judged.comparisons:
+        compared.setdefault(pair.comparison.variant, []).append(pair)
+    shown, labels = 1 if labels else None, labels or study.labels
     timed = _timed(judged, labels, records.of_kind("latency"), size)
-    return [NetworkRow(judged, label, compared.get(label), counts(label), timed.get(label)) for label in labels]
+    return [
+        NetworkRow(judged, label, pair, counts(label), timed.get(label))
+        for label in labels
+        for pair in compared.get(label, [None])[:shown]
+    ]
 
 
 def _timed(judged: JudgedStudy, labels: Sequence[str], latencies: Iterable[Record], size: int) -> dict[str, Record]:
@@ -180,7 +196,14 @@ def _latency_notes(row: NetworkRow) -> list[str]:
 def _latency_ratio(row: NetworkRow) -> float | None:
     if row.timing is None:
         return None
-    return 1.0 if row.timing.variant == row.timing.settings.json_object.get("over") else row.timing.value(_RATIO)
+    if row.timing.variant == row.timing.settings.json_object.get("over"):
+        return 1.0
+    return None if is_too_noisy(row.timing) else row.timing.value(_RATIO)
+
+
+def _shown_ratio(row: NetworkRow) -> str:
+    ratio = _latency_ratio(row)
+    return f"{ratio:.2f}" if ratio is not None else TOO_NOISY if row.timing else ""
 
 
 def _of_counts(name: str) -> Callable[[NetworkRow], int | None]:
@@ -239,7 +262,7 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
         "elementwise (M)", _elementwise, shown_millions, key="elementwise", right=True, missing="unknown", detail=True,
         parts=in_units("elementwise (M)", _elementwise, 1e6),
     ),
-    Column("latency ratio", _latency_ratio, ".2f", key=_RATIO, detail=True),
+    Column("latency ratio", _latency_ratio, show=_shown_ratio, key=_RATIO, right=True, detail=True),
     Column.exact("macs", _of_counts("macs")),
     Column.exact("comparison", _of_comparison(comparison_object)),
 )  # fmt: skip

@@ -280,8 +280,13 @@ def select(
             raise UserError(f"sort order {key!r} is not known; use {name}, {name}:asc or {name}:desc")
         place = _place(table, name)
         keys = [_sort_key(row[place]) for row in table.rows]
-        filled = sorted((i for i in order if keys[i][0] < 2), key=lambda i: keys[i], reverse=direction == "desc")
-        order = filled + [i for i in order if keys[i][0] == 2]
+        order = [
+            i
+            for kind in (_NUMBER, _TEXT, _EMPTY)
+            for i in sorted(
+                (i for i in order if keys[i][0] == kind), key=lambda i: keys[i][1:], reverse=direction == "desc"
+            )
+        ]
     table = replace(table, values=[table.values[i] for i in order])
     if not columns:
         return table
@@ -306,8 +311,11 @@ def _place(table: Table, name: str) -> int:
     raise UserError(f"column {name!r} does not exist{suggestion(name, table.columns)} Columns: {known}.")
 
 
+_NUMBER, _TEXT, _EMPTY = range(3)
+
+
 def _sort_key(cell: str) -> tuple[int, float, str]:
     number = re.match(r"[-+]?\d[\d,]*(\.\d+)?", cell)
     if number:
-        return (0, float(number[0].replace(",", "")), cell)
-    return (1 if cell else 2, 0.0, cell)
+        return (_NUMBER, float(number[0].replace(",", "")), cell)
+    return (_TEXT if cell else _EMPTY, 0.0, cell)

@@ -25,11 +25,16 @@ def written_out(design: Mapping[str, Any]) -> dict[str, Any]:
             networks[label] = network
             continue
         rest = {key: value for key, value in network.items() if key != KEY}
+        for slot in _OPTIONS:
+            if not isinstance(rest.get(slot, {}), dict):
+                raise ValueError(f"networks.{label}.{slot} is {rest[slot]!r}; give a value of each option, or none")
         groups[label] = []
         for chosen in _combinations(label, network[KEY]):
             words = [f"{option}={_shown(value)}" for (_, option), value in chosen.items()]
             own = {slot: {**rest.get(slot, {}), **_of_slot(chosen, slot)} for slot in _OPTIONS}
             groups[label].append(" ".join([label, *words]))
+            if groups[label][-1] in {*networks, *design["networks"]}:
+                raise ValueError(f"networks has {groups[label][-1]!r} twice: by itself, and of {label}'s {KEY}")
             networks[groups[label][-1]] = {**rest, **{slot: options for slot, options in own.items() if options}}
     comparisons: list[Any] = []
     given = design.get("comparisons")

@@ -7,9 +7,12 @@ changed after the first result is seen.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +26,16 @@ from awbench.recipes.defaults import ENGINES
 from awbench.reference.metrics import measured_metrics
 from awbench.studies.several import written_out
 from awbench.validation import Strict, first_error
-from awbench.variants import ModelOptions, StridePlacement, Task, Variant, describe_options, make_options, parse_variant
+from awbench.variants import (
+    AWOptions,
+    ModelOptions,
+    StridePlacement,
+    Task,
+    Variant,
+    describe_options,
+    make_options,
+    parse_variant,
+)
 from awbench.yaml_files import read_yaml
 
 STUDIES = Path(__file__).parent
@@ -269,8 +281,16 @@ class Study(Strict):
     def changed_options(self, label: str) -> str:
         """What a network's options are that are not at their default, e.g. "expansion=1"; "" where none is."""
         network = self.networks.get(label)
-        changed = {**network.aw, **network.attention, **network.convolution} if network else {}
-        return ", ".join(f"{name}={value}" for name, value in changed.items())
+        slots = (
+            {"": network.aw, "attention ": network.attention, "convolution ": network.convolution} if network else {}
+        )
+        of_aw = {field.name for field in dataclasses.fields(AWOptions)} if self.variant_of(label).aw else set[str]()
+        given = Counter(name for options in slots.values() for name in options)
+        return ", ".join(
+            f"{slot if given[name] > 1 or name in of_aw else ''}{name}={value}"
+            for slot, options in slots.items()
+            for name, value in options.items()
+        )
 
     def looks_of(self, comparison: Comparison) -> tuple[int, ...]:
         return comparison.looks or self.looks
@@ -432,7 +452,7 @@ def find_study(reference: str) -> Study:
     Raises:
         UserError: there is none, or its design is not the one of the reference any more.
     """
-    name, _, digest = reference.partition("@")
+    name, digest = re.fullmatch(r"(.*?)(?:@([0-9a-f]{64}))?", reference, re.DOTALL).groups()  # type: ignore[union-attr]
     study = load_study(name)
     if digest and study.digest != digest:
         raise UserError(

@@ -156,8 +156,9 @@ def _deviation(number: ReferenceNumber, values: Sequence[float], run_to_run: Seq
 
 def _published_deviation(number: ReferenceNumber, rows: Sequence[RunToRun]) -> _Deviation | None:
     """Pooled over published trainings on the same data that were repeated three times or more."""
+    resolution = DATASET_FACTS[dataset_of(number)].resolution
     repeated = [
-        _Deviation(row.deviation, row.runs - 1, row.source)
+        _Deviation(max(row.deviation, resolution), row.runs - 1, row.source)
         for row in run_to_run_deviations(rows, number.dataset, number.metric)
         if row.runs is not None and row.runs >= FEWEST_TO_POOL
     ]

@@ -107,7 +107,7 @@ class ComplexityIndex:
         known = {variant.name: variant for variant in list_variants()}
         self._by_setting: dict[tuple[str, Setting], CountedNetwork] = {}
         self._detectors: dict[tuple[str, str], CountedNetwork] = {}
-        for record in sorted(records, key=lambda r: (r.inputs.get("source_sha256") == present, r.finished)):
+        for record in sorted(records, key=lambda r: r.inputs.get("source_sha256") == present):  # else as recorded
             variant = known.get(record.variant)
             if variant is None or not isinstance(record.settings, Counting) or not _is_default(record, variant):
                 continue

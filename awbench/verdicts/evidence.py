@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,24 +55,23 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
     """The runs that count for a study.
 
     Of a seed the run that was recorded first counts, whatever came after it, and weights count once; all must have been
-    made on the platform of the first run of all. The study's own come before those of the study that it shares runs
-    with, and imported ones last. Nothing here depends on what a run has measured.
+    made on the platform of the study's first own run, else of the first of the study that it shares runs with. Imported
+    ones come last. Nothing here depends on what a run has measured.
     """
     backbones = _backbones(study, records)
     found: dict[str, dict[int, Record]] = {label: {} for label in study.labels}
     weights: set[str] = set()
     left_aside: list[LeftAside] = []
-    platform: dict[str, str] | None = None
-    modules: dict[str, str] = {}
-    oldest_first = records.of_kind(study.kind)
-    for record in sorted(oldest_first, key=lambda one: study.shared is not None and one.study[0] == study.shared.name):
-        label = _label(study, record)
-        if label is None or not isinstance(record.settings, Training) or record.settings.dataset != study.dataset:
-            continue
-        reason = next(_reasons(study, label, record, backbones), "")
-        if not reason and platform is not None:
-            reason = _other_platform(record, platform)
-        reason = reason or _other_module(record, modules)
+    oldest_first = [
+        (label, record, next(_reasons(study, label, record, backbones), ""))
+        for record in records.of_kind(study.kind)
+        if isinstance(record.settings, Training) and record.settings.dataset == study.dataset
+        if (label := _label(study, record)) is not None
+    ]
+    platform, modules = _first_platform(study, [record for _, record, reason in oldest_first if not reason])
+    for label, record, reason in oldest_first:
+        assert isinstance(record.settings, Training)
+        reason = reason or _other_platform(record, platform) or _other_module(record, modules)
         if not reason and record.settings.seed in found[label]:
             reason = f"seed {record.settings.seed} was recorded before"
         trained = str(record.environment.get("weights_sha256") or "")
@@ -81,8 +80,6 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
         if reason:
             left_aside.append(LeftAside(record, reason))
             continue
-        platform = platform or _platform(record)
-        modules = {**_modules(record), **modules}
         found[label][record.settings.seed] = record
         weights |= {trained} - {""}
     for label, record, reason in imported_runs(study, records):
@@ -100,7 +97,17 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
         left_aside += [
             LeftAside(record, f"waits for seed {gap}") for seed, record in sorted(by_seed.items()) if seed > gap
         ]
-    return Evidence(study, runs, tuple(left_aside), platform or {})
+    return Evidence(study, runs, tuple(left_aside), platform)
+
+
+def _first_platform(study: Study, records: Iterable[Record]) -> tuple[dict[str, str], dict[str, str]]:
+    """(platform, modules from outside) of the first of them; the study's own come before those that it shares."""
+    platform, modules = dict[str, str](), dict[str, str]()
+    for record in sorted(records, key=lambda run: study.shared is not None and run.study[0] == study.shared.name):
+        platform = platform or _platform(record)
+        if not _other_platform(record, platform):
+            modules = {**_modules(record), **modules}
+    return platform, modules
 
 
 def _label(study: Study, record: Record) -> str | None:

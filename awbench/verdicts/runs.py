@@ -9,12 +9,12 @@ from awbench.records.settings import Training
 
 
 def by_seed(records: Iterable[Record]) -> dict[int, Record]:
-    """seed -> the newest training with it, in the order of seeds. Records of given weights have none."""
-    newest = {
-        record.settings.seed: record
-        for record in sorted(records, key=lambda record: record.finished)
-        if isinstance(record.settings, Training)
-    }
+    """seed -> the training with it that was recorded last, in the order of seeds; of given weights there is none.
+
+    Args:
+        records: in the order in which they were recorded, as `Records` has them; clocks may be set back.
+    """
+    newest = {record.settings.seed: record for record in records if isinstance(record.settings, Training)}
     return dict(sorted(newest.items()))
 
 

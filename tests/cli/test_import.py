@@ -260,3 +260,15 @@ def test_a_file_that_is_none_is_named(awbench, name):
 def test_json_nested_deep_is_an_error_of_one_line(awbench, write, text):
     code, out, err = awbench("import", write(text, "deep.json"))
     assert (code, out, err.count("\n")) == (2, "", 1) and "deep.json is not JSON" in err
+
+
+def test_a_variant_is_compared_with_variants_alone_and_not_with_a_network_of_that_name(awbench, write):
+    head = "dataset,recipe,recipe_sha256,metric,unit,images,source,{},seed,value\n"
+    row = "imagenet,r,0123456789abcdef,top1,percent,50000,made up,{},{},{}.{}\n"
+    for form, name, value in (("variant", "aw_resnet50", 78), ("network", "resnet50", 70), ("variant", "resnet50", 77)):
+        rows = "".join(row.format(name, seed, value, seed) for seed in range(3))
+        assert awbench("import", write(head.format(form) + rows))[0] == 0
+    found = {(row["network"], round(row["mean"])): row for row in table(awbench)}
+    aw, network, plain = (found[key] for key in (("aw_resnet50", 78), ("resnet50", 70), ("resnet50", 77)))
+    assert (aw["over"], network["answer"], plain["answer"]) == ("resnet50", "not compared", "")
+    assert aw["interval"][0] < 1 < aw["interval"][1]

@@ -217,3 +217,26 @@ def test_the_help_teaches_by_example(awbench):
     assert len(examples) >= 6
     for example in examples:
         _parser().parse_args(shlex.split(example)[1:])
+
+
+def test_a_study_given_by_its_file_has_the_claims_of_its_name(awbench, tmp_path):
+    """A copy of a project's study is the same design; its questions were gone."""
+    copy = tmp_path / "imagenet.yaml"
+    copy.write_text((STUDIES / "imagenet.yaml").read_text())
+    by_name, by_file = (as_json(awbench, "--study", study)["studies"] for study in ("imagenet", str(copy)))
+    assert [one["by_deviation"] for one in by_name] == [one["by_deviation"] for one in by_file]
+    assert "imagenet-r101: runs of each" in str(by_file[0]["by_deviation"])
+
+
+def test_backbones_in_a_file_beside_the_study_are_planned_from_anywhere(awbench, tmp_path):
+    for name, changes in (("coco", {"backbones": "own.yaml"}), ("imagenet", {"name": "own"})):
+        design = yaml.safe_load((STUDIES / f"{name}.yaml").read_text()) | changes
+        (tmp_path / f"{design['name']}.yaml").write_text(yaml.safe_dump(design))
+    code, out, err = awbench("plan", "--study", tmp_path / "coco.yaml")
+    assert (code, err) == (0, "") and f"awbench study run {tmp_path / 'own.yaml'} --data" in out
+
+
+def test_hours_that_nobody_knows_are_not_too_many(awbench):
+    _, out, _ = awbench("plan", "--study", "fashion-mnist", "--deviation", "top1=0.1")
+    (unknown, *_) = (line for line in out.splitlines() if "their hours" in line)
+    assert "unknown" in unknown and "too many" not in unknown

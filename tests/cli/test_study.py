@@ -15,7 +15,7 @@ from study_records import study_run
 from awbench.errors import UserError
 from awbench.experiments.study import study_job
 from awbench.records import Record, Records, RecordStore
-from awbench.studies import list_studies, load_study
+from awbench.studies import find_study, list_studies, load_study
 from awbench.verdicts.evidence import gather_evidence
 
 
@@ -274,3 +274,11 @@ def test_networks_that_are_the_same_are_one_line(tmp_path, awbench):
     code, out, err = awbench("study", "show", path)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "aw_resnet20 and mine are the same network, aw_resnet20 with the same options" in err
+
+
+def test_a_study_in_a_folder_with_an_at_sign_is_found_again(tmp_path):
+    """Its runs were given `--study` with what stands before the sign."""
+    study = load_study(write_study(tmp_path / "me@lab"))
+    assert find_study(study.reference) is study and find_study(study.argument) is study
+    with pytest.raises(UserError, match="was changed: its design is"):
+        find_study(f"{study.argument}@{'0' * 64}")

@@ -32,6 +32,14 @@ def test_a_network_for_every_combination_and_the_same_design_as_when_written_out
     assert load_study(write_study(tmp_path / "long", networks=long, comparisons=compared)).digest == study.digest
 
 
+def test_a_name_that_a_network_already_has_is_one_line(awbench, tmp_path):
+    """It was trained with the other one's options, and its own were gone."""
+    own = {"e expansion=1 norm=true": {"variant": "aw_resnet20", "aw": {"gate": "tanh"}}}
+    for networks in ({**GROUP, **own}, {**own, **GROUP}):
+        code, _, err = awbench("study", "show", write_study(tmp_path, networks=networks, comparisons=COMPARED))
+        assert code == 2 and "'e expansion=1 norm=true' twice: by itself, and of e's several" in err
+
+
 @pytest.mark.parametrize(
     ("network", "over", "named"),
     [
@@ -41,6 +49,12 @@ def test_a_network_for_every_combination_and_the_same_design_as_when_written_out
         ({"several": {"aw": [1]}}, "resnet20", "networks.e.several.aw is [1]"),
         ({"several": {"recipe": {"lr": [1]}}}, "resnet20", "with aw, attention, convolution"),
         ({"several": {"aw": {"expnsion": [1, 4]}}}, "resnet20", "AW option 'expnsion' does not exist"),
+        (
+            {"aw": None, "several": {"aw": {"expansion": [1]}}},
+            "resnet20",
+            "networks.e.aw is None; give a value of each",
+        ),
+        ({"attention": "x", "several": {"aw": {"expansion": [1]}}}, "resnet20", "networks.e.attention is 'x'"),
         ({"several": {"aw": {"expansion": [1, 4]}}}, "e", "comparison over e, which is 2 networks"),
     ],
 )

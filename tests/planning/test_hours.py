@@ -112,6 +112,17 @@ def test_a_measured_ratio_of_latency_scales_the_cheaper_networks_hours(store):
     assert cost(store, "aw_se_resnet101").hours == pytest.approx(cost(store, "se_resnet101").hours * 1.5 / 1.2)
 
 
+def test_a_ratio_that_is_too_noisy_scales_nothing_and_that_of_the_very_device_comes_first(store):
+    store.add(training_record("resnet101", dataset="fake", device="cpu"))
+    cpu = {"device": "cpu", "threads": 1}
+    store.add(latency_record("aw_resnet101", (1.5, 1.0, 2.0), device_name="CPU B", **cpu))
+    assert cost(store, "aw_resnet101", asked="cpu: CPU B").known == "at least"
+    store.add(latency_record("aw_resnet101", (1.4, 1.39, 1.41), device_name="Q", batch_size=32, **cpu))
+    assert "latency on Q, batch 32" in cost(store, "aw_resnet101", asked="cpu: CPU B").origin
+    store.add(latency_record("aw_resnet101", (1.3, 1.29, 1.31), device_name="CPU B", batch_size=8, **cpu))
+    assert "latency on CPU B, batch 8" in cost(store, "aw_resnet101", asked="cpu: CPU B").origin
+
+
 def test_given_numbers_come_first_and_bound_the_networks_above(store):
     store.add(training_record("resnet101", dataset="fake"))
     given = {"images_per_s": {"resnet101": 2000.0}, "gpu_hours": {"aw_resnet101": 31.0}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from study_files import write_study
@@ -12,6 +13,7 @@ from awbench.planning.outcomes import outcome, question_of_claim
 from awbench.planning.outlook import outlook
 from awbench.records import RecordStore
 from awbench.reference.load import load_references
+from awbench.report.answers import shown_answer
 from awbench.report.claims import claims_table, requirement
 from awbench.report.page import render_page
 from awbench.report.page.summary import settles
@@ -289,3 +291,15 @@ def test_a_study_that_is_given_again_is_not_another_one_and_is_named_by_its_file
     judged = next(one for one in judge_claims(store.read(), load_references(), studies))
     assert [one.study.study.name for one in (judged, *judged.others)] == ["imagenet", "mine"]
     assert f"awbench study run {path} --data DIR" in requirement(judged.others[0])
+
+
+def test_pairs_of_a_claim_that_are_answered_each_in_its_way_leave_nothing_to_run(store):
+    """Of a claim about each of its pairs; it said that a look more would decide it, or that none was left."""
+    noise = [-0.1, 0.0, 0.1]
+    for name, mean in (("se", 78.0), ("aw_se", 76.0), ("cbam", 78.0), ("aw_cbam", 76.0)):
+        fill(store, runs_of(IMAGENET, f"{name}_resnet101", [mean + n for n in noise]))
+    found = next(one for one in judge_claims(store.read(), load_references()) if one.claim.id == "imagenet-combined")
+    each = replace(found, claim=found.claim.model_copy(update={"relation": "equal"}), size="undecided", interval=None)
+    assert all(pair.decided for pair in each.comparisons) and outlook(found, load_references()) == "answered"
+    assert outlook(each, load_references()) == "nothing: its pairs are answered, and not alike"
+    assert shown_answer(replace(each, gain="undecided", size="less")) == "gain undecided; less than claimed"

@@ -57,6 +57,11 @@ def test_detectors_that_each_began_from_a_backbone_of_their_own_are_seeds_of_one
     assert (row["seeds"], row["metric"], row["ran with"]) == ("3", "box_ap", "torch 2.14.1 -> 2.12.1")
 
 
+def test_a_seed_that_only_smaller_groups_share_is_found():
+    (row,) = rows(FIRST, [again(3, 77.5, torch="2.12.1")], [again(3, 77.9, torch="2.13.0")])
+    assert [row[name] for name in ("seed", "change", "ran with")] == ["3", "+0.40", "torch 2.12.1 -> 2.13.0"]
+
+
 def test_which_was_recorded_first_changes_nothing():
     other = [again(torch="2.12.1")]
     assert rows(FIRST, other) == rows(other, FIRST)

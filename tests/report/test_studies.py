@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sample_records import latency_record
+from study_files import write_study
 from study_records import as_records, runs_of, study_run
 
 import awbench
@@ -14,6 +15,7 @@ from awbench.reference.load import load_references
 from awbench.report.answers import shown_cost, study_object
 from awbench.report.figures.studies import study_figures
 from awbench.report.studies import answer_sentence, exploratory_summary, own_questions, studies_table
+from awbench.report.table import select
 from awbench.studies import beside, load_study
 from awbench.studies.study import STUDIES
 from awbench.variants import ModelOptions, parse_variant
@@ -168,6 +170,33 @@ def test_a_study_of_ones_own_stands_beside_the_projects(tmp_path):
         with beside(files):
             found.append([row["study"] for row in studies_table(runs(PLAIN, PLAIN), load_references()).objects])
     assert found[1] == [*found[0], *(["mine"] * 8)] and found[2] == found[0]
+
+
+def test_a_network_that_is_compared_twice_has_two_rows_each_with_its_runs(tmp_path):
+    """The gain that the study is about was in no table: the later one stood in its place."""
+    compared = [{"variant": "aw_se_resnet20", "over": over} for over in ("se_resnet20", "resnet20")]
+    path = write_study(
+        tmp_path, comparisons=compared, looks=[3], recipe="fashion-mnist", dataset="fashion-mnist", changes=None
+    )
+    study = load_study(path)
+    made = zip(study.labels, ([94.0, 94.1, 94.2], [93.0, 93.1, 93.2], [92.0, 92.1, 92.2]), strict=True)
+    values = {"aw_se_resnet20": [94.0, 94.1, 94.2], "se_resnet20": [93.0, 93.1, 93.2], "resnet20": [92.0, 92.1, 92.2]}
+    with beside([path]):
+        records = as_records(*(runs_of(study, label, values[label]) for label, _ in made))
+        table = select(
+            studies_table(records, load_references()), where=[("study", "tiny"), ("network", "aw_se_resnet20")]
+        )
+        places = [table.columns.index(name) for name in ("over", "runs", "gain (interval)")]
+        shown = [[row[place].partition(" ")[0] for place in places] for row in table.rows]
+    assert shown == [["se_resnet20", "3", "+1.00"], ["resnet20", "3", "+2.00"]]
+
+
+def test_single_runs_of_each_are_said_not_to_tell(tmp_path):
+    study = load_study(write_study(tmp_path))
+    judged = judge_study(study, as_records(*(runs_of(study, label, [95.0]) for label in study.labels)))
+    assert answer_sentence(judged.comparisons[0]).endswith(
+        "is not known: 1 run of each does not tell how far runs lie apart."
+    )
 
 
 def test_the_figure_shows_what_was_measured_and_nothing_else():

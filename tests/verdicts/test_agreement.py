@@ -73,6 +73,12 @@ def test_a_number_is_not_held_to_more_digits_than_were_printed():
     assert status(coarse, "weights", 24.82) == "differs"
 
 
+def test_published_reruns_that_are_equal_deviate_by_the_resolution():
+    """It was divided by nothing."""
+    found = judged(number(), "training", 76.1, 76.12, 76.11, rows=[reruns(76.0, 76.0, 76.0)])
+    assert found.status == "agrees"
+
+
 def test_one_training_is_held_to_the_deviation_of_published_reruns():
     """Three reruns scatter by 0.261, so one run is within 4.30 * 0.261 * sqrt 2 and half a digit."""
     assert status(number(), "trained", 76.13 - 1.58) == "agrees"

@@ -6,9 +6,10 @@ from awbench.records import Record, Records
 from awbench.report.figures.figure import Figure, colour_of, new_figure
 from awbench.report.figures.forest import ForestRow, draw_forest, forest_key, limits
 from awbench.report.figures.runs import network_label
-from awbench.report.latency import describe_setting, is_too_noisy, newest_latencies, timing
+from awbench.report.latency import describe_setting, newest_latencies, timing
 from awbench.report.names import architecture_title
 from awbench.variants import list_variants, parse_variant
+from awbench.verdicts.latency import is_too_noisy
 
 _MOST_FIGURES = 6
 _LONG = 12  # letters of a label, from which on it stands above its row

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from awbench.records import Records
 from awbench.report.answers import shown_interval
 from awbench.report.claims import STATUSES, status_of
-from awbench.report.latency import describe_setting, is_too_noisy
+from awbench.report.latency import describe_setting
 from awbench.report.names import architecture_title, setting_title
 from awbench.report.page.known import (
     NETWORKS,
@@ -24,6 +24,7 @@ from awbench.report.page.known import (
 )
 from awbench.report.studies import answer_sentence, network_rows, own_questions
 from awbench.verdicts.claims import JudgedClaim
+from awbench.verdicts.latency import is_too_noisy
 from awbench.verdicts.study import JudgedComparison, JudgedStudy
 
 QUESTION = "Does attention on the weights of a convolution (AW) help?"
