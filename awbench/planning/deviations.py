@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from awbench.reference.load import References
 from awbench.reference.run_to_run import run_to_run
 from awbench.verdicts.evidence import Evidence
-from awbench.verdicts.study import values_of
+from awbench.verdicts.runs import values_of
 
 # Of own runs, what low and high enclose with this probability.
 _CONFIDENCE = 0.8

@@ -64,6 +64,7 @@ class Outcome:
         return max((p for count, p in zip(self.looks, self.answered, strict=True) if count <= runs), default=0.0)
 
     def ended_by(self, runs: int) -> float:
+        """The probability that it is over by so many runs of each, answered or at its last look."""
         return 1.0 if runs >= self.looks[-1] else self.answered_by(runs)
 
 
@@ -114,7 +115,10 @@ def runs_for_enough(question: Question, deviation: float) -> float:
 
 
 def _smallest(reached: Callable[[int], bool], few: int, most: int) -> float:
-    """The smallest number above `few` that reaches it, of a property that larger ones have too; inf above `most`."""
+    """The smallest number above `few` that reaches it, of a property that larger ones have too.
+
+    inf where it is not found below `most`, which is looked for by doubling; what is found may lie above it.
+    """
     many = few + 1
     while not reached(many):
         few, many = many, many * 2

@@ -50,9 +50,11 @@ class QuestionPlan:
 
     @property
     def headline(self) -> bool:
+        """Whether it is what its study is about."""
         return any(pair.comparison.role == "primary" for pair in self.comparisons)
 
     def concerns(self, label: str) -> bool:
+        """Whether it takes runs of this network."""
         return any(label in (pair.comparison.variant, pair.comparison.over) for pair in self.comparisons)
 
 

@@ -170,6 +170,7 @@ class Record(Strict):
         return (str(made_for.get("name")), str(made_for.get("sha256"))) if isinstance(made_for, dict) else ("", "")
 
     def value(self, name: str) -> int | float:
+        """Of a quantity that was measured, in its unit. Raises: KeyError: it was not."""
         return self.values[name].value
 
     @property

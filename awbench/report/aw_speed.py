@@ -12,6 +12,7 @@ from awbench.records.settings import ConvolutionTiming
 from awbench.reference.load import References
 from awbench.report.latency import interval, mebibytes, shown_interval, value
 from awbench.report.table import ABSENT, Column, Table, Unmeasured, ends, in_units
+from awbench.text import plural
 
 NOTES = (
     "Time: the median of one call. Ratio to plain: the median over rounds, each of which calls all methods once "
@@ -95,7 +96,7 @@ def _describe_setting(settings: ConvolutionTiming) -> str:
     if settings.expansion is not None:
         parts.append(f"e = {settings.expansion}")
     if settings.threads is not None:
-        parts.append(f"{settings.threads} thread{'s' * (settings.threads != 1)}")
+        parts.append(plural(settings.threads, "thread"))
     return ", ".join(parts)
 
 
@@ -157,7 +158,7 @@ def aw_speed_table(records: Records, references: References) -> Table:
 
 
 def newest_runs(records: Records) -> list[list[Record]]:
-    """The records of the newest run under every setting, the oldest run first."""
+    """The records of the newest run under every setting, in the order in which settings were first measured."""
     newest: dict[str, list[Record]] = {}
     for run in _runs(records.of_kind("aw_speed")):
         shared = {name: setting for name, setting in run[0].settings.json_object.items() if name not in _OF_SHAPE}

@@ -11,6 +11,7 @@ from awbench.records.settings import NetworkTiming
 from awbench.reference.load import References
 from awbench.report.runs import changed_options
 from awbench.report.table import ABSENT, Column, Table, Unmeasured, ends, in_units
+from awbench.text import plural
 from awbench.variants import list_variants
 from awbench.verdicts.latency import is_too_noisy
 
@@ -43,7 +44,7 @@ def describe_setting(record: Record) -> str:
     if settings.engine is not None:
         parts.append(settings.engine)
     if settings.threads is not None:
-        parts.append(f"{settings.threads} thread{'s' * (settings.threads != 1)}")
+        parts.append(plural(settings.threads, "thread"))
     return ", ".join(parts)
 
 

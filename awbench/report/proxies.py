@@ -60,9 +60,11 @@ class SmokeTested:
     engine: str = ""
 
     def values(self, metric: str) -> list[float]:
+        """One of each run that has it."""
         return [float(run.value(metric)) for run in self.runs if metric in run.values]
 
     def mean(self, metric: str) -> float | None:
+        """Over the runs that have it; None where none has."""
         values = self.values(metric)
         return statistics.fmean(values) if values else None
 

@@ -102,7 +102,7 @@ def _shown_measurement(row: Published) -> str:
     if found.origin == "weights":
         return f"{value}, these weights, {found.data}"
     if len(found.values) == 1:
-        return f"{value}, 1 trained here, spread unknown"
+        return f"{value}, 1 trained here, deviation unknown"
     return f"{value}, {len(found.values)} trained here, standard deviation {row.deviation:.{row.decimals}f}"
 
 

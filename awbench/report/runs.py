@@ -13,10 +13,9 @@ from awbench.records.settings import DetectorTraining, Training
 from awbench.reference.load import References
 from awbench.report.table import Column, Table, Unmeasured
 from awbench.variants import ModelOptions, describe_options, list_variants
-from awbench.verdicts.protocol import training_protocol
+from awbench.verdicts.protocol import WEIGHTS, training_protocol
 
 _RANDOM = "random"
-_WEIGHTS = ("initial_weights_sha256", "backbone_weights_sha256")
 _SHOWN_DIGITS = 8
 
 
@@ -132,14 +131,14 @@ def group_runs(records: Records) -> list[RunGroup]:
 def all_but_the_seed(record: Record) -> str:
     """What a training was, apart from its seed and from what it ran with."""
     settings = {name: value for name, value in record.settings.json_object.items() if name != "seed"}
-    inputs = {name: value for name, value in record.inputs.items() if name not in _WEIGHTS}
+    inputs = {name: value for name, value in record.inputs.items() if name not in WEIGHTS}
     began = initial_weights(record) == _RANDOM  # runs of a study of detectors each begin from a backbone of their own
     return json.dumps([record.kind, record.variant, record.options, settings, inputs, began], sort_keys=True)
 
 
 def initial_weights(record: Record) -> str:
     """ "random", or their sha256."""
-    return next((record.inputs[name] for name in _WEIGHTS if name in record.inputs), "unknown")
+    return next((record.inputs[name] for name in WEIGHTS if name in record.inputs), "unknown")
 
 
 def _changed(options: Mapping[str, Any], default: Mapping[str, Any], stated: Collection[str]) -> Iterable[str]:

@@ -33,7 +33,8 @@ from awbench.variants import ModelOptions
 from awbench.verdicts.counts import ComplexityIndex, CountedNetwork, counts_with_options
 from awbench.verdicts.latency import is_too_noisy
 from awbench.verdicts.protocol import default_options
-from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study, values_of
+from awbench.verdicts.runs import values_of
+from awbench.verdicts.study import JudgedComparison, JudgedStudy, judge_study
 
 
 def own_questions(records: Records) -> list[JudgedStudy]:

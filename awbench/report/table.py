@@ -57,6 +57,7 @@ class Column(Generic[RowT]):
         return cls(None, value, key=key)
 
     def cell(self, row: RowT) -> str:
+        """What people read."""
         if self.show:
             return self.show(row)
         value = self.value(row)
@@ -81,6 +82,7 @@ class Column(Generic[RowT]):
 
     @property
     def side(self) -> str:
+        """On which its cells are aligned."""
         return "right" if self.right or (self.text and isinstance(self.text, str)) else "left"
 
 

@@ -293,6 +293,7 @@ class Study(Strict):
         )
 
     def looks_of(self, comparison: Comparison) -> tuple[int, ...]:
+        """Runs of each network at every look: the comparison's own, else those of the study."""
         return comparison.looks or self.looks
 
     def runs_of(self, label: str) -> int:

@@ -39,6 +39,7 @@ def other_conventions(stated: ComplexityConvention) -> Iterator[tuple[str, Compl
 
 
 def convention_differences(own: ComplexityConvention, other: ComplexityConvention) -> list[str]:
+    """In what two counts differ, a few words each: what the other one has, and what this one has."""
     differences = []
     if own.stride_placement != other.stride_placement:
         differences.append(f"stride placement {other.stride_placement}, here {own.stride_placement}")

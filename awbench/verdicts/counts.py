@@ -121,6 +121,7 @@ class ComplexityIndex:
         return self._by_setting.get((variant, Setting(stride_placement, image_size, modules=modules)))
 
     def get_detector(self, variant: str, setting: Setting) -> CountedNetwork | None:
+        """A detector's counts at a setting."""
         return self._by_setting.get((variant, setting))
 
     def parameters_of(self, variant: str, engine: str) -> CountedNetwork | None:

@@ -15,7 +15,7 @@ from awbench.records.settings import Training
 from awbench.variants import ModelOptions, Task, describe_options, parse_variant
 
 # Of another network these are other weights; alike is whether there were any.
-_WEIGHTS = ("backbone_weights_sha256", "initial_weights_sha256")
+WEIGHTS = ("backbone_weights_sha256", "initial_weights_sha256")
 
 
 @functools.cache
@@ -58,7 +58,7 @@ def training_protocol(record: Record) -> dict[str, Any]:
     """Everything of a run that must be the same for two networks to be compared, but for the networks and the seed."""
     settings = {name: value for name, value in record.settings.json_object.items() if name != "seed"}
     inputs = {
-        name: value == "random" if name in _WEIGHTS else value
+        name: value == "random" if name in WEIGHTS else value
         for name, value in record.inputs.items()
         if not name.startswith(INPUT)  # of its modules: they are the networks
     }
