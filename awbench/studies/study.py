@@ -111,7 +111,7 @@ class Study(Strict):
         imports: imported runs that count too, of networks with default options; only outside a confirmatory study, for
             nothing shows that they were made by its design.
         shares: study whose runs count here too, of networks that are the same, by its name or its file beside this
-            one; runs of this study's own come first.
+            one; of a seed the run that was recorded first counts.
         looks: at so many runs of each network results are judged, unless a comparison has its own.
         level: probability that all intervals of a question hold, over its looks and its pairs together.
         matters: the smallest difference that matters, in the metric's unit, where there is no claim to say it.

@@ -21,7 +21,7 @@ QUICK = ("--budget", "0.2", "--width", "500")
 @pytest.fixture(autouse=True)
 def any_width(monkeypatch):
     """A quick run on a busy machine is too noisy; the last tests are about that."""
-    monkeypatch.setattr("awbench.report.latency._NOISY", float("inf"))
+    monkeypatch.setattr("awbench.verdicts.latency._NOISY", float("inf"))
 
 
 def test_json_has_what_scripts_need_and_records_are_kept(awbench, tmp_path):
@@ -169,7 +169,7 @@ def test_detectors_are_timed_as_they_are(awbench, words, message):
 
 
 def test_where_every_ratio_is_too_noisy_it_is_marked_and_the_exit_code_is_3(awbench, monkeypatch):
-    monkeypatch.setattr("awbench.report.latency._NOISY", 0.0)
+    monkeypatch.setattr("awbench.verdicts.latency._NOISY", 0.0)
     code, out, err = awbench("latency", "aw_resnet20", *QUICK)
     assert code == 3 and "no ratio is usable" in err
     plain, aw = [line for line in out.splitlines() if "resnet20 " in line and line.startswith("|")]
