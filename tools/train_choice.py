@@ -26,6 +26,7 @@ def of_reference(reference: str) -> SimpleNamespace:
 
 if __name__ == "__main__":
     if find_spec("awbench.cli.training_options") is None:
-        sys.exit("train_choice: PYTHONPATH must name a working tree of commit 5bfac85; this is another awbench")
+        print("train_choice: PYTHONPATH must name a working tree of 5bfac85; this is another awbench", file=sys.stderr)
+        sys.exit(2)
     with patch("awbench.cli.training_options.find_study", of_reference):
         sys.exit(main(sys.argv[1:]))
