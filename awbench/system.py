@@ -32,6 +32,10 @@ _REMEDIES = (
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+# What the environment may say of how OpenMP's threads wait for work; and for how long ours spin, a fraction of 1 ms.
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+SPINS = 10_000
+
 # What flock fails with where there are no locks, as on network file systems without a lock service.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -153,6 +157,16 @@ def is_held(path: Path) -> bool | None:
     except OSError as error:
         return True if error.errno == errno.EWOULDBLOCK else None
     return False
+
+
+def spin_briefly() -> None:
+    """Let OpenMP's threads wait for work asleep after SPINS rounds; call it before torch is imported.
+
+    By default they spin for milliseconds, which takes a core from any work beside this process and makes this one wait
+    for its own threads (benchmarks/spinning.py). What the environment says stays.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
 
 
 def keep_freed_memory() -> bool:

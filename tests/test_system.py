@@ -62,6 +62,26 @@ def test_a_c_library_that_cannot_be_asked_to_keep_memory(monkeypatch):
     assert not keep_freed_memory()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other OpenMP libraries")
+@pytest.mark.parametrize(
+    ("command", "variables", "spins"),
+    [
+        ("train", {}, f"{system.SPINS}"),
+        ("latency", {}, "300000"),  # what is timed waits as torch has it: GNU's default
+        ("eval --weights x", {"OMP_WAIT_POLICY": "passive"}, "0"),
+    ],
+)
+def test_threads_of_a_training_spin_briefly_while_they_wait(command, variables, spins, tmp_path, root):
+    """As OpenMP's library says when torch loads it, which here a module from outside makes happen."""
+    (tmp_path / "needs_torch.py").write_text("import torch\nclass Module(torch.nn.Identity): pass\n")
+    name, *options = command.split()
+    words = [sys.executable, "-m", "awbench", name, "nothing", *options, "--module", "needs_torch:Module"]
+    environment = {name: value for name, value in os.environ.items() if name not in system.WAITING} | variables
+    environment |= {"OMP_DISPLAY_ENV": "verbose", "PYTHONPATH": f"{root}{os.pathsep}{tmp_path}"}
+    run = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert f"GOMP_SPINCOUNT = '{spins}'" in run.stderr and "nothing is not a variant" in run.stderr
+
+
 def test_loading_processes_are_a_processs_share_of_the_cores(monkeypatch):
     for cores, processes, expected in ((1, 1, 1), (4, 1, 3), (64, 1, 8), (16, 4, 3), (8, 8, 1)):
         monkeypatch.setattr("awbench.system.available_cores", lambda cores=cores: cores)
