@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
 from awbench.recipes import PROTOCOLS, load_detection_recipe, load_recipe
 from awbench.records import Quantity, Record, RecordStore
 from awbench.records.environment import cpu_name, latency_source_digest, package_version
@@ -93,6 +96,14 @@ def aw_speed_record(method: str, ratio: float | None, run: str, batch_size: int)
     )  # fmt: skip
 
 
+def trained(*of: object) -> dict[str, Any]:
+    """Environment of a training on a GPU; its weights are of these alone, e.g. of a network, a seed and a value."""
+    return {
+        "source_sha256": "5" * 64, "torch": "2.14.1", "torchvision": "0.29.1", "training_device": "cuda",
+        "device": "GPU A", "weights_sha256": hashlib.sha256(repr(of).encode()).hexdigest(),
+    }  # fmt: skip
+
+
 def training_record(
     variant: str,
     value: float = 50.0,
@@ -124,11 +135,11 @@ def training_record(
         values |= {"box_ap": Quantity(value=value, unit="AP points"),
                    "iterations": Quantity(value=steps, unit="iterations")}  # fmt: skip
         settings = {"dataset": "coco", "complete": True, "engine": "detectron2", **settings}
-        inputs = {"val_sha256": "0", "backbone_weights_sha256": "1"}
+        inputs = {"train_sha256": "1", "val_sha256": "0", "backbone_weights_sha256": "1", "engine_version": "0.6"}
     else:
         values |= {"top1": Quantity(value=value, unit="percent"), "steps": Quantity(value=steps, unit="steps")}
         settings = {"dataset": "imagenet", "evaluation": recipe.evaluation.model_dump(mode="json"), **settings}
-        inputs = {"val_sha256": "0", "initial_weights_sha256": "random"}
+        inputs = {"train_sha256": "1", "val_sha256": "0", "initial_weights_sha256": "random"}
     settings = {
         "origin": "trained", "recipe": recipe.identity(), "seed": seed, "skip_bad_images": False,
         "protocol": PROTOCOLS["detection" if detector else "accuracy"], **settings,
@@ -143,7 +154,7 @@ def training_record(
         settings=settings,
         inputs=inputs,
         values=values,
-        environment={**on, "world_size": world},
+        environment={**trained(variant, seed, value), **on, "world_size": world},
         finished=finished,
     )
 
@@ -151,10 +162,11 @@ def training_record(
 def add_top1(store: RecordStore, variant: str, *top1: float, **changes) -> None:
     """An ImageNet training of each value, with seeds from 0 on.
 
-    `changes` are of its settings, images, options, environment or finished.
+    `changes` are of its settings, images, options, inputs, environment or finished.
     """
     options = changes.pop("options", describe_options(parse_variant(variant), ModelOptions()))
     environment = make_record().environment | changes.pop("environment", {})
+    inputs = {"train_sha256": "1", "val_sha256": "0", "initial_weights_sha256": "random", **changes.pop("inputs", {})}
     for seed, value in enumerate(top1):
         settings = {
             "origin": "trained", "dataset": "imagenet", "recipe": load_recipe("cbam").identity(), "seed": seed,
@@ -168,8 +180,8 @@ def add_top1(store: RecordStore, variant: str, *top1: float, **changes) -> None:
                 variant=variant,
                 options=options,
                 settings=settings,
-                inputs={"val_sha256": "0", "initial_weights_sha256": "random"},
-                environment=environment,
+                inputs=inputs,
+                environment=trained(variant, seed, value, settings["dataset"]) | environment,
                 values={
                     "top1": Quantity(value=value, unit="percent"),
                     "images": Quantity(value=images, unit="images"),

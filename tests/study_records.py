@@ -31,9 +31,11 @@ def study_run(study: Study, label: str, seed: int, value: float, **changes: Any)
     values = {study.metric: Quantity(value=value, unit=unit),
               "images": Quantity(value=facts.val_images, unit="images")}  # fmt: skip
     if study.task == "classification":
+        values["steps"] = Quantity(value=recipe.epochs * (facts.train_images // recipe.batch_size), unit="steps")
         settings["evaluation"] = recipe.identity()["evaluation"]
         inputs["initial_weights_sha256"] = "random"
     else:
+        values["iterations"] = Quantity(value=recipe.iterations, unit="iterations")
         settings |= {"engine": study.engine, "complete": True}
         inputs["engine_version"] = "0.6"
         inputs["backbone_weights_sha256"] = weights_of(variant.backbone, seed)

@@ -385,6 +385,9 @@ def test_runs_of_other_code_of_a_module_do_not_count_together(folder):
         assert differing(map(training_protocol, (plain[0], first))) == []
         evidence = gather_evidence(study, as_records(plain, [first, second]))
         assert [len(runs) for runs in evidence.runs.values()] == [2, 2]
+        unknown = runs_of(study, "gate_resnet20", [92.0])
+        (aside,) = gather_evidence(study, as_records(plain, unknown)).left_aside
+        assert aside.reason == "the code of module gate is unknown"
         changed = runs_of(study, "gate_resnet20", [0.0, 93.0], inputs={**code, "module_gate_sha256": "b" * 64})[1]
         evidence = gather_evidence(study, as_records(plain, [first, changed]))
         assert [len(runs) for runs in evidence.runs.values()] == [2, 1]

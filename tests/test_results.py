@@ -10,7 +10,8 @@ from sample_records import add_top1, make_record
 import awbench
 from awbench.errors import UserError
 from awbench.recipes.classification import load_recipe
-from awbench.records import RecordStore
+from awbench.records import Quantity, RecordStore
+from awbench.variants import describe_options, make_options, parse_variant
 from awbench.verdicts.given_runs import measure_gain
 
 
@@ -81,6 +82,39 @@ def test_a_gain_is_of_runs_alike_on_one_dataset(store):
         measure_gain(digits, cifar, "top1")
     with pytest.raises(UserError, match="not trained and evaluated alike: they differ in precision"):
         measure_gain(runs(store, "aw_resnet20", dataset="cifar10"), cifar, "top1")
+
+
+def test_runs_that_were_not_made_alike_show_no_gain(store):
+    add_digits(store)
+    aw, plain = runs(store, "aw_resnet20"), runs(store, "resnet20")
+
+    def changed(**changes):
+        return [
+            run.model_copy(update={name: getattr(run, name) | value for name, value in changes.items()}) for run in aw
+        ]
+
+    for treated, message in (
+        (changed(environment={"source_sha256": "6" * 64}), "modelling code 5555.*, the first run has 6666"),
+        (changed(environment={"torch": "2.12.1"}), "torch 2.14.1, the first run has 2.12.1"),
+        (changed(environment={"device": "GPU B"}), "device GPU A, the first run has GPU B"),
+        (changed(environment={"weights_sha256": "one"}), "two runs of aw_resnet20 have the same weights"),
+        (changed(environment={"weights_sha256": None}), "seed 0 is no evidence: what weights it left is unknown"),
+        (changed(options={"num_classes": 100}), "networks with different options: num_classes"),
+        (
+            changed(values={"top1": Quantity(value=-1e17, unit="percent")}),
+            "is no evidence: top1 is -1e.17, not between",
+        ),
+        (changed(values={"images_left_out": Quantity(value=5, unit="images")}), "left out 5 images"),
+    ):
+        with pytest.raises(UserError, match=message):
+            measure_gain(treated, plain, "top1")
+    add_top1(store, "se_resnet20", 91.0, 91.2, dataset="cifar10")
+    add_top1(
+        store, "aw_se_resnet20", 91.0, 91.2, dataset="cifar10",
+        options=describe_options(parse_variant("aw_se_resnet20"), make_options(attention_options={"reduction": 4})),
+    )  # fmt: skip
+    with pytest.raises(UserError, match="networks with different options: attention"):
+        measure_gain(runs(store, "aw_se_resnet20"), runs(store, "se_resnet20"), "top1")
 
 
 def test_equal_runs_are_no_gain_that_is_known_exactly(store):

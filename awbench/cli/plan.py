@@ -10,6 +10,7 @@ from awbench.cli.common import key_values, number, print_json, show
 from awbench.cli.options import add_options, read_records, references_of
 from awbench.errors import UserError, suggestion
 
+_SMALLEST = 0.001  # of what is stated for a plan
 _HOURS = {"h": 1, "d": 24, "": 1}
 
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     studies = load_studies(own)
     budget_hours = None if args.budget is None else _hours(args.budget)
     metrics = [*measured_metrics("accuracy"), *measured_metrics("detection")]
-    deviations = _values("--deviation", args.deviation, metrics, "metric", "box_ap=0.2")
+    deviations = _values("--deviation", args.deviation, metrics, "metric", "box_ap=0.2", 100)
     names = _networks(studies)
     images_per_s = _values("--images-per-second", args.images_per_second, names, "network", "resnet101=1100")
     gpu_hours = _values("--gpu-hours", args.gpu_hours, names, "network", "resnet101=48")
@@ -83,7 +84,9 @@ def _networks(studies: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys([*(variant.name for variant in list_variants()), *labels]))
 
 
-def _values(option: str, given: Sequence[str], names: Sequence[str], noun: str, example: str) -> dict[str, float]:
+def _values(
+    option: str, given: Sequence[str], names: Sequence[str], noun: str, example: str, largest: float = 10**6
+) -> dict[str, float]:
     """The values of a repeated option, by name."""
     found = {}
     for name, text in key_values(option, given, example):
@@ -91,8 +94,8 @@ def _values(option: str, given: Sequence[str], names: Sequence[str], noun: str, 
             known = f" Known: {', '.join(names)}." if len(names) < 20 else " See 'awbench list'."
             raise UserError(f"{option} {name}: no such {noun}{suggestion(name, names)}{known}")
         value = number(text)
-        if isinstance(value, str) or value <= 0:
-            raise UserError(f"{option} {name}={text}: {text!r} is not a number above 0")
+        if isinstance(value, str) or not _SMALLEST <= value <= largest:
+            raise UserError(f"{option} {name}={text}: {text!r} is not a number of {_SMALLEST} to {largest:,}")
         found[name] = float(value)
     return found
 
@@ -100,6 +103,6 @@ def _values(option: str, given: Sequence[str], names: Sequence[str], noun: str, 
 def _hours(text: str) -> float:
     unit = text.strip()[-1:] if text.strip().endswith(("h", "d")) else ""
     value = number(text.strip().removesuffix(unit))
-    if isinstance(value, str) or value <= 0:
+    if isinstance(value, str) or not 0 < value <= 10**9:
         raise UserError(f"--budget {text} is not a number of hours above 0, e.g. 500h or 2d")
     return float(value * _HOURS[unit])

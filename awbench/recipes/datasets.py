@@ -15,6 +15,7 @@ class DatasetFacts:
     Attributes:
         title: its name in the literature.
         train_images, val_images: of its two splits.
+        classes: that it tells apart; 0 where nothing says how many.
         train_sha256, val_sha256: digests of the splits as records hold them, "" where the files may differ.
         proxy: whether results on it say nothing about a benchmark of the field.
     """
@@ -23,6 +24,7 @@ class DatasetFacts:
     task: Task
     train_images: int
     val_images: int
+    classes: int = 0
     train_sha256: str = ""
     val_sha256: str = ""
     proxy: bool = False
@@ -37,22 +39,22 @@ class DatasetFacts:
 DATA_VARIABLES = {"imagenet": "AWBENCH_IMAGENET", "coco": "AWBENCH_COCO"}
 
 DATASET_FACTS: dict[str, DatasetFacts] = {
-    "imagenet": DatasetFacts("ImageNet-1k", "classification", 1_281_167, 50_000),
-    "cifar10": DatasetFacts("CIFAR-10", "classification", 50_000, 10_000),
-    "cifar100": DatasetFacts("CIFAR-100", "classification", 50_000, 10_000),
+    "imagenet": DatasetFacts("ImageNet-1k", "classification", 1_281_167, 50_000, 1000),
+    "cifar10": DatasetFacts("CIFAR-10", "classification", 50_000, 10_000, 10),
+    "cifar100": DatasetFacts("CIFAR-100", "classification", 50_000, 10_000, 100),
     "digits": DatasetFacts(
-        "scikit-learn digits", "classification", 1_438, 359,
+        "scikit-learn digits", "classification", 1_438, 359, 10,
         "33ce7a1489f84633544cadb9e7a9f26d9274ac0103a043238ded5d57ef64dae0",
         "d076fafbd34cae90366d930893d0aef0ddbbe139355eef3f9199719030c028db", proxy=True,
     ),
     "fashion-mnist": DatasetFacts(
-        "Fashion-MNIST", "classification", 60_000, 10_000,
+        "Fashion-MNIST", "classification", 60_000, 10_000, 10,
         "2d786dc29b9604e0092691f7b5a8f475fe5715348b1759e1989db38593dfc9d0",
         "7c8b4839a9b8f082c370a5deb6d069131647c71f7bea26150ab3776a1f4dc358",
     ),
-    "coco": DatasetFacts("COCO 2017", "detection", 118_287, 5_000),
+    "coco": DatasetFacts("COCO 2017", "detection", 118_287, 5_000, 80),
     "digits-detection": DatasetFacts(
-        "digits to detect", "detection", 480, 160,
+        "digits to detect", "detection", 480, 160, 10,
         "0245d4b8277b51da3b71126e3e0bbdeb2df55af23576d3890181d9d0864c1b91",
         "ba0cb5345a74deff076c6f06caf86870c837c930f985466313abbd1a0131813c", proxy=True,
     ),

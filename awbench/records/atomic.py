@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -22,9 +23,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     What a killed writer has left beside it is removed.
 
+    A link stays one: the file that it names is written.
+
     Raises:
-        OSError: the disk is full or the folder cannot be written; the old file is intact.
+        OSError: the disk is full or the folder cannot be written, the old file is intact; or there is something that is
+            no regular file, as a folder or a device.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file; name another", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_stale_temporaries(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_LOCKED_SUFFIX}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
@@ -162,6 +162,12 @@ class Record(Strict):
     def key(self) -> str:
         """Identifies what was measured: two records of one key measured the same thing with the same inputs."""
         return measurement_key(self.kind, self.variant, self.options, self.settings.json_object, self.inputs)
+
+    @property
+    def finished_at(self) -> datetime:
+        """When it was finished; a time without a zone is one of UTC."""
+        found = datetime.fromisoformat(self.finished)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     @property
     def study(self) -> tuple[str, str]:

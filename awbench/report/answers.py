@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from awbench.records import Record
+from awbench.studies import Study
 from awbench.text import plural
 from awbench.verdicts.claims import JudgedClaim
 from awbench.verdicts.evidence import Evidence
@@ -58,6 +59,12 @@ def shown_length(recipe: Mapping[str, Any]) -> str:
     if "epochs" in recipe:
         return f"{recipe['epochs']} epochs"
     return f"{recipe['iterations']:,} iterations" if "iterations" in recipe else "a length that is not recorded"
+
+
+def shown_training(study: Study) -> str:
+    """Its recipe with what the study changes of it, and how long it trains: "cbam, precision=bfloat16, 100 epochs"."""
+    changes = [change for change in study.changes if not change.startswith(("epochs=", "iterations="))]
+    return ", ".join((study.recipe, *changes, shown_length(study.recipe_identity)))
 
 
 def training_hours(judged: JudgedStudy) -> dict[str, float]:

@@ -20,8 +20,8 @@ from awbench.report.answers import (
     shown_answer,
     shown_compatible,
     shown_interval,
-    shown_length,
     shown_look,
+    shown_training,
 )
 from awbench.report.table import Column, Table, estimate
 from awbench.studies import Study
@@ -114,8 +114,7 @@ def shown_side(runs: tuple[Record, ...], metric: str) -> str:
 
 
 def training_text(judged: JudgedComparison) -> str:
-    """E.g. "cbam, 100 epochs"."""
-    return f"{judged.study.recipe}, {shown_length(judged.study.resolved_recipe.identity())}"
+    return shown_training(judged.study)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from awbench.report.answers import (
     shown_answer,
     shown_cost,
     shown_interval,
-    shown_length,
     shown_look,
+    shown_training,
 )
 from awbench.report.claims import aw_setting, mean_and_deviation, shown_side
 from awbench.report.complexity import ELEMENTWISE_NOTE, shown_millions
@@ -271,8 +271,7 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
 
 def _about(judged: JudgedStudy) -> str:
     study = judged.study
-    recipe = f"recipe {study.recipe}, {shown_length(study.recipe_identity)}"
-    return f"{study.name} ({study.purpose}; {recipe}; {shown_cost(judged)}): {study.question}"
+    return f"{study.name} ({study.purpose}; recipe {shown_training(study)}; {shown_cost(judged)}): {study.question}"
 
 
 def _deviation_notes(judged: JudgedStudy) -> list[str]:

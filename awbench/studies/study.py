@@ -33,6 +33,7 @@ from awbench.variants import (
     Task,
     Variant,
     describe_options,
+    list_variants,
     make_options,
     parse_variant,
 )
@@ -78,6 +79,17 @@ class Images(Strict):
     val: Annotated[int, Field(ge=1)]
 
 
+class DecidedClaim(Strict):
+    """What a claim says as the study was decided, so that no later change of its file changes an answer.
+
+    Attributes: delta, margin, relation, see `awbench.reference.claim.Claim`; margin is written out.
+    """
+
+    delta: Annotated[float, Field(ge=-100, le=100)]
+    margin: Annotated[float, Field(gt=0, le=100)]
+    relation: Literal["equal", "up_to"]
+
+
 class Comparison(Strict):
     """One network over another.
 
@@ -111,10 +123,12 @@ class Study(Strict):
         imports: imported runs that count too, of networks with default options; only outside a confirmatory study, for
             nothing shows that they were made by its design.
         shares: study whose runs count here too, of networks that are the same, by its name or its file beside this
-            one; of a seed the run that was recorded first counts.
+            one; of a seed the run that was finished first counts. In a confirmatory study only those of networks that
+            others are compared with: what it asks about it runs itself, after it is decided.
         looks: at so many runs of each network results are judged, unless a comparison has its own.
         level: probability that all intervals of a question hold, over its looks and its pairs together.
         matters: the smallest difference that matters, in the metric's unit, where there is no claim to say it.
+        claims: what the claims that its comparisons name say, as it is decided, by their ids.
     """
 
     schema_version: Literal[1]
@@ -136,8 +150,9 @@ class Study(Strict):
     networks: dict[str, Network] = {}
     comparisons: Annotated[tuple[Comparison, ...], Field(min_length=1)]
     looks: Looks
-    level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    matters: Annotated[float, Field(gt=0)] | None = None
+    level: Annotated[float, Field(gt=0.5, le=0.9999)] = 0.95
+    matters: Annotated[float, Field(gt=0, le=100)] | None = None
+    claims: dict[str, DecidedClaim] = {}
     _file: str = PrivateAttr("")
 
     @model_validator(mode="before")
@@ -168,6 +183,8 @@ class Study(Strict):
                 f"claim {claimed} in a study whose purpose is {self.purpose}; only a confirmatory one answers claims: "
                 "change 'purpose', or leave out 'claim'"
             )
+        for id in self.claims.keys() - {comparison.claim for comparison in self.comparisons}:
+            raise ValueError(f"claims.{id} is named by no comparison; add 'claim: {id}' to one, or remove it")
         if self.imports and self.purpose == "confirmatory":
             raise ValueError("imports in a confirmatory study: nothing shows that those runs follow its design")
         seen = set()
@@ -183,6 +200,8 @@ class Study(Strict):
             except UserError as error:
                 raise ValueError(str(error)) from None
             self._require_options(label, variant)
+            if label != variant.name and label in {known.name for known in list_variants(self.task)}:
+                raise ValueError(f"networks.{label} is {variant.name}, not {label}; give it a name that no variant has")
             if variant.task != self.task:
                 raise ValueError(f"{label} is a {variant.task} variant; {self.dataset} is for {self.task}")
         self._require_different_networks()
@@ -245,6 +264,11 @@ class Study(Strict):
         """Its networks, in the order in which comparisons name them, each baseline before what is compared with it."""
         ordered = [label for comparison in self.comparisons for label in (comparison.over, comparison.variant)]
         return tuple(dict.fromkeys(ordered))
+
+    @functools.cached_property
+    def treated(self) -> frozenset[str]:
+        """The networks that are compared with others."""
+        return frozenset(comparison.variant for comparison in self.comparisons)
 
     def variant_of(self, label: str) -> Variant:
         """The variant of a network."""

@@ -12,7 +12,8 @@ from awbench.reference.source import Claim, Source
 from awbench.studies import Study, load_studies
 from awbench.verdicts.answers import Gain, Size
 from awbench.verdicts.interval import Interval
-from awbench.verdicts.study import JudgedComparison, JudgedStudy, answer_claim, judge_study
+from awbench.verdicts.runs import first_to_last
+from awbench.verdicts.study import JudgedComparison, JudgedStudy, answer_claim, as_decided, judge_study
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class JudgedClaim:
     """A claim, and the comparisons of the study that answers it.
 
     Attributes:
+        claim: as the study has it, where one answers it.
         study: None where no study of those at hand is about it.
         interval: of the gain; of "up to" claims, of the largest gain over the pairs; None before the first look of any.
         gain, size: the answers.
@@ -72,7 +74,7 @@ def judge_claims(records: Records, references: References, studies: Sequence[Stu
     claims = [claim for _, claim in references.claims]
     judged = [judge_study(study, records, claims) for study in studies]
     kinds = {study.kind for study in studies}
-    recorded = {id(run): number for kind in kinds for number, run in enumerate(records.of_kind(kind))}
+    recorded = {id(run): number for kind in kinds for number, run in enumerate(first_to_last(records.of_kind(kind)))}
     return [_judge_claim(source, claim, judged, recorded) for source, claim in references.claims]
 
 
@@ -83,8 +85,9 @@ def _judge_claim(
     for study in studies:
         comparisons = tuple(pair for pair in study.comparisons if pair.comparison.claim == claim.id)
         if comparisons:
-            interval, gain, size = answer_claim(claim, comparisons, study.study.matters)
-            found.append(JudgedClaim(source, claim, study, comparisons, interval, gain, size))
+            decided = as_decided(study.study, claim)
+            interval, gain, size = answer_claim(decided, comparisons, study.study.matters)
+            found.append(JudgedClaim(source, decided, study, comparisons, interval, gain, size))
     if not found:
         return JudgedClaim(source, claim, None, (), None, "undecided", "undecided")
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from awbench.modules import INPUT, modules
-from awbench.recipes import PROTOCOLS
+from awbench.recipes import PROTOCOLS, Recipe
 from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
 from awbench.studies import GIVEN, Study
 from awbench.verdicts.imported import imported_runs, seed_of
+from awbench.verdicts.runs import first_to_last
 
 # What must be the same in all runs of a study: versions of the code that trains, where it ran, and the data.
 PLATFORM = {
@@ -54,9 +55,9 @@ class Evidence:
 def gather_evidence(study: Study, records: Records) -> Evidence:
     """The runs that count for a study.
 
-    Of a seed the run that was recorded first counts, whatever came after it, and weights count once; all must have been
+    Of a seed the run that was finished first counts, whatever came after it, and weights count once; all must have been
     made on the platform of the study's first own run, else of the first of the study that it shares runs with. Imported
-    ones come last. Nothing here depends on what a run has measured.
+    ones come last. Nothing here depends on what a run has measured, but that it can be.
     """
     backbones = _backbones(study, records)
     found: dict[str, dict[int, Record]] = {label: {} for label in study.labels}
@@ -64,24 +65,23 @@ def gather_evidence(study: Study, records: Records) -> Evidence:
     left_aside: list[LeftAside] = []
     oldest_first = [
         (label, record, next(_reasons(study, label, record, backbones), ""))
-        for record in records.of_kind(study.kind)
+        for record in first_to_last(records.of_kind(study.kind))
         if isinstance(record.settings, Training) and record.settings.dataset == study.dataset
         if (label := _label(study, record)) is not None
     ]
     platform, modules = _first_platform(study, [record for _, record, reason in oldest_first if not reason])
     for label, record, reason in oldest_first:
         assert isinstance(record.settings, Training)
-        reason = reason or _other_platform(record, platform) or _other_module(record, modules)
+        reason = reason or other_platform(record, platform) or _other_module(record, modules)
         if not reason and record.settings.seed in found[label]:
             reason = f"seed {record.settings.seed} was recorded before"
-        trained = str(record.environment.get("weights_sha256") or "")
-        if not reason and trained in weights:
+        if not reason and trained_weights(record) in weights:
             reason = "its weights are those of a run recorded before"
         if reason:
             left_aside.append(LeftAside(record, reason))
             continue
         found[label][record.settings.seed] = record
-        weights |= {trained} - {""}
+        weights.add(trained_weights(record))
     for label, record, reason in imported_runs(study, records):
         seed = seed_of(record)
         if not reason and seed in found[label]:
@@ -104,8 +104,8 @@ def _first_platform(study: Study, records: Iterable[Record]) -> tuple[dict[str, 
     """(platform, modules from outside) of the first of them; the study's own come before those that it shares."""
     platform, modules = dict[str, str](), dict[str, str]()
     for record in sorted(records, key=lambda run: study.shared is not None and run.study[0] == study.shared.name):
-        platform = platform or _platform(record)
-        if not _other_platform(record, platform):
+        platform = platform or platform_of(record)
+        if not other_platform(record, platform):
             modules = {**_modules(record), **modules}
     return platform, modules
 
@@ -117,7 +117,7 @@ def _label(study: Study, record: Record) -> str | None:
 
 
 def _other_options(study: Study, label: str, record: Record) -> str:
-    wanted = study.described_options[label] | {"num_classes": record.options["num_classes"]}
+    wanted = study.described_options[label] | {"num_classes": study.facts.classes or record.options["num_classes"]}
     found = dict(record.options)
     attention = study.variant_of(label).attention
     if attention and "attention" in found:  # records of before may have options at their defaults
@@ -146,14 +146,37 @@ def _reasons(study: Study, label: str, record: Record, backbones: Mapping[tuple[
         yield f"settings: {name} is not known to this version"
     yield from _data_reasons(study, record)
     yield from _weights_reasons(study, label, record, backbones)
-    if study.metric not in record.values:
-        yield f"no {study.metric} was measured"
-    elif not 0 <= record.value(study.metric) <= 100:  # nor is NaN
-        yield f"{study.metric} is {record.value(study.metric)}, not between 0 and 100"
+    yield from impossible(record, study.metric)
     yield from _design_reasons(study, label, record)
-    for name, value in _platform(record).items():
+    yield from unknown_platform(record)
+    for module in study.variant_of(label).modules:
+        if module.is_external and f"{INPUT}{module.name}_sha256" not in record.inputs:
+            yield f"the code of module {module.name} is unknown"
+
+
+def impossible(record: Record, metric: str) -> Iterator[str]:
+    """Why a training cannot have measured what it says."""
+    if metric not in record.values:
+        yield f"no {metric} was measured"
+    elif not 0 <= record.value(metric) <= 100:  # nor is NaN
+        yield f"{metric} is {record.value(metric)}, not between 0 and 100"
+    for name, part in (("top5", "top1"), ("ap50", "box_ap")):
+        if {name, part} <= record.values.keys() and record.value(name) < record.value(part):
+            yield f"{name} is {record.value(name):.2f}, below {part}, {record.value(part):.2f}"
+
+
+def trained_weights(record: Record) -> str:
+    """sha256 of the weights that a training left; "" where its record does not say."""
+    return str(record.environment.get("weights_sha256") or "")
+
+
+def unknown_platform(record: Record) -> Iterator[str]:
+    """What is not known of a training that must be the same in all that are compared."""
+    for name, value in platform_of(record).items():
         if value == _UNKNOWN:
             yield f"{PLATFORM[name]} is unknown"
+    if not trained_weights(record):
+        yield "what weights it left is unknown"
 
 
 def _data_reasons(study: Study, record: Record) -> Iterator[str]:
@@ -170,12 +193,29 @@ def _data_reasons(study: Study, record: Record) -> Iterator[str]:
         yield f"trained on {count} of {facts.train_images:,} images"
     if facts.val_sha256 and record.inputs.get("val_sha256") != facts.val_sha256:
         yield "evaluated on other images"
-    if record.inputs.get("train_sha256", _UNKNOWN) == record.inputs.get("val_sha256") != _UNKNOWN:
-        yield "evaluated on the images that it was trained on"
+    yield from trained_on_validation_images(record)
+    yield from _steps_reasons(study, record)
     if left_out := images_left_out(record):
         yield f"{left_out} images could not be decoded and were left out"
     if isinstance(record.settings, DetectorTraining) and not record.settings.complete and not facts.proxy:
         yield "not the complete dataset"
+
+
+def trained_on_validation_images(record: Record) -> Iterator[str]:
+    if record.inputs.get("train_sha256", _UNKNOWN) == record.inputs.get("val_sha256") != _UNKNOWN:
+        yield "evaluated on the images that it was trained on"
+
+
+def _steps_reasons(study: Study, record: Record) -> Iterator[str]:
+    recipe, name = study.resolved_recipe, "steps" if study.task == "classification" else "iterations"
+    wanted = (
+        recipe.epochs * (study.facts.train_images // recipe.batch_size)
+        if isinstance(recipe, Recipe)
+        else recipe.iterations
+    )
+    found = record.values.get(name)
+    if found is None or found.value != wanted:
+        yield f"trained for {shown_count(found.value if found else None)} of {wanted:,} {name}"
 
 
 def shown_count(count: Any) -> str:
@@ -222,6 +262,8 @@ def _design_reasons(study: Study, label: str, record: Record) -> Iterator[str]:
     elif found != wanted:
         whose = "the study" if name == study.name else f"study {name}"
         yield f"{whose}'s design was changed since ({found[:12]}, now {wanted[:12]})"
+    if study.purpose == "confirmatory" and name != study.name and label in study.treated:
+        yield f"made for study {name}; what a confirmatory study asks about, it runs itself"
     if not 0 <= record.settings.seed < study.runs_of(label):
         if study.shared and name == study.shared.name:
             yield f"a further seed of study {name}"
@@ -240,7 +282,8 @@ def _backbones(study: Study, records: Records) -> dict[tuple[str, int], str]:
     }
 
 
-def _platform(record: Record) -> dict[str, str]:
+def platform_of(record: Record) -> dict[str, str]:
+    """What a training must have in common with those that it is compared with, by its name in `PLATFORM`."""
     stated = {**record.environment, **record.inputs, "num_classes": record.options["num_classes"]}
     trained_on = stated.get("training_device")
     if trained_on != "cuda":  # "cpu" is any model: how it rounds is part of the run-to-run deviation
@@ -252,8 +295,9 @@ def _platform(record: Record) -> dict[str, str]:
     return values
 
 
-def _other_platform(record: Record, platform: Mapping[str, str]) -> str:
-    own = _platform(record)
+def other_platform(record: Record, platform: Mapping[str, str]) -> str:
+    """In what a training's platform is not that of the first run, in words; "" where it is."""
+    own = platform_of(record)
     other = [name for name in own if own[name] != platform[name]]
     shown = [f"{PLATFORM[name]} {own[name][:40]}, the study's first run has {platform[name][:40]}" for name in other]
     return "; ".join(shown)

@@ -8,6 +8,15 @@ from collections.abc import Iterable
 from awbench.errors import UserError
 from awbench.records import Record
 from awbench.records.settings import Training
+from awbench.verdicts.evidence import (
+    images_left_out,
+    impossible,
+    other_platform,
+    platform_of,
+    trained_on_validation_images,
+    trained_weights,
+    unknown_platform,
+)
 from awbench.verdicts.interval import Interval, gain_interval
 from awbench.verdicts.protocol import differing, training_protocol
 from awbench.verdicts.runs import by_seed, resolution_of, values_of
@@ -39,13 +48,26 @@ def measure_gain(
             raise UserError(f"a seed of {names[0]} stands twice; the runs of a side must be independent")
         if any(metric not in record.values for record in side):
             raise UserError(f"a record of {names[0]} has no {metric}")
+        for record in side:
+            for reason in (
+                *impossible(record, metric),
+                *unknown_platform(record),
+                *trained_on_validation_images(record),
+            ):
+                raise UserError(
+                    f"a run of {names[0]} with seed {record.settings.json_object['seed']} is no evidence: {reason}"
+                )
+            if left_out := images_left_out(record):
+                raise UserError(f"a run of {names[0]} left out {left_out} images that could not be decoded")
+        if len({trained_weights(record) for record in side}) != len(side):
+            raise UserError(f"two runs of {names[0]} have the same weights; the runs of a side must be independent")
         if len({json.dumps(record.options, sort_keys=True) for record in side}) > 1:
             raise UserError(f"runs of {names[0]} with different options were given as one side; give those of one")
     if not 0 < level < 1:
         raise UserError(f"level {level} is not a probability between 0 and 1, e.g. 0.95")
-    aw = [side[0].options["aw"] for side in (treated, baseline) if "aw" in side[0].options]
-    if len(aw) > 1 and aw[0] != aw[1]:
-        raise UserError("these runs have AW-convolutions with different options")
+    options = [side[0].options for side in (treated, baseline)]
+    if other := sorted(name for name in options[0].keys() & options[1].keys() if options[0][name] != options[1][name]):
+        raise UserError(f"these runs are of networks with different options: {', '.join(other)}")
     runs = [*treated, *baseline]
     names = differing(training_protocol(record) for record in runs)
     if "dataset" in names:
@@ -53,5 +75,8 @@ def measure_gain(
         raise UserError(f"runs on {' and '.join(datasets)} cannot be compared; give runs on one dataset")
     if names:
         raise UserError(f"these runs were not trained and evaluated alike: they differ in {', '.join(names)}")
+    for run in runs:
+        if other_than_first := other_platform(run, platform_of(runs[0])).replace("the study's first", "the first"):
+            raise UserError(f"these runs were not trained alike: {other_than_first}")
     resolution = resolution_of(treated[0], metric)
     return gain_interval(values_of(treated, metric), values_of(baseline, metric), level=level, resolution=resolution)

@@ -25,8 +25,19 @@ from awbench.records.settings import (
 from awbench.reference.load import ReferenceNumber
 from awbench.reference.metrics import CLAIM_DATASETS
 from awbench.variants import ModelOptions, Task, list_variants, parse_variant
-from awbench.verdicts.evidence import difference, images_left_out, shown_count
+from awbench.verdicts.evidence import (
+    difference,
+    images_left_out,
+    impossible,
+    other_platform,
+    platform_of,
+    shown_count,
+    trained_on_validation_images,
+    trained_weights,
+    unknown_platform,
+)
 from awbench.verdicts.protocol import has_default_options, is_training, recipe_identity
+from awbench.verdicts.runs import first_to_last
 
 IMAGENET_VAL_IMAGES = DATASET_FACTS["imagenet"].val_images
 KINDS = ("accuracy", "detection")
@@ -75,7 +86,9 @@ def measured(records: Records, number: ReferenceNumber) -> Measured:
     evaluated: list[Record] = []
     trained: dict[int, Record] = {}  # by seed
     reasons: list[str] = []
-    for record in records.of_network(number.kind, number.variant):
+    weights: set[str] = set()
+    platform: dict[str, str] = {}
+    for record in first_to_last(records.of_network(number.kind, number.variant)):
         settings = record.settings
         if not isinstance(settings, GivenWeights | Training) or metric not in record.values:
             continue
@@ -85,8 +98,11 @@ def measured(records: Records, number: ReferenceNumber) -> Measured:
             reasons.append(reason)
         elif isinstance(settings, GivenWeights):
             evaluated.append(record)
-        else:
-            trained.setdefault(settings.seed, record)
+        elif other := other_platform(record, platform := platform or platform_of(record)):
+            reasons.append(other.replace("the study's first", "the first"))
+        elif trained_weights(record) not in weights and settings.seed not in trained:
+            trained[settings.seed] = record
+            weights.add(trained_weights(record))
     evidence = _evidence(number, metric, evaluated, [run for _, run in sorted(trained.items())])
     return Measured(evidence, () if evidence else tuple(dict.fromkeys(reasons)))
 
@@ -144,6 +160,7 @@ def _sha256(record: Record) -> str:
 def _reasons(number: ReferenceNumber, record: Record) -> Iterator[str]:
     """Why a record cannot be held to a number that it was meant for."""
     settings = record.settings
+    yield from impossible(record, number.metric.removesuffix("_error"))
     yield from _data_reasons(number, record)
     if isinstance(settings, DetectorWeights | DetectorTraining):
         if settings.protocol != PROTOCOLS["detection"]:
@@ -207,6 +224,8 @@ def _training_reasons(number: ReferenceNumber, record: Record) -> Iterator[str]:
     assert isinstance(settings, Training), "measured gives trainings and given weights alone"
     if settings.protocol != PROTOCOLS[record.kind]:
         yield f"protocol {settings.protocol} of the training code, now {PROTOCOLS[record.kind]}"
+    yield from unknown_platform(record)
+    yield from trained_on_validation_images(record)
     recipe = recipe_identity("detection" if number.kind == "detection" else "classification", recipe_of(number))
     own = settings.recipe.json_object
     if other := difference({**own, **{name: recipe[name] for name in _ARITHMETIC}}, recipe):

@@ -18,6 +18,17 @@ def by_seed(records: Iterable[Record]) -> dict[int, Record]:
     return dict(sorted(newest.items()))
 
 
+def first_to_last(records: Iterable[Record]) -> list[Record]:
+    """In the order in which they were finished.
+
+    That of their files' numbers says nothing where folders were put together: in each they begin at 1.
+
+    Args:
+        records: as `Records` has them; runs that were finished at the same instant stay in that order.
+    """
+    return sorted(records, key=lambda record: record.finished_at)
+
+
 def values_of(runs: Iterable[Record], metric: str) -> list[float]:
     """One value a run."""
     return [float(record.value(metric)) for record in runs]

@@ -8,7 +8,8 @@ that probability, so a study may end as soon as it is answered.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from awbench.errors import UserError
 from awbench.records import Record, Records
@@ -60,6 +61,7 @@ class JudgedComparison:
         looks: at so many runs of each network there is one.
         taken: the looks so far, each with the runs that it had.
         claimed: the claim's gain, None for a question of the study's own.
+        about_claim: what is to be said of where the claim's gain was taken from; "" where that is no question.
     """
 
     study: Study
@@ -70,6 +72,7 @@ class JudgedComparison:
     looks: tuple[int, ...]
     taken: tuple[Look, ...]
     claimed: Claimed | None
+    about_claim: str = ""
 
     @property
     def look(self) -> int:
@@ -130,6 +133,13 @@ class JudgedComparison:
             )
         if self.study.level < USUAL_LEVEL:
             found.append(f"The study's level is {self.study.level:.0%}, below the usual {USUAL_LEVEL:.0%}.")
+        if self.about_claim:
+            found.append(self.about_claim)
+        if self.study.purpose == "confirmatory":
+            for name in sorted({run.study[0] for run in self.baseline} - {self.study.name, ""}):
+                found.append(
+                    f"Runs of {self.comparison.over} were made for study {name}, maybe before this one was decided."
+                )
         imported = [run for side in (self.treated, self.baseline) for run in side if run.kind == IMPORTED]
         for source in dict.fromkeys(run.settings.json_object["source"] for run in imported):
             found.append(f"Runs from {source} were imported: how they were made is only stated.")
@@ -196,14 +206,41 @@ def judge_study(study: Study, records: Records, claims: Iterable[Claim] = ()) ->
     """
     _require_whole_claims(study, claims := list(claims))
     evidence = gather_evidence(study, records)
-    known = {claim.id: claim for claim in claims}
-    judged = tuple(_judge(study, comparison, evidence, known) for comparison in study.comparisons)
+    known = {claim.id: as_decided(study, claim) for claim in claims}
+    about = {claim.id: _about_claim(study, claim) for claim in claims}
+    judged = tuple(
+        replace(_judge(study, comparison, evidence, known), about_claim=about.get(comparison.claim, ""))
+        for comparison in study.comparisons
+    )
     of_claims = {
         id: [pair for pair in judged if pair.comparison.claim == id]
         for id in {pair.comparison.claim for pair in judged} & known.keys()
     }
     sizes = {id: answer_claim(known[id], pairs, study.matters)[2] for id, pairs in of_claims.items()}
     return JudgedStudy(study, evidence, judged, frozenset(id for id, size in sizes.items() if size != "undecided"))
+
+
+def as_decided(study: Study, claim: Claim) -> Claim:
+    """The claim as a study's file has it, whatever its own file says now."""
+    decided = study.claims.get(claim.id)
+    if decided is None or (claimed_gain(claim), claim.relation) == (
+        Claimed(decided.delta, decided.margin), decided.relation,
+    ):  # fmt: skip
+        return claim
+    delta, margin = (Decimal(str(value)) for value in (decided.delta, decided.margin))
+    return claim.model_copy(update={"delta": delta, "margin": margin, "relation": decided.relation})
+
+
+def _about_claim(study: Study, claim: Claim) -> str:
+    decided, now = ((claimed_gain(each), each.relation.replace("_", " ")) for each in (as_decided(study, claim), claim))
+    if study.claims.get(claim.id) is None:
+        return f"What claim {claim.id} says is not in the study's file: a change of it since is not seen."
+    if decided == now:
+        return ""
+    texts = [f"{gain.value:+g} within {gain.margin:g} ({relation})" for gain, relation in (decided, now)]
+    return (
+        f"Claim {claim.id} was {texts[0]} when the study was decided, and is judged as that; its file says {texts[1]}."
+    )
 
 
 def claimed_gain(claim: Claim) -> Claimed:
@@ -262,6 +299,12 @@ def _claimed(study: Study, comparison: Comparison, claim: Claim | None) -> Claim
         raise UserError(
             f"study {study.name}: {pair}, is not what claim {claim.id} is about: {claim.variant} over {claim.over}, "
             f"{claim.metric} on {claim.dataset_name}; leave out 'claim', or compare what it names"
+        )
+    treated, baseline = (study.described_options[label] for label in (comparison.variant, comparison.over))
+    if other := [name for name in treated.keys() & baseline.keys() if treated[name] != baseline[name]]:
+        raise UserError(
+            f"study {study.name}: {comparison.variant} and {comparison.over} have other {' and '.join(sorted(other))} "
+            f"options, and claim {claim.id} is about what one has beside the other; give both the same"
         )
     return claimed_gain(claim)
 

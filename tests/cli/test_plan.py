@@ -133,7 +133,8 @@ def test_given_speeds_are_said_to_be_given(awbench):
 
 def test_an_answered_study_has_nothing_to_run(awbench, tmp_path):
     design = yaml.safe_load((STUDIES / "imagenet.yaml").read_text())
-    design |= {"name": "one", "comparisons": design["comparisons"][:1]}
+    claims = {"imagenet-r101": design["claims"]["imagenet-r101"]}
+    design |= {"name": "one", "comparisons": design["comparisons"][:1], "claims": claims}
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(design))
     path = str(tmp_path / "one.yaml")
     fresh = as_json(awbench, "--study", path)["studies"][0]
@@ -155,7 +156,7 @@ def test_claims_without_a_study_are_listed(awbench, tmp_path):
 def test_of_an_unknown_deviation_the_largest_number_is_planned(awbench, tmp_path):
     design = yaml.safe_load((STUDIES / "imagenet.yaml").read_text())
     pairs = [{key: value for key, value in one.items() if key != "claim"} for one in design["comparisons"]]
-    five = design | {"name": "five", "metric": "top5", "comparisons": pairs, "matters": 0.5}
+    five = design | {"name": "five", "metric": "top5", "comparisons": pairs, "claims": {}, "matters": 0.5}
     (tmp_path / "five.yaml").write_text(yaml.safe_dump(five))
     path = str(tmp_path / "five.yaml")
     out = awbench("plan", "--study", path)[1]
@@ -189,13 +190,15 @@ def test_five_thousand_records_are_planned_about_as_fast_as_they_are_read(awbenc
         (("--budget", "0"), "is not a number of hours above 0"),
         (("--budget", "nan"), "--budget nan is not"),
         (("--budget", "infh"), "--budget infh is not"),
+        (("--deviation", "top1=1e200"), "'1e200' is not a number of 0.001 to 100"),
+        (("--images-per-second", "resnet101=1e-305"), "'1e-305' is not a number of 0.001 to 1,000,000"),
         (("--deviation", "boxap=0.2"), "--deviation boxap: no such metric; did you mean box_ap?"),
         (("--deviation", "top1_error=0.2"), "no such metric; did you mean top1?"),
         (("--deviation", "box_ap"), "is not of the form KEY=VALUE"),
-        (("--deviation", "box_ap=0"), "'0' is not a number above 0"),
-        (("--deviation", "box_ap=nan"), "'nan' is not a number above 0"),
+        (("--deviation", "box_ap=0"), "'0' is not a number of 0.001 to 100"),
+        (("--deviation", "box_ap=nan"), "'nan' is not a number of 0.001 to 100"),
         (("--gpu-hours", "resnet11=5"), "--gpu-hours resnet11: no such network; did you mean resnet1"),
-        (("--images-per-second", "resnet101=-1"), "'-1' is not a number above 0"),
+        (("--images-per-second", "resnet101=-1"), "'-1' is not a number of 0.001 to 1,000,000"),
         (("--study", "imagnet"), "study 'imagnet' does not exist; did you mean imagenet?"),
         (("--device", "H100"), "--device H100: no training was timed on it; those that have numbers: V100, RTX 3090"),
         (("--only-references", "nowhere"), "no reference files in nowhere"),

@@ -149,6 +149,24 @@ def test_an_imported_run_that_does_not_fit_is_left_aside(awbench, tmp_path):
     ]  # fmt: skip
 
 
+def test_imported_runs_of_another_recipes_file_are_left_aside(awbench, tmp_path):
+    """Though it has the same name."""
+    header = ROWS.rstrip("\n") + ",recipe_sha256\n"
+    rows = [
+        f"{name},digits,theirs,{seed},top1,{value},359,their lab,{digest * 8}"
+        for name, value, digest in (("resnet20", 90, "ab"), ("aw_resnet20", 95, "cd"))
+        for seed in (0, 1)
+    ]
+    (tmp_path / "runs.csv").write_text(header + "".join(f"{row}\n" for row in rows))
+    assert awbench("import", str(tmp_path / "runs.csv"))[0] == 0
+    naming = write_study(tmp_path, looks=[2], purpose="exploratory", matters=0.5, imports=[IMPORT])
+    status = json.loads(awbench("study", "status", naming, "--json")[1])
+    assert status["runs"] == {"resnet20": 2, "aw_resnet20": 0}
+    assert {one["reason"] for one in status["left_aside"]} == {
+        "sha256 of recipe theirs is cdcdcdcdcdcd, the first run's abababababab"
+    }
+
+
 def test_runs_of_ours_come_before_imported_ones(awbench, tmp_path):
     imported(awbench, tmp_path, "resnet20,digits,theirs,0,top1,50,359,their lab")
     naming = write_study(tmp_path, looks=[2], purpose="exploratory", imports=[IMPORT])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from sample_records import latency_record, make_record
+from sample_records import latency_record, make_record, trained
 
 from awbench.errors import UserError
 from awbench.gate.bands import LatencyBand, check_latency, load_bands
@@ -79,6 +79,7 @@ def accuracy_record(top1: float, variant="resnet50", sha256="0676ba61" + "0" * 5
     """Of torchvision's IMAGENET1K_V1 weights evaluated as there; or with changed settings."""
     evaluation = {"resize": 256, "crop": 224, "interpolation": "bilinear"}
     placement = changes.pop("stride_placement", "v1.5")
+    inputs, environment = changes.pop("inputs", {}), changes.pop("environment", {})
     return make_record(
         kind="accuracy",
         variant=variant,
@@ -87,10 +88,13 @@ def accuracy_record(top1: float, variant="resnet50", sha256="0676ba61" + "0" * 5
             "origin": "weights", "dataset": "imagenet", "weights": "IMAGENET1K_V1", "precision": "float32",
             "evaluation": evaluation, **changes,
         },
-        inputs={"weights_sha256": sha256, "initial_weights_sha256": "random"},
+        inputs={
+            "weights_sha256": sha256, "initial_weights_sha256": "random", "train_sha256": "1", "val_sha256": "0",
+            **inputs,
+        },
         values={"top1": Quantity(value=top1, unit="percent"), "images": Quantity(value=images, unit="images")},
         notes=["ImageNet val, 50,000 images"],
-        environment={"train_images": 1_281_167},
+        environment={**trained(variant, changes.get("seed"), top1), "train_images": 1_281_167, **environment},
     )  # fmt: skip
 
 
@@ -193,6 +197,27 @@ def test_the_first_run_of_a_seed_counts(store):
     for top1 in (60.0, 76.13):
         store.add(training(top1))
     assert published(store)[0].status == "fail"
+
+
+def test_trainings_that_are_not_independent_or_not_alike_count_once(store):
+    """As in studies: copies of one training, other code, the training images as those of the evaluation."""
+
+    def held() -> str:
+        return published(store)[0].message
+
+    store.add(training(76.13))
+    alone = held()
+    for seed in (1, 2):
+        store.add(
+            training(76.13, seed=seed, environment={"weights_sha256": trained("resnet50", 0, 76.13)["weights_sha256"]})
+        )
+    for seed in (3, 4):
+        store.add(training(70.0, seed=seed, environment={"source_sha256": "6" * 64}))
+    store.add(training(70.0, seed=5, inputs={"val_sha256": "1"}))
+    store.add(training(70.0, seed=6, environment={"weights_sha256": None}))
+    assert held() == alone
+    store.add(training(70.0, seed=7))
+    assert held() != alone
 
 
 def test_what_trainings_are_held_to_is_corrected_over_all(store):

@@ -191,7 +191,7 @@ def test_another_setting_of_aw_is_about_the_default_ones(store, tmp_path):
     design = yaml.safe_load((STUDIES / "imagenet.yaml").read_text())
     design["name"] = "other"
     design["networks"] = {"full": {"variant": "aw_resnet101", "aw": {"expansion": 1}}}
-    design["comparisons"] = [{"variant": "full", "over": "resnet101"}]
+    design["comparisons"], design["claims"] = [{"variant": "full", "over": "resnet101"}], {}
     path.write_text(yaml.safe_dump(design))
     study = load_study(str(path))
     store.add(training_record("aw_resnet101", dataset="fake", seconds=30))

@@ -157,7 +157,10 @@ def test_a_row_says_what_it_rests_on(store):
     fill(store, runs_of(IMAGENET, "aw_resnet101", [90.0], protocol=0))
     row = cells(store, "imagenet-r101", "aw_resnet101")
     assert row["with"] == "77.88, sd 0.10" and row["without"] == "77.38, sd 0.10"
-    assert row["look"] == "look 2 of 8, 4 runs each" and row["trained"] == "cbam, 100 epochs"
+    assert (
+        row["look"] == "look 2 of 8, 4 runs each"
+        and row["trained"] == "cbam, precision=bfloat16, channels_last=true, 100 epochs"
+    )
     assert (
         row["left aside"] == "1: protocol 0 of the training code, now 1"
         and row["AW setting"] == "default (5 choices ours, 3 recalled)"

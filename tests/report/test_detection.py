@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sample_records import make_record
+from sample_records import make_record, trained
 
 from awbench.recipes import PROTOCOLS
 from awbench.recipes.detection import load_detection_recipe
@@ -40,13 +40,16 @@ def detection_record(variant: str, ap: float, **changes):
         options=describe_options(
             parse_variant(variant), ModelOptions(stride_placement=placement, num_classes=80)
         ),
-        inputs={"backbone_weights_sha256": "1" * 64 if backbone else "random", "weights_sha256": SHA256},
+        inputs={
+            "backbone_weights_sha256": "1" * 64 if backbone else "random", "weights_sha256": SHA256,
+            "train_sha256": "1", "val_sha256": "0", "engine_version": "0.6",
+        },
         values={
             "box_ap": Quantity(value=ap, unit="AP points"),
             "images": Quantity(value=images, unit="images"),
         },
         notes=["COCO val2017, 5,000 images", *([f"backbone from a.pkl, layout {backbone}"] if backbone else [])],
-        environment={"train_images": train_images},
+        environment={**trained(variant, ap, changes.get("seed")), "train_images": train_images},
     )  # fmt: skip
 
 

@@ -242,7 +242,10 @@ def test_a_card_says_what_its_verdict_rests_on(state, tmp_path):
     else:
         expected = {"look", "with", "without", "trained", "AW setting"}
         assert set(facts) >= expected | ({"publication"} if state != "too-early" else set())
-        assert facts["trained"] == "cbam, 100 epochs" and ", sd 0." in facts["with"]
+        assert (
+            facts["trained"] == "cbam, precision=bfloat16, channels_last=true, 100 epochs"
+            and ", sd 0." in facts["with"]
+        )
     assert ("left aside, runs and why" in card) == state.startswith("left-aside")
     if state.startswith("left-aside"):
         assert "<li>2: trained on 1,000 of 1,281,167 images</li>" in card

@@ -50,7 +50,10 @@ def one_changed(name: str, value: object) -> dict[str, object]:
         ({"inputs": {"val_sha256": "other"}}, "validation images other, the study's first run has v"),
         ({"inputs": {"train_sha256": "other"}}, "training images other, the study's first run has t"),
         ({"inputs": {"val_sha256": "unknown"}}, "validation images is unknown"),
-        ({"options": {"num_classes": 1001}}, "number of classes 1001, the study's first run has 1000"),
+        ({"options": {"num_classes": 1001}}, "options: num_classes is 1001, not 1000"),
+        ({"values": percent(1.0) | {"top5": Quantity(value=0.9, unit="percent")}}, "top5 is 0.90, below top1, 1.00"),
+        ({"values": {"steps": Quantity(value=1, unit="steps")}}, "trained for 1 of 500,400 steps"),
+        ({"environment": {"weights_sha256": None}}, "what weights it left is unknown"),
         ({"values": percent(math.nan)}, "top1 is nan, not between 0 and 100"),
         ({"values": percent(math.inf)}, "top1 is inf, not between 0 and 100"),
         ({"values": percent(780.0)}, "top1 is 780.0, not between 0 and 100"),
@@ -141,16 +144,15 @@ def test_detectors_of_a_study_that_names_no_engine_have_that_of_its_first_run():
     ]
 
 
-def test_the_order_of_files_and_their_clocks_change_nothing(tmp_path):
-    """Which run of a seed was recorded first is said by the number in its file's name."""
+def test_the_order_of_files_and_their_numbers_change_nothing(tmp_path):
+    """Which run of a seed came first is said by its date: numbers begin at 1 in every folder that is put to others."""
     runs = [
-        study_run(IMAGENET, "resnet101", 0, 77.0, finished="2031-01-01T00:00:00.000000Z"),
-        study_run(IMAGENET, "resnet101", 0, 79.0, finished="1999-01-01T00:00:00.000000Z", skip_bad_images=True),
+        study_run(IMAGENET, "resnet101", 0, 79.0, finished="2031-01-01T00:00:00.000000Z", skip_bad_images=True),
+        study_run(IMAGENET, "resnet101", 0, 77.0, finished="2031-01-01T09:00:00+14:00"),
         study_run(IMAGENET, "resnet101", 2, 77.2),
-        study_run(IMAGENET, "resnet101", 1, 77.1, finished="2031-01-01T00:00:00+14:00"),
+        study_run(IMAGENET, "resnet101", 1, 77.1, finished="2031-01-01T00:00:00"),
     ]
-    store = RecordStore(tmp_path)
-    paths = [store.add(run) for run in runs]
+    paths = [RecordStore(tmp_path / f"folder {run.value('top1')}").add(run) for run in runs]
     texts = [path.read_text() for path in paths]
     for number, order in enumerate(itertools.permutations(range(4))):
         folder = tmp_path / str(number) / "records" / "accuracy"
