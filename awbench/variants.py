@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from awbench.architectures import ARCHITECTURES, DETECTION_ARCHITECTURES, Architecture
 from awbench.errors import UserError, suggestion
-from awbench.modules import CONVOLUTIONS, AttentionModule, modules
+from awbench.modules import CONVOLUTIONS, VARIABLE, AttentionModule, modules
 
 Task = Literal["classification", "detection"]
 StridePlacement = Literal["v1", "v1.5"]
@@ -221,13 +221,24 @@ def parse_variant(name: str, task: Task | None = None) -> Variant:
     if name not in known:
         normal = re.sub(r"[-.\s]", "_", name.lower())
         hint = f"; did you mean {normal}?" if normal in known else suggestion(normal, known)
-        raise UserError(f"{name} is not a variant{hint} See 'awbench list'.")
+        raise UserError(f"{name} is not a variant{hint} See 'awbench list'.{_about_modules(normal)}")
     variant = known[name]
     if task is not None and variant.task != task:
         raise UserError(
             f"{name} is a {variant.task} variant; this needs a {task} one. See 'awbench list --task {task}'."
         )
     return variant
+
+
+def _about_modules(name: str) -> str:
+    """How to name the module that is missing for a name that fits the grammar otherwise; "" for another name."""
+    settings = name.removeprefix("faster_rcnn_").removesuffix("_fpn")
+    architecture = next((known for known in ARCHITECTURES if settings.endswith(f"_{known}")), "")
+    words = settings.removesuffix(architecture).strip("_").split("_") if architecture else []
+    unknown = [word for word in words if word not in ("aw", *modules())]
+    if len(unknown) != 1 or len(words) > 2:
+        return ""
+    return f" A module {unknown[0]} from outside: --module or {VARIABLE}, see docs/your-module.md in the source."
 
 
 def parse_variants(names: Iterable[str], task: Task | None = None) -> list[Variant]:

@@ -38,6 +38,15 @@ def test_every_listed_name_parses_to_itself(variant):
     assert parse_variant(variant.name) == variant
 
 
+def test_a_name_with_an_unknown_module_says_how_modules_are_named():
+    with pytest.raises(UserError, match="A module mine from outside: --module or AWBENCH_MODULES"):
+        parse_variant("faster_rcnn_aw_mine_resnet50_fpn")
+    for other in ("resnet5o", "aw_se_cbam_resnet50", "mine"):
+        with pytest.raises(UserError, match="is not a variant") as caught:
+            parse_variant(other)
+        assert "--module" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [("resnet51", "resnet50"), ("AW-ResNet50", "aw_resnet50"), ("aw_sse_resnet50", "aw_se_resnet50")],

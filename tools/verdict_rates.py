@@ -8,6 +8,7 @@ Every number is simulated by `awbench.verdicts.simulation`, 10,000 studies a cel
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
 import sys
@@ -185,9 +186,12 @@ TABLES = {
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 where the document differs")
+    args = parser.parse_args()
     text = DOCUMENT.read_text()
     made = _BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]]()}{block[3]}", text)
-    if "--check" in sys.argv:
+    if args.check:
         print("as simulated" if made == text else "docs/verdicts.md: run 'python tools/verdict_rates.py'")
         return int(made != text)
     DOCUMENT.write_text(made)

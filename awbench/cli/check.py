@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
     for kind in args.require:
         if kind not in checks.KINDS:
-            raise UserError(f"--require {kind} is not a kind of check{suggestion(kind, checks.KINDS)} See --help.")
+            hint = suggestion(kind, checks.KINDS)
+            raise UserError(f"--require {kind} is not a kind of check{hint} Known: {', '.join(checks.KINDS)}.")
     locked, locked_runs, latency_bands = load_locked(), proxies.load_locked_runs(), bands.load_bands()
     references, store = references_of(args), RecordStore(args.results if args.measure else results_to_read(args))
     log(

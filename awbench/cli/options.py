@@ -227,8 +227,9 @@ def timing_goal(args: argparse.Namespace) -> TimingGoal:
     Raises:
         UserError: one of them, or --threads, makes no sense.
     """
-    if not (0 < args.width < math.inf and 0 < args.budget < math.inf):  # nan is neither
-        raise UserError(f"--width {args.width:g} and --budget {args.budget:g} must be more than 0, and finite")
+    for name, value in (("--width", args.width), ("--budget", args.budget)):
+        if not 0 < value < math.inf:  # nan is neither
+            raise UserError(f"{name} {value:g} must be more than 0, and finite")
     if args.threads is not None and args.threads < 1:
         raise UserError(f"--threads {args.threads} is not a number of threads; use 1 or more")
     from awbench.measure.timing import TimingGoal

@@ -7,7 +7,9 @@ reproduce`, and in examples/records. A test makes everything again and fails whe
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import dataclasses
 import re
 import shutil
 import sys
@@ -35,17 +37,18 @@ from awbench.report.studies import answer_sentence, exploratory_summary, own_que
 from awbench.report.table import select
 from awbench.report.tables import TABLES
 from awbench.studies import beside, load_study
-from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, list_variants
+from awbench.variants import STRIDE_PLACEMENTS, AWOptions, ModelOptions, list_variants
 from awbench.verdicts.complexity import EQUAL, NOT_MEASURED, compare_complexity
 
 # A table's kind, what the first column must match, and the columns wanted.
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) (\S+) ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ANSWER = re.compile(r"(<!-- answer: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _COUNTS = re.compile(r"(<!-- counts: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_OPTIONS = re.compile(r"(<!-- aw-options -->\n).*?(<!-- end -->)", re.DOTALL)
 _GRID = re.compile(r"(<!-- aw-grid -->\n).*?(<!-- end -->)", re.DOTALL)
 GRID = Path(__file__).resolve().parents[2] / "benchmarks/aw_grid.txt"
 # A document -> the folder of the figures, from there.
-DOCUMENTS = {"README.md": "docs/", "docs/results.md": ""}
+DOCUMENTS = {"README.md": "docs/", "docs/results.md": "", "docs/method.md": ""}
 # A document about the modules of examples/, which are known while it is made.
 EXAMPLES, EXAMPLES_STUDY = "examples/README.md", "examples/studies/modules-side-by-side.yaml"
 # Name of a figure -> its file in docs/. A study's is there from its first look on.
@@ -86,18 +89,24 @@ def fill(document: str, records: Records, folder: str = "") -> str:
     def counts(match: re.Match[str]) -> str:
         start, wanted, end = match.groups()
         compared = compare_complexity(references.of_kind("complexity"), records.of_kind("complexity"))
-        published = [one for one in compared if re.fullmatch(wanted, one.variant) and one.number]
-        comparable = [one for one in published if not one.verdict.startswith(NOT_MEASURED)]
+        published = [(one, one.number) for one in compared if re.fullmatch(wanted, one.variant) and one.number]
+        # A number that a source prints twice counts once; those that somebody only remembers are counted apart.
+        distinct = {(one.variant, one.metric, number.source, number.value): one for one, number in published}
+        measured = [one for one in distinct.values() if not one.verdict.startswith(NOT_MEASURED)]
+        comparable = [one for one in measured if one.number and one.number.provenance != "recalled"]
+        recalled = [one for one in measured if one not in comparable]
         others = [
             f"{one.variant}'s {one.metric} of {one.number.source} ({one.verdict.removeprefix('differs by ')})"
             for one in comparable
             if one.verdict != EQUAL and one.number
         ]
         matching = f"{len(comparable) - len(others)} of {len(comparable)}"
+        remembered = f"{sum(one.verdict == EQUAL for one in recalled)} of {len(recalled)}"
         return (
             f"{start}**{matching} published counts match to their last digit**"
             + (f"; the others: {', '.join(others)}" if others else "")
-            + f". {len(published) - len(comparable)} more cannot be compared, for their sources do not state what was "
+            + (f". Of those recalled from memory {remembered} match" if recalled else "")
+            + f". {len(distinct) - len(measured)} more cannot be compared, for their sources do not state what was "
             f"counted.\n{end}"
         )
 
@@ -124,8 +133,19 @@ def fill(document: str, records: Records, folder: str = "") -> str:
             shown.append(f"\n![{figure.title}]({folder}{FIGURES.get(figure.name, f'{name}.svg')})")
         return f"{start}{shown[0]}\n\n" + "\n".join(shown[1:]) + f"\n{end}"
 
+    document = _OPTIONS.sub(lambda match: f"{match[1]}{aw_options()}{match[2]}", document)
     document = _GRID.sub(lambda match: f"{match[1]}{aw_grid(GRID.read_text())}{match[2]}", document)
     return _COUNTS.sub(counts, _ANSWER.sub(answer, _BLOCK.sub(block, document)))
+
+
+def aw_options() -> str:
+    """The choices of an AW-convolution, their defaults, and how well each is known."""
+    rows = []
+    for option in dataclasses.fields(AWOptions):
+        default = ",".join(map(str, option.default)) if isinstance(option.default, tuple) else str(option.default)
+        shown = {"None": "none", "True": "true"}.get(default, default)
+        rows.append([f"`{option.name}`", f"`{shown}`", option.metadata["provenance"], option.metadata["help"]])
+    return tabulate(rows, ["option", "default", "provenance", "meaning"], "github", disable_numparse=True) + "\n"
 
 
 def aw_grid(printed: str) -> str:
@@ -199,6 +219,7 @@ def fill_examples(root: Path, folder: Path) -> tuple[str, Figure]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     root = Path(__file__).resolve().parent.parent.parent
     with tempfile.TemporaryDirectory() as folder:
         records = readme_records(root, Path(folder) / "results")

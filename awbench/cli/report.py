@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     from awbench.report.claims import status_of, verdict_text
+    from awbench.report.studies import answer_sentence, own_questions
+    from awbench.studies import load_study
     from awbench.verdicts.claims import judge_claims
 
     records, references = read_records(args), references_of(args)
@@ -53,6 +55,10 @@ def _report(args: argparse.Namespace) -> int:
         outcomes = {judged.claim.id: status_of(judged) for judged in claims}
         print_json({"report": str(page), "figures": [str(path) for path in figures], "claims": outcomes})
     else:
+        asked = {load_study(name).digest for name in args.study}
+        for study in own_questions(records):
+            for pair in study.comparisons if study.study.digest in asked else ():
+                show(answer_sentence(pair))
         for judged in claims:
             show(f"{judged.claim.id}: {verdict_text(judged)}")
         show(f"report: {page}   figures: {figures[0].parent} ({len(figures)} files)")

@@ -80,15 +80,20 @@ def run_show(args: argparse.Namespace) -> int:
     show(f"dataset {study.dataset}, {study.metric}, recipe {' '.join([study.recipe, *study.changes])}")
     show(f"answers hold together at {study.level:.0%}")
     if study.shares:
-        show(f"runs of study {study.shares} count too, of networks that are the same")
+        which = "others are compared with" if study.purpose == "confirmatory" else "are the same"
+        show(f"runs of study {study.shares} count too, of networks that {which}")
     for label in study.labels:
         network, seeds = study.networks.get(label), f"seeds 0 to {study.runs_of(label) - 1}"
-        described = f" ({network.variant}, {study.changed_options(label)}; {network.note})" if network else ""
+        options = ", ".join(filter(None, (network.variant, study.changed_options(label)))) if network else ""
+        described = f" ({'; '.join(filter(None, (options, network.note)))})" if network else ""
         show(f"  {label}{described}: {seeds}")
     for comparison in study.comparisons:
         claim = f", claim {comparison.claim}" if comparison.claim else ""
         looks = ", ".join(map(str, study.looks_of(comparison)))
         show(f"  {comparison.variant} over {comparison.over} ({comparison.role}{claim}): looks at {looks} runs each")
+    for name, decided in study.claims.items():
+        relation = "up to " if decided.relation == "up_to" else ""
+        show(f"  claim {name}: {relation}{decided.delta:+g}, within {decided.margin:g} of it it is as claimed")
     return 0
 
 

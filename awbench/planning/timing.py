@@ -21,7 +21,8 @@ def timing_argv(study: Study, label: str, device: str = "") -> list[str]:
     variant, network = study.variant_of(label), study.networks.get(label)
     argv = ["awbench", "train", variant.name, *variant.module_argv, "--recipe", study.recipe]
     for change in study.changes:
-        argv += ["--set", change]
+        if not change.startswith(("epochs=", "iterations=")):  # it has a length of its own
+            argv += ["--set", change]
     if study.dataset == "imagenet":
         argv += ["--dataset", "fake", "--set", f"epochs={_FAKE_EPOCHS}"]
     else:

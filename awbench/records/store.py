@@ -130,6 +130,8 @@ class RecordStore:
 def _require_folder(results: Path) -> None:
     if results.exists() and not results.is_dir():
         raise UserError(f"results folder {results} is a file; give a folder with --results")
+    if results.name == "records" and not (results / "records").exists() and (results.parent / "records").is_dir():
+        raise UserError(f"{results} holds the records themselves; give the results folder above it, {results.parent}")
 
 
 def _names(directory: Path) -> list[str]:

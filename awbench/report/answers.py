@@ -78,10 +78,17 @@ def training_hours(judged: JudgedStudy) -> dict[str, float]:
 
 
 def shown_cost(judged: JudgedStudy) -> str:
-    """E.g. "29 runs, 21.3 process-hours of training, wall time"."""
+    """E.g. "29 runs, 21.3 process-hours of training, 0.3 to 1.1 a run, wall time"."""
     count = sum(map(len, judged.evidence.runs.values()))
     hours = " and ".join(f"{value:,.1f} {unit}" for unit, value in training_hours(judged).items())
-    return f"{plural(count, 'run')}{f', {hours} of training, wall time' if hours else ''}"
+    each = [
+        run.process_seconds / 3600
+        for runs in judged.evidence.runs.values()
+        for run in runs
+        if run.process_seconds is not None
+    ]
+    span = f", {min(each):,.1f} to {max(each):,.1f} a run" if len(each) > 1 else ""
+    return f"{plural(count, 'run')}{f', {hours} of training{span}, wall time' if hours else ''}"
 
 
 def gains_over_other_runs(judged: JudgedStudy) -> list[str]:

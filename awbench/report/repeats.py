@@ -89,7 +89,7 @@ def _of_training(places: Mapping[tuple[str, ...], Mapping[int, Record]]) -> Iter
 
 def _shown_differences(differs: Mapping[str, list[str]]) -> str:
     """E.g. "torch 2.14.1 -> 2.12.1"; of long values the beginning."""
-    shown = {name: [value[: 8 if name in _DIGESTS else 24] for value in both] for name, both in differs.items()}
+    shown = {name: [value[: 8 if name in _DIGESTS else 40] for value in both] for name, both in differs.items()}
     return ", ".join(f"{name} {' -> '.join(both)}" for name, both in shown.items())
 
 

@@ -71,8 +71,8 @@ def answer_sentence(judged: JudgedComparison) -> str:
         return f"On {on}, {variant} is worse than {over}: {found}."
     if judged.gain != "undecided":
         return (
-            f"On {on}, {variant} is no better and no worse than {over} by the {study.matters:g} points that "
-            f"were decided to matter: {found}."
+            f"On {on}, {variant} is equivalent to {over} within {study.matters:g} points, the margin that was set "
+            f"before the first run: {found}."
         )
     ahead = f"the next look is at {plural(judged.next_look, 'run')} of each" if judged.next_look else "no look is left"
     return f"On {on}, it is undecided whether {variant} is better than {over}: {found}; {ahead}."
@@ -109,13 +109,19 @@ def _all_runs_are(side: str, pair: JudgedComparison) -> bool:
 
 @dataclass(frozen=True)
 class NetworkRow:
-    """A network of a study. Attributes: comparison, in which it is the one compared; counts and timing at its input."""
+    """A network of a study.
+
+    Attributes:
+        comparison: in which it is the one compared.
+        counts, timing: at its input; timing_of_one, of one image a call.
+    """
 
     judged: JudgedStudy
     label: str
     comparison: JudgedComparison | None
     counts: CountedNetwork | None
     timing: Record | None
+    timing_of_one: Record | None = None
 
     @property
     def runs(self) -> tuple[Record, ...]:
@@ -141,19 +147,24 @@ def network_rows(judged: JudgedStudy, records: Records, labels: Sequence[str] = 
     for pair in judged.comparisons:
         compared.setdefault(pair.comparison.variant, []).append(pair)
     shown, labels = 1 if labels else None, labels or study.labels
-    timed = _timed(judged, labels, records.of_kind("latency"), size)
+    timed, of_one = (_timed(judged, labels, records.of_kind("latency"), size, count) for count in (None, 1))
     return [
-        NetworkRow(judged, label, pair, counts(label), timed.get(label))
+        NetworkRow(judged, label, pair, counts(label), timed.get(label), of_one.get(label))
         for label in labels
         for pair in compared.get(label, [None])[:shown]
     ]
 
 
-def _timed(judged: JudgedStudy, labels: Sequence[str], latencies: Iterable[Record], size: int) -> dict[str, Record]:
+def _timed(
+    judged: JudgedStudy, labels: Sequence[str], latencies: Iterable[Record], size: int, batch_size: int | None = None
+) -> dict[str, Record]:
     """Label -> the latency of a network as it was built for the study.
 
     All are of one run, for ratios compare within one: of those with the most images a call, as a training has them,
     the one of the most networks, of these the newest.
+
+    Args:
+        batch_size: None for the largest.
     """
     study = judged.study
     options = ModelOptions(stride_placement=study.stride_placement)
@@ -166,6 +177,8 @@ def _timed(judged: JudgedStudy, labels: Sequence[str], latencies: Iterable[Recor
     runs: dict[tuple[int, str], dict[str, Record]] = {}
     for record in latencies:
         if isinstance(record.settings, NetworkTiming) and record.settings.image_size == size:
+            if record.settings.batch_size != (batch_size or record.settings.batch_size):
+                continue
             run = record.settings.batch_size, record.environment["run"]
             built = record.variant, {**record.options, "num_classes": None}
             found = {
@@ -188,23 +201,36 @@ def _latency_notes(row: NetworkRow) -> list[str]:
     if row.timing is None:
         needed = f"needs 'awbench latency --study {study.argument}'"
         return [f"Latency ratio of some networks: not measured: {needed}."] if study.image_size else []
-    setting = f"{timing(row.timing).device_name}, {describe_setting(row.timing)}"
+    settings = [
+        f"{timing(found).device_name}, {describe_setting(found)}" for found in (row.timing, row.timing_of_one) if found
+    ]
     return [
-        f"Latency ratio: median time of a forward pass over the plain network's, in one run on one machine: {setting}."
+        "Latency ratio: median time of a forward pass over the plain network's, in one run on one machine, with its "
+        f"95 % interval: {settings[0]}. Another processor's may differ much ('awbench table latency').",
+        *(f"One image: the same, of one image a call: {setting}." for setting in settings[1:]),
     ]
 
 
-def _latency_ratio(row: NetworkRow) -> float | None:
-    if row.timing is None:
+def _latency_ratio(found: Record | None) -> float | None:
+    if found is None:
         return None
-    if row.timing.variant == row.timing.settings.json_object.get("over"):
+    if _is_baseline(found):
         return 1.0
-    return None if is_too_noisy(row.timing) else row.timing.value(_RATIO)
+    return None if is_too_noisy(found) else found.value(_RATIO)
 
 
-def _shown_ratio(row: NetworkRow) -> str:
-    ratio = _latency_ratio(row)
-    return f"{ratio:.2f}" if ratio is not None else TOO_NOISY if row.timing else ""
+def _is_baseline(found: Record) -> bool:
+    return bool(found.variant == found.settings.json_object.get("over"))
+
+
+def _shown_ratio(found: Record | None) -> str:
+    ratio = _latency_ratio(found)
+    if found is None or ratio is None:
+        return TOO_NOISY if found else ""
+    if _is_baseline(found):
+        return f"{ratio:.2f}"
+    low, high = (found.value(f"{_RATIO}_{end}") for end in ("low", "high"))
+    return f"{ratio:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _of_counts(name: str) -> Callable[[NetworkRow], int | None]:
@@ -263,7 +289,14 @@ _COLUMNS: tuple[Column[NetworkRow], ...] = (
         "elementwise (M)", _elementwise, shown_millions, key="elementwise", right=True, missing="unknown", detail=True,
         parts=in_units("elementwise (M)", _elementwise, 1e6),
     ),
-    Column("latency ratio", _latency_ratio, show=_shown_ratio, key=_RATIO, right=True, detail=True),
+    Column(
+        "latency ratio", lambda row: _latency_ratio(row.timing), show=lambda row: _shown_ratio(row.timing), key=_RATIO,
+        right=True, detail=True,
+    ),
+    Column(
+        "one image (ratio)", lambda row: _latency_ratio(row.timing_of_one),
+        show=lambda row: _shown_ratio(row.timing_of_one), key=f"{_RATIO}_of_one", right=True, detail=True,
+    ),
     Column.exact("macs", _of_counts("macs")),
     Column.exact("comparison", _of_comparison(comparison_object)),
 )  # fmt: skip
@@ -287,7 +320,7 @@ def _deviation_notes(judged: JudgedStudy) -> list[str]:
         return []
     early, late, label, runs = max(wrong, key=lambda one: abs(math.log(one[0] / one[1])))
     return [
-        f"How far runs deviate is poorly known from {first}: of {label} the first {first} gave sd {early:.2f}, "
+        f"A standard deviation from {first} runs is unreliable: the first {first} of {label} gave {early:.2f}, "
         f"all {runs} give {late:.2f}."
     ]
 

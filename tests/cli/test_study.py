@@ -24,6 +24,7 @@ def test_the_projects_own_are_listed_and_shown(awbench):
     assert code == 0 and all(name in out for name in list_studies())
     code, out, _ = awbench("study", "show", "imagenet")
     assert code == 0 and "looks at 3, 4, 5, 6, 7, 8, 9, 10 runs each" in out and load_study("imagenet").digest in out
+    assert "claim imagenet-combined: up to +0.57, within 0.285 of it it is as claimed" in out
 
 
 def test_runs_are_made_once_and_carry_the_design(awbench, tmp_path):
@@ -180,6 +181,29 @@ def test_unknown_studies_are_suggested():
 
 
 CHOICES = load_study("fashion-mnist-choices")
+
+
+def test_a_note_is_no_part_of_a_networks_options(awbench, tmp_path):
+    for note, shown in (("as it is", "mine (aw_resnet20; as it is): seeds"), ("", "mine (aw_resnet20): seeds")):
+        network = {"variant": "aw_resnet20", "note": note}
+        pair = {"variant": "mine", "over": "resnet20"}
+        path = write_study(tmp_path / (note or "none"), networks={"mine": network}, comparisons=[pair])
+        assert shown in awbench("study", "show", path)[1]
+
+
+def test_a_report_says_the_answer_of_the_study_that_it_is_asked_for(awbench, tmp_path):
+    path = write_study(tmp_path, looks=[2], purpose="exploratory", matters=0.5)
+    code, out, _ = awbench("report", "--study", path)
+    assert code == 0 and out.startswith(
+        "Whether AW-ResNet-20 is better than ResNet-20 on scikit-learn digits is not known"
+    )
+    assert "AW-ResNet-20 is better" not in awbench("report")[1]
+
+
+def test_the_folder_of_records_is_no_results_folder(awbench, tmp_path):
+    (tmp_path / "results" / "records").mkdir(parents=True)
+    code, out, err = awbench("study", "status", "digits", "--results", "results/records")
+    assert (code, out) == (2, "") and "holds the records themselves; give the results folder above it, results" in err
 
 
 def test_settings_of_aw_are_planned_run_and_named_apart(awbench):
