@@ -10,7 +10,7 @@ from awbench.cli.common import key_values, number, print_json, show
 from awbench.cli.options import add_options, read_records, references_of
 from awbench.errors import UserError, suggestion
 
-_SMALLEST = 0.001  # of what is stated for a plan
+_SMALLEST = 1e-6  # of what is stated for a plan
 _HOURS = {"h": 1, "d": 24, "": 1}
 
 
@@ -95,7 +95,7 @@ def _values(
             raise UserError(f"{option} {name}: no such {noun}{suggestion(name, names)}{known}")
         value = number(text)
         if isinstance(value, str) or not _SMALLEST <= value <= largest:
-            raise UserError(f"{option} {name}={text}: {text!r} is not a number of {_SMALLEST} to {largest:,}")
+            raise UserError(f"{option} {name}={text}: {text!r} is not a number of {_SMALLEST:f} to {largest:,}")
         found[name] = float(value)
     return found
 

@@ -51,14 +51,19 @@ def _report(args: argparse.Namespace) -> int:
         raise UserError(f"--output {output} is a folder; give a file, e.g. {output / 'report.html'}")
     page, figures = write_report(records, references, output, args.figures or args.results / "figures")
     claims = judge_claims(records, references)
+    asked = {load_study(name).digest for name in args.study}
+    answers = {
+        judged.study.name: [answer_sentence(pair) for pair in judged.comparisons]
+        for judged in own_questions(records)
+        if judged.study.digest in asked
+    }
     if args.json:
         outcomes = {judged.claim.id: status_of(judged) for judged in claims}
-        print_json({"report": str(page), "figures": [str(path) for path in figures], "claims": outcomes})
+        made = {"report": str(page), "figures": [str(path) for path in figures]}
+        print_json({**made, "answers": answers, "claims": outcomes})
     else:
-        asked = {load_study(name).digest for name in args.study}
-        for study in own_questions(records):
-            for pair in study.comparisons if study.study.digest in asked else ():
-                show(answer_sentence(pair))
+        for sentence in (sentence for sentences in answers.values() for sentence in sentences):
+            show(sentence)
         for judged in claims:
             show(f"{judged.claim.id}: {verdict_text(judged)}")
         show(f"report: {page}   figures: {figures[0].parent} ({len(figures)} files)")

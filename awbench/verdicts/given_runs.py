@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import chain
 
 from awbench.errors import UserError
 from awbench.records import Record
@@ -49,16 +50,12 @@ def measure_gain(
         if any(metric not in record.values for record in side):
             raise UserError(f"a record of {names[0]} has no {metric}")
         for record in side:
-            for reason in (
-                *impossible(record, metric),
-                *unknown_platform(record),
-                *trained_on_validation_images(record),
-            ):
-                raise UserError(
-                    f"a run of {names[0]} with seed {record.settings.json_object['seed']} is no evidence: {reason}"
-                )
+            which = f"the run of {names[0]} with seed {record.settings.json_object['seed']}"
+            checks = chain(impossible(record, metric), unknown_platform(record), trained_on_validation_images(record))
+            if reason := next(checks, ""):
+                raise UserError(f"{which} is no evidence: {reason}")
             if left_out := images_left_out(record):
-                raise UserError(f"a run of {names[0]} left out {left_out} images that could not be decoded")
+                raise UserError(f"{which} left out {left_out} images that could not be decoded")
         if len({trained_weights(record) for record in side}) != len(side):
             raise UserError(f"two runs of {names[0]} have the same weights; the runs of a side must be independent")
         if len({json.dumps(record.options, sort_keys=True) for record in side}) > 1:

@@ -198,6 +198,7 @@ def test_a_report_says_the_answer_of_the_study_that_it_is_asked_for(awbench, tmp
         "Whether AW-ResNet-20 is better than ResNet-20 on scikit-learn digits is not known"
     )
     assert "AW-ResNet-20 is better" not in awbench("report")[1]
+    assert len(json.loads(awbench("report", "--study", path, "--json")[1])["answers"]["tiny"]) == 1
 
 
 def test_the_folder_of_records_is_no_results_folder(awbench, tmp_path):
