@@ -33,7 +33,7 @@ from awbench.report.figures.studies import study_figures
 from awbench.report.formats import render
 from awbench.report.layout import said_once, varying
 from awbench.report.names import display_name
-from awbench.report.studies import answer_sentence, exploratory_summary, own_questions
+from awbench.report.studies import answer_sentence, own_questions, study_sentence
 from awbench.report.table import select
 from awbench.report.tables import TABLES
 from awbench.studies import beside, load_study
@@ -113,12 +113,10 @@ def fill(document: str, records: Records, folder: str = "") -> str:
     def answer(match: re.Match[str]) -> str:
         start, name, end = match.groups()
         judged = next(judged for judged in own_questions(records) if judged.study.name == name)
-        first, *others = judged.comparisons
-        first_sentence = answer_sentence(first)
-        if judged.study.purpose == "exploratory" and (summary := exploratory_summary(judged)):
-            first_sentence, others = summary, list(judged.comparisons)
+        sentence = study_sentence(judged)
+        others = judged.comparisons[sentence == answer_sentence(judged.comparisons[0]) :]
         shown = [
-            f"**{first_sentence}**",
+            f"**{sentence}**",
             *(f"- {answer_sentence(each)}" for each in others if each.interval),
         ]
         early = [

@@ -20,7 +20,7 @@ NOTES = (
     "Methods: the strategies of an AW-convolution with a given map (e = C1 where no other is named); auto, the one "
     "chosen by measurement; aw_layer, an AWConv2d, attention branch included; se and cbam, the module alone on the "
     "same input.",
-    "Sums: of the medians of one run, over the shapes of a stride.",
+    "Sums: of the medians of one run, over the shapes of a stride; their ratios are quotients of the sums.",
     "Peak memory: the tensors given and what torch's allocators hand out meanwhile.",
     "Floors, on a GPU: the plain convolution's tensors moved once at the measured rate of a copy, or its operations at "
     "the measured rate of a matrix product, whichever takes longer. The elementwise work of forming AK is in no floor.",

@@ -78,6 +78,12 @@ def answer_sentence(judged: JudgedComparison) -> str:
     return f"On {on}, it is undecided whether {variant} is better than {over}: {found}; {ahead}."
 
 
+def study_sentence(judged: JudgedStudy) -> str:
+    """What a study shows: the answer of its first comparison; of an exploratory one with several a summary."""
+    several = judged.study.purpose == "exploratory" and len(judged.comparisons) > 1
+    return (exploratory_summary(judged) if several else "") or answer_sentence(judged.comparisons[0])
+
+
 def exploratory_summary(judged: JudgedStudy) -> str:
     """What an exploratory study's comparisons show together, in a few words; "" before any was looked at."""
     looked = [pair for pair in judged.comparisons if pair.interval]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sample_records import latency_record
 from study_files import write_study
@@ -14,7 +16,14 @@ from awbench.records import Quantity, Records, RecordStore
 from awbench.reference.load import load_references
 from awbench.report.answers import shown_cost, study_object
 from awbench.report.figures.studies import study_figures
-from awbench.report.studies import answer_sentence, exploratory_summary, own_questions, studies_table
+from awbench.report.page.summary import answer
+from awbench.report.studies import (
+    answer_sentence,
+    exploratory_summary,
+    own_questions,
+    studies_table,
+    study_sentence,
+)
 from awbench.report.table import select
 from awbench.studies import beside, load_study
 from awbench.studies.study import STUDIES
@@ -91,6 +100,18 @@ def test_what_an_exploratory_study_shows_is_said_together(values, says):
     )
     assert (below in found, above in found) == ("tanh" in values, "r4" in values and "no_residual" not in values)
     assert "residual" not in found.replace("no_residual", "")  # 92.95 is not below the lowest
+
+
+def test_the_page_begins_with_what_an_exploratory_study_shows_together():
+    """Of one comparison alone with its answer."""
+    study = load_study("fashion-mnist-choices")
+    made = as_records(*(runs_of(study, label, [93.0, 93.1, 93.2]) for label in study.labels[:3]))
+    first = answer(made, [])[0]
+    assert first == exploratory_summary(judge_study(study, made)) and first.startswith("On Fashion-MNIST, none of 2")
+    judged = judge_study(study, made)
+    assert study_sentence(replace(judged, comparisons=judged.comparisons[:1])).startswith(
+        "On Fashion-MNIST, it is undecided whether AW-"
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from awbench.report.page.known import (
     timed,
     trained,
 )
-from awbench.report.studies import answer_sentence, network_rows, own_questions
+from awbench.report.studies import answer_sentence, network_rows, own_questions, study_sentence
 from awbench.verdicts.claims import JudgedClaim
 from awbench.verdicts.latency import is_too_noisy
 from awbench.verdicts.study import JudgedComparison, JudgedStudy
@@ -73,14 +73,14 @@ def answer(records: Records, claims: Sequence[JudgedClaim]) -> list[str]:
     claimed = [pair for judged in claims for pair in judged.comparisons if pair.interval][:1]
     studies = [*own_questions(records), *(judged.study for judged in claims if judged.study)]
     asked, here = max(studies, key=_runs), inventory(records)
-    pairs = [pair for pair in asked.comparisons[:1] if pair not in claimed and (_runs(asked) or not here)]
-    sentences = [*map(_with_claim, claimed), *map(answer_sentence, pairs)]
+    shown = [asked] if asked.comparisons[0] not in claimed and (_runs(asked) or not here) else []
+    sentences = [*map(_with_claim, claimed), *map(study_sentence, shown)]
     if not sentences:
         sentences = ["What was measured here does not answer it: none of it is a run of a study of the question."]
     elif not claimed and asked.study.dataset not in {judged.claim.dataset_name for judged in claims}:
         sentences.append(f"This is {asked.study.facts.title}, not ImageNet or COCO.")
     sentences += [f"Here: {here}."] if here else []
-    if not claimed and not pairs:
+    if not claimed and not shown:
         sentences.append(f"'awbench study run {asked.study.argument}' asks: {asked.study.question}")
     return [*sentences, *_claims_sentence(claims)]
 
