@@ -1,9 +1,7 @@
 """What is run to answer a question, decided before the first result: networks, recipe, seeds, looks."""
 
+from awbench.studies.design import GIVEN, Comparison, Network
 from awbench.studies.study import (
-    GIVEN,
-    Comparison,
-    Network,
     Study,
     beside,
     find_study,
