@@ -51,7 +51,7 @@ check: $(INSTALLED)  ## the gate: counts, records and latency ratios; exit code 
 	$(BIN)/awbench check --results $(RESULTS) --measure --junit $(RESULTS)/check.xml --markdown $(RESULTS)/check.md $(CHECK_ARGS)
 
 test: $(INSTALLED)  ## the tests, under 10 minutes on two cores
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --durations 10 --durations-min 10
 
 test-slow: $(INSTALLED)  ## the tests that take minutes each (twenty kills, ...)
 	$(BIN)/python -m pytest -m slow
