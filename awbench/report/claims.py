@@ -113,10 +113,6 @@ def shown_side(runs: tuple[Record, ...], metric: str) -> str:
     return f"{statistics.fmean(values):.2f}{deviation}"
 
 
-def training_text(judged: JudgedComparison) -> str:
-    return shown_training(judged.study)
-
-
 @dataclass(frozen=True)
 class ClaimRow:
     """A claim as a whole, with its comparison where it has one alone; or one of several, below its claim's row.
@@ -241,7 +237,7 @@ _COLUMNS: tuple[Column[ClaimRow], ...] = (
     _side("with", lambda pair: pair.treated),
     _side("without", lambda pair: pair.baseline),
     Column.shown("AW setting", _of_pair(shown_setting), detail=True),
-    Column.shown("trained", _of_pair(training_text), detail=True),
+    Column.shown("trained", _of_pair(lambda pair: shown_training(pair.study)), detail=True),
     Column.shown("what would decide", lambda row: row.would_decide, detail=True),
     Column.shown("left aside", _left_aside, detail=True),
     Column.shown("beside it", _of_pair(lambda pair: " ".join(pair.caveats)), detail=True),

@@ -13,7 +13,7 @@ from awbench.records import Record, Records
 from awbench.records.settings import DetectorTraining, Training
 from awbench.studies import GIVEN, Study
 from awbench.verdicts.imported import imported_runs, seed_of
-from awbench.verdicts.runs import first_to_last
+from awbench.verdicts.runs import first_to_last, impossible
 
 # What must be the same in all runs of a study: versions of the code that trains, where it ran, and the data.
 PLATFORM = {
@@ -154,17 +154,6 @@ def _reasons(study: Study, label: str, record: Record, backbones: Mapping[tuple[
             yield f"the code of module {module.name} is unknown"
 
 
-def impossible(record: Record, metric: str) -> Iterator[str]:
-    """Why a training cannot have measured what it says."""
-    if metric not in record.values:
-        yield f"no {metric} was measured"
-    elif not 0 <= record.value(metric) <= 100:  # nor is NaN
-        yield f"{metric} is {record.value(metric)}, not between 0 and 100"
-    for name, part in (("top5", "top1"), ("ap50", "box_ap")):
-        if {name, part} <= record.values.keys() and record.value(name) < record.value(part):
-            yield f"{name} is {record.value(name):.2f}, below {part}, {record.value(part):.2f}"
-
-
 def trained_weights(record: Record) -> str:
     """sha256 of the weights that a training left; "" where its record does not say."""
     return str(record.environment.get("weights_sha256") or "")
@@ -295,11 +284,11 @@ def platform_of(record: Record) -> dict[str, str]:
     return values
 
 
-def other_platform(record: Record, platform: Mapping[str, str]) -> str:
-    """In what a training's platform is not that of the first run, in words; "" where it is."""
+def other_platform(record: Record, platform: Mapping[str, str], first: str = "the study's first run") -> str:
+    """In what a training's platform is not that of the first run, which `first` names, in words; "" where it is."""
     own = platform_of(record)
     other = [name for name in own if own[name] != platform[name]]
-    shown = [f"{PLATFORM[name]} {own[name][:40]}, the study's first run has {platform[name][:40]}" for name in other]
+    shown = [f"{PLATFORM[name]} {own[name][:40]}, {first} has {platform[name][:40]}" for name in other]
     return "; ".join(shown)
 
 

@@ -11,7 +11,6 @@ from awbench.records import Record
 from awbench.records.settings import Training
 from awbench.verdicts.evidence import (
     images_left_out,
-    impossible,
     other_platform,
     platform_of,
     trained_on_validation_images,
@@ -20,7 +19,7 @@ from awbench.verdicts.evidence import (
 )
 from awbench.verdicts.interval import Interval, gain_interval
 from awbench.verdicts.protocol import differing, training_protocol
-from awbench.verdicts.runs import by_seed, resolution_of, values_of
+from awbench.verdicts.runs import by_seed, impossible, resolution_of, values_of
 
 
 def measure_gain(
@@ -73,7 +72,7 @@ def measure_gain(
     if names:
         raise UserError(f"these runs were not trained and evaluated alike: they differ in {', '.join(names)}")
     for run in runs:
-        if other_than_first := other_platform(run, platform_of(runs[0])).replace("the study's first", "the first"):
-            raise UserError(f"these runs were not trained alike: {other_than_first}")
+        if platform := other_platform(run, platform_of(runs[0]), "the first run"):
+            raise UserError(f"these runs were not trained alike: {platform}")
     resolution = resolution_of(treated[0], metric)
     return gain_interval(values_of(treated, metric), values_of(baseline, metric), level=level, resolution=resolution)

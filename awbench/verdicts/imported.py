@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from awbench.records import Record, Records
 from awbench.records.settings import IMPORTED, ImportedRun
 from awbench.studies import Study
+from awbench.verdicts.runs import impossible
 
 _UNKNOWN = "unknown"
 
@@ -42,10 +43,8 @@ def _reason(study: Study, label: str, record: Record) -> str:
     if images is None or images.value != study.facts.val_images:
         stated = f"{images.value:,.0f}" if images else "an unknown number"
         return f"evaluated on {stated} of {study.facts.val_images:,} images"
-    if study.metric not in record.values:
-        return f"no {study.metric} was measured"
-    if not 0 <= record.value(study.metric) <= 100:
-        return f"{study.metric} is {record.value(study.metric)}, not between 0 and 100"
+    if reason := next(impossible(record, study.metric), ""):
+        return reason
     if not 0 <= seed < study.runs_of(label):
         return f"seed {seed} is not one of the study's {study.runs_of(label)}"
     return ""

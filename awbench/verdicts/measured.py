@@ -28,7 +28,6 @@ from awbench.variants import ModelOptions, Task, list_variants, parse_variant
 from awbench.verdicts.evidence import (
     difference,
     images_left_out,
-    impossible,
     other_platform,
     platform_of,
     shown_count,
@@ -37,7 +36,7 @@ from awbench.verdicts.evidence import (
     unknown_platform,
 )
 from awbench.verdicts.protocol import has_default_options, is_training, recipe_identity
-from awbench.verdicts.runs import first_to_last
+from awbench.verdicts.runs import first_to_last, impossible
 
 IMAGENET_VAL_IMAGES = DATASET_FACTS["imagenet"].val_images
 KINDS = ("accuracy", "detection")
@@ -98,8 +97,8 @@ def measured(records: Records, number: ReferenceNumber) -> Measured:
             reasons.append(reason)
         elif isinstance(settings, GivenWeights):
             evaluated.append(record)
-        elif other := other_platform(record, platform := platform or platform_of(record)):
-            reasons.append(other.replace("the study's first", "the first"))
+        elif other := other_platform(record, platform := platform or platform_of(record), "the first run"):
+            reasons.append(other)
         elif trained_weights(record) not in weights and settings.seed not in trained:
             trained[settings.seed] = record
             weights.add(trained_weights(record))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from awbench.records import Record
 from awbench.records.settings import Training
@@ -27,6 +27,17 @@ def first_to_last(records: Iterable[Record]) -> list[Record]:
         records: as `Records` has them; runs that were finished at the same instant stay in that order.
     """
     return sorted(records, key=lambda record: record.finished_at)
+
+
+def impossible(record: Record, metric: str) -> Iterator[str]:
+    """Why a run cannot have measured what it says."""
+    if metric not in record.values:
+        yield f"no {metric} was measured"
+    elif not 0 <= record.value(metric) <= 100:  # nor is NaN
+        yield f"{metric} is {record.value(metric)}, not between 0 and 100"
+    for name, part in (("top5", "top1"), ("ap50", "box_ap")):
+        if {name, part} <= record.values.keys() and record.value(name) < record.value(part):
+            yield f"{name} is {record.value(name):.2f}, below {part}, {record.value(part):.2f}"
 
 
 def values_of(runs: Iterable[Record], metric: str) -> list[float]:

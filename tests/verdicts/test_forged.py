@@ -9,7 +9,7 @@ from study_records import as_records, runs_of
 
 from awbench.errors import UserError
 from awbench.reference.load import load_references
-from awbench.report.claims import training_text
+from awbench.report.answers import shown_training
 from awbench.studies import load_study
 from awbench.verdicts.claims import judge_claims
 from awbench.verdicts.evidence import gather_evidence
@@ -142,5 +142,4 @@ def test_a_study_file_that_misleads_is_refused(changes, message, tmp_path):
 
 def test_changes_of_the_recipe_stand_beside_its_name(tmp_path):
     study = load_study(write_study(tmp_path, **FASHION | {"changes": ["optimizer.lr=0.01", "epochs=2"]}))
-    (judged,) = judge_study(study, as_records()).comparisons
-    assert training_text(judged) == "fashion-mnist, optimizer.lr=0.01, 2 epochs"
+    assert shown_training(study) == "fashion-mnist, optimizer.lr=0.01, 2 epochs"
