@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from awbench.recipes import PROTOCOLS
@@ -17,7 +18,7 @@ def study_run(study: Study, label: str, seed: int, value: float, **changes: Any)
     """A run that counts, or one with changes.
 
     Args:
-        value: of the study's metric.
+        value: of the study's metric; of an accuracy the nearest that a whole number of images is.
         changes: of its settings; or `options`, `inputs`, `values`, `environment`, merged into what they are;
             `finished`, as it is.
     """
@@ -28,6 +29,9 @@ def study_run(study: Study, label: str, seed: int, value: float, **changes: Any)
         "skip_bad_images": False, "protocol": PROTOCOLS[study.kind],
     }  # fmt: skip
     inputs = {"train_sha256": facts.train_sha256 or "t", "val_sha256": facts.val_sha256 or "v"}
+    if unit == "percent" and 0 <= value <= 100:
+        share = round(value / 100 * facts.val_images) / facts.val_images * 100
+        value = value if math.isclose(share, value) else share
     values = {study.metric: Quantity(value=value, unit=unit),
               "images": Quantity(value=facts.val_images, unit="images")}  # fmt: skip
     if study.task == "classification":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 
 from awbench.records import Record
 from awbench.records.settings import Training
@@ -38,6 +40,23 @@ def impossible(record: Record, metric: str) -> Iterator[str]:
     for name, part in (("top5", "top1"), ("ap50", "box_ap")):
         if {name, part} <= record.values.keys() and record.value(name) < record.value(part):
             yield f"{name} is {record.value(name):.2f}, below {part}, {record.value(part):.2f}"
+    images = record.values.get("images")
+    for name in ("top1", "top5"):
+        value = record.values.get(name)
+        if value and images and not _is_share(value.value, images.value):
+            yield f"{name}, {value.value} %, is no whole number of {images.value:,} images"
+
+
+def _is_share(percent: float, images: float) -> bool:
+    """Whether a whole number of images is that part of all, to the decimals that it is given with.
+
+    Zeros at the end are none: a file may have had 90, of which the record is 90.0.
+    """
+    if not (0 <= percent <= 100 and 0 < images < math.inf):
+        return False
+    exponent = int(Decimal(str(percent)).normalize().as_tuple().exponent)
+    rounding = 0.5 * 10.0 ** min(exponent, 0) + 1e-9  # percent; a float64 of them is exact to 1e-14
+    return abs(round(percent / 100 * images) / images * 100 - percent) <= rounding
 
 
 def values_of(runs: Iterable[Record], metric: str) -> list[float]:

@@ -289,7 +289,7 @@ def test_a_study_shares_the_runs_of_a_file_beside_it(tmp_path, monkeypatch):
     shared = [study_run(other, "resnet20", seed, 90.0 + seed) for seed in range(2)]
     own = study_run(study, "resnet20", 0, 95.0, environment={"weights_sha256": "own"})
     runs = gather_evidence(study, Records([*shared, own])).runs["resnet20"]
-    assert [run.value("top1") for run in runs] == [90.0, 91.0]
+    assert list(runs) == shared
 
 
 def test_networks_that_are_the_same_are_one_line(tmp_path, awbench):

@@ -171,9 +171,9 @@ def test_runs_of_ours_come_before_imported_ones(awbench, tmp_path):
     imported(awbench, tmp_path, "resnet20,digits,theirs,0,top1,50,359,their lab")
     naming = write_study(tmp_path, looks=[2], purpose="exploratory", imports=[IMPORT])
     study, store = load_study(naming), RecordStore(tmp_path / "results")
-    store.add(study_run(study, "resnet20", 0, 90.0))
+    store.add(own := study_run(study, "resnet20", 0, 90.0))
     evidence = gather_evidence(study, store.read())
-    assert [run.value("top1") for run in evidence.runs["resnet20"]] == [90.0] and evidence.platform["torch"] == "2.14.1"
+    assert list(evidence.runs["resnet20"]) == [own] and evidence.platform["torch"] == "2.14.1"
     assert [left.reason for left in evidence.left_aside] == ["seed 0 was recorded before"]
 
 

@@ -28,10 +28,10 @@ def test_a_small_gain_on_digits_is_corrected_floored_and_no_finding():
         runs_of(DIGITS, "resnet20", [97.77, 97.77, 98.05]), runs_of(DIGITS, "aw_resnet20", [98.33, 98.61, 98.61])
     )
     aw = found["aw_resnet20"]
-    assert aw["difference"] == pytest.approx(0.6533, abs=1e-3) and aw["over"] == "resnet20"
+    assert aw["difference"] == pytest.approx(0.65, abs=1e-3) and aw["over"] == "resnet20"
     assert aw["interval"][0] < 0 < aw["interval"][1] and aw["answer"] == "undecided"
     assert aw["level"] == pytest.approx(1 - 0.05 / 3)
-    assert (found["resnet20"]["top1_mean"], found["resnet20"]["difference"]) == (pytest.approx(97.8633, abs=1e-3), None)
+    assert (found["resnet20"]["top1_mean"], found["resnet20"]["difference"]) == (pytest.approx(97.8644, abs=1e-3), None)
 
 
 def test_equal_runs_do_not_give_an_interval_of_no_width():
@@ -46,7 +46,7 @@ def test_runs_that_the_study_did_not_make_are_shown_and_compared_with_nothing():
         runs_of(DIGITS, "aw_resnet20", [98.0, 98.1, 98.2], **NOT_OF_THE_STUDY),
     )
     aw = found["aw_resnet20"]
-    assert (aw["top1_mean"], aw["of_the_study"]) == (pytest.approx(98.1), False)
+    assert (aw["top1_mean"], aw["of_the_study"]) == (pytest.approx(98.143, abs=1e-3), False)
     assert (aw["over"], aw["difference"], aw["interval"], aw["answer"]) == (None, None, None, None)
     assert aw["left_aside"] == "not made by the study (awbench study run digits)"
     table = TABLES["proxy"](as_records(runs_of(DIGITS, "resnet20", [97.0], **NOT_OF_THE_STUDY)), REFERENCES)
@@ -109,7 +109,7 @@ def test_a_gain_is_the_difference_of_the_means_beside_it(kind, study):
     table = TABLES[kind](as_records(backbones, plain, runs_of(study, label, [96.0, 96.4, 96.8], **changes)), REFERENCES)
     rows = {row["variant"]: row for row in table.objects}
     mean, title = {"top1": ("top1_mean", "top-1"), "ap50": ("ap50", "AP50")}[rows[label]["metric"]]
-    assert rows[label]["difference"] == pytest.approx(-0.8)
+    assert rows[label]["difference"] == pytest.approx(-0.8, abs=100 / 359 / 2)
     assert rows[label]["difference"] == pytest.approx(rows[label][mean] - rows[over][mean])
     assert f"AW adds to {title} (interval)" in table.columns and f"the mean of {title} less" in table.notes[1]
 
