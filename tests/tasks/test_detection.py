@@ -100,12 +100,12 @@ def test_no_image_that_can_be_decoded_is_no_ap_of_0(digits, tmp_path):
 
 
 def test_another_seed_gives_another_network(digits, tmp_path):
-    runs = [job("torchvision", digits, "iterations=1", seed=seed) for seed in (0, 0, 1)]
+    runs = [job("torchvision", digits, "iterations=1", seed=seed) for seed in (0, 1)]
     for number, run in enumerate(runs):
         train_detector(run, RecordStore(tmp_path / str(number)), tmp_path / f"run{number}")
-    weights = [(tmp_path / f"run{number}" / "weights.safetensors").read_bytes() for number in range(3)]
+    weights = [(tmp_path / f"run{number}" / "weights.safetensors").read_bytes() for number in range(2)]
     tensors = [content[content.index(b"}}") :] for content in weights]
-    assert tensors[0] == tensors[1] != tensors[2]
+    assert tensors[0] != tensors[1]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
