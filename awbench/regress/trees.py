@@ -125,7 +125,8 @@ def _extract(top: Path, commit: str, folder: Path) -> None:
         raise UserError(f"commit {commit[:10]} cannot be read: {_last_line(error.stderr)}") from None
     with tarfile.open(archive) as tar:
         # not "data", which refuses a link that leads out of the tree: the working tree's copy has such links too
-        tar.extractall(folder, filter="tar")
+        tar.extraction_filter = getattr(tarfile, "tar_filter", None)  # before Python 3.11.4 there is none
+        tar.extractall(folder)
     archive.unlink()
 
 
