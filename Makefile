@@ -20,7 +20,7 @@ VNU ?= $(VENV)/page-tools/node_modules/vnu-jar/build/dist/vnu.jar
 AXE ?= $(VENV)/page-tools/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce tables report check test test-slow test-faults test-system sanitize gpu bench lint format lock readme rates detectron2 data page-tools check-page dist examples clean
+.PHONY: help install reproduce tables report check test test-end-to-end test-slow test-faults test-system sanitize gpu bench lint format lock readme rates detectron2 data page-tools check-page dist examples clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -52,6 +52,9 @@ check: $(INSTALLED)  ## the gate: counts, records and latency ratios; exit code 
 
 test: $(INSTALLED)  ## the tests, under 10 minutes on two cores
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --durations 10 --durations-min 10
+
+test-end-to-end: $(INSTALLED)  ## whole commands: a module from an empty folder to a verdict, sweeps, torchrun, reproduce
+	$(BIN)/python -m pytest -m "end_to_end and not slow" --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(INSTALLED)  ## the tests that take minutes each (twenty kills, ...)
 	$(BIN)/python -m pytest -m slow

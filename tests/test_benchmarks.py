@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def test_every_benchmark_can_be_collected(root):
     """`make bench` takes minutes; that it starts at all is known in seconds."""
@@ -13,6 +15,7 @@ def test_every_benchmark_can_be_collected(root):
         assert f"{suite.name}::" in found.stdout
 
 
+@pytest.mark.end_to_end
 def test_benchmarks_of_seconds_pass(root):
     """One round each: a benchmark whose records or calls are of an earlier version is found here."""
     suites = ["benchmarks/test_record_store.py", "benchmarks/test_complexity.py"]

@@ -27,6 +27,7 @@ def test_without_a_gpu_it_is_one_line(root, tmp_path):
     assert done.returncode == 2 and done.stderr.startswith("gpu_check: numeric is no step; use machine, fused_tests, ")
 
 
+@pytest.mark.end_to_end
 def test_steps_of_a_cpu_have_verdicts_and_figures(root, tmp_path):
     pytest.importorskip("triton")
     done = check(root, "--device", "cpu", "--output", str(tmp_path), "steps", "decoding", "machine", "host", "graph")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.end_to_end
 _BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 

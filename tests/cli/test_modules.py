@@ -50,6 +50,7 @@ def test_it_is_listed_with_its_paper_and_where_it_is(folder, awbench):
     assert awbench("list", "gate_resnet20")[0] == 2  # of one command alone
 
 
+@pytest.mark.end_to_end
 def test_a_sweeps_children_know_it_and_its_code_is_in_the_record(folder, awbench, tmp_path):
     module = ("--module", "outside_cli:Gate", "--module", "changed=outside_cli:Dynamic")
     variants = ("gate_resnet20", "changed_gate_resnet20")

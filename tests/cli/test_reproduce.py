@@ -41,6 +41,7 @@ def tables(results: Path) -> dict[str, bytes]:
     return {str(path.relative_to(results)): path.read_bytes() for path in files}
 
 
+@pytest.mark.end_to_end
 def test_reproduce_writes_every_table_and_figure_and_repeats_nothing(awbench, small_grid, tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "STUDIES", (write_study(tmp_path, looks=[1, 2]),))  # of smoke tests the first look
     code, out, err = awbench("reproduce")

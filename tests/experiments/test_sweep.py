@@ -18,6 +18,7 @@ def sweep(awbench, *words):
     return code, json.loads(out), err
 
 
+@pytest.mark.end_to_end
 def test_a_sweep_trains_records_and_repeats_nothing(awbench, tmp_path):
     code, result, _ = sweep(awbench, "resnet20", "--seeds", "0", "1")
     assert (code, len(result["trained"])) == (0, 2)
@@ -26,6 +27,7 @@ def test_a_sweep_trains_records_and_repeats_nothing(awbench, tmp_path):
     assert len(RecordStore(tmp_path / "results").read().of_kind("accuracy")) == 3
 
 
+@pytest.mark.end_to_end
 def test_a_failed_run_is_listed_and_the_others_go_on(awbench, tmp_path):
     """A run's checkpoint is spoilt, so that one job fails."""
     sweep(awbench, "resnet20", "--keep-checkpoints")

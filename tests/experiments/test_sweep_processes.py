@@ -11,6 +11,8 @@ from small_runs import QUICK
 
 from awbench.records import RecordStore
 
+pytestmark = pytest.mark.end_to_end
+
 
 def test_two_sweeps_at_once_share_the_work(tmp_path, root):
     words = [

@@ -118,6 +118,7 @@ def test_the_same_bits_every_time():
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.end_to_end
 def test_in_tritons_interpreter():
     if INTERPRETED:
         pytest.skip("this is it")

@@ -76,6 +76,7 @@ def gradients_of_one_step(processes: int, output: Path) -> dict[str, torch.Tenso
     return momentum | statistics
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_processes_share_a_step_without_changing_it(processes, tmp_path):
     """Gradients and running statistics are those of one process, but for the order of summation in float32."""
@@ -87,6 +88,7 @@ def test_processes_share_a_step_without_changing_it(processes, tmp_path):
         assert error < 1e-3, name
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_processes_share_an_evaluation_to_the_last_image(processes, alone, tmp_path):
     """359 images, which neither 2 nor 3 divides; the same weights, so the same counts."""
@@ -100,6 +102,7 @@ def test_processes_share_an_evaluation_to_the_last_image(processes, alone, tmp_p
     assert evaluated["loss"] == pytest.approx(alone["result"]["loss"], rel=1e-5)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_sigterm_saves_and_exits_with_resume_me(processes, tmp_path, alone):
     process = start(processes, tmp_path)
@@ -132,6 +135,7 @@ def parent_of(pid: int) -> int:
     return int((read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split() or [b"", b"0"])[1])
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(sys.platform != "linux", reason="a parent's death is signalled on Linux only")
 @pytest.mark.parametrize("seconds", [pytest.param(0.0, marks=pytest.mark.slow), None])
 def test_no_process_outlives_a_killed_torchrun(seconds, tmp_path):
@@ -255,6 +259,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.end_to_end
 def test_a_loss_that_is_not_finite_on_one_process_ends_all_with_the_same_line(tmp_path):
     """One that left alone would leave the others in a collective, on GPUs for half an hour."""
     (tmp_path / "diverges.py").write_text(DIVERGES_ON_ONE)
