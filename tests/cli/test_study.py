@@ -27,6 +27,7 @@ def test_the_projects_own_are_listed_and_shown(awbench):
     assert "claim imagenet-combined: up to +0.57, within 0.285 of it it is as claimed" in out
 
 
+@pytest.mark.end_to_end
 def test_runs_are_made_once_and_carry_the_design(awbench, tmp_path):
     study = write_study(tmp_path)
     code, out, _ = awbench("study", "run", study, "--dry-run")
@@ -53,6 +54,7 @@ def test_runs_are_made_once_and_carry_the_design(awbench, tmp_path):
     assert code == 0 and "look 1 of 1, 1 run each" in out
 
 
+@pytest.mark.end_to_end
 def test_runs_made_without_the_study_or_by_another_design_are_left_aside_and_made_again(awbench, tmp_path):
     study = write_study(tmp_path, comparisons=[{"variant": "se_resnet20", "over": "resnet20"}])
     words = [word for change in TINY["changes"] for word in ("--set", change)]

@@ -102,6 +102,7 @@ end(0, "", True)
 @pytest.mark.parametrize(
     ("variant", "failure"), [("resnet50", None), ("resnet18", "without the record that was planned")]
 )
+@pytest.mark.end_to_end
 def test_a_run_that_torchrun_ended_because_it_was_preempted_is_started_again(
     variant, failure, tmp_path, root, monkeypatch
 ):

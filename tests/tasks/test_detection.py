@@ -61,6 +61,7 @@ def evaluate_detector(run, weights, store):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.end_to_end
 def test_a_killed_and_resumed_run_ends_with_the_same_bits_and_ap(engine, digits, tmp_path):
     run = job(engine, digits)
     whole, new = train_detector(run, RecordStore(tmp_path / "a"), tmp_path / "whole")
