@@ -54,6 +54,10 @@ def one_changed(name: str, value: object) -> dict[str, object]:
         ({"values": percent(1.0) | {"top5": Quantity(value=0.9, unit="percent")}}, "top5 is 0.90, below top1, 1.00"),
         ({"values": percent(78.4333)}, "top1, 78.4333 %, is no whole number of 50,000 images"),
         ({"values": percent(78.431)}, "top1, 78.431 %, is no whole number of 50,000 images"),
+        (
+            {"values": percent(78.43) | {"top5": Quantity(value=94.001, unit="percent")}},
+            "top5, 94.001 %, is no whole number of 50,000 images",
+        ),
         ({"values": {"steps": Quantity(value=1, unit="steps")}}, "trained for 1 of 500,400 steps"),
         ({"environment": {"weights_sha256": None}}, "what weights it left is unknown"),
         ({"values": percent(math.nan)}, "top1 is nan, not between 0 and 100"),
