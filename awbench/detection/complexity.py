@@ -11,7 +11,7 @@ from awbench.data.detection_datasets import COCO_CATEGORY_IDS
 from awbench.data.pixels import IMAGENET_RGB
 from awbench.detection.engine import CountedDetector, Detector, Engine
 from awbench.errors import UserError
-from awbench.measure.complexity import LARGEST_IMAGE, Complexity, count, cross_checked
+from awbench.measure.complexity import LARGEST_IMAGE, Complexity, WithoutRandomNumbers, count, cross_checked
 from awbench.variants import ModelOptions, Variant
 
 # 80 categories, whose ids go to 90: Detectron2 needs 80 outputs, torchvision 91.
@@ -82,7 +82,8 @@ def measure_detector_complexity(
     params = sum(parameter.numel() for parameter in model.parameters())
     assert params == complexity.params, "the counted parts are the whole detector"
     if cross_check:
-        real, _ = engine.build(detector)
+        with WithoutRandomNumbers():
+            real, _ = engine.build(detector)
         real = _Fixed(engine.counted(real).eval(), at.proposals)
         complexity = cross_checked(variant.name, complexity, real, torch.zeros(1, 3, at.height, at.width))
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

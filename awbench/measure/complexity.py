@@ -79,9 +79,16 @@ def measure_complexity(
     complexity = count(model, torch.empty(1, 3, image_size, image_size, device="meta"))
     if not cross_check:
         return complexity
-    return cross_checked(
-        name, complexity, build_variant(name, options).eval(), torch.zeros(1, 3, image_size, image_size)
-    )
+    with WithoutRandomNumbers():
+        model = build_variant(name, options).eval()
+    return cross_checked(name, complexity, model, torch.zeros(1, 3, image_size, image_size))
+
+
+class WithoutRandomNumbers(TorchDispatchMode):
+    """A context in which networks start from zeros: to draw their weights takes as long as to count them."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0].zero_() if func in _DRAWS else func(*args, **(kwargs or {}))
 
 
 def cross_checked(name: str, complexity: Complexity, model: nn.Module, image: Tensor) -> Complexity:
@@ -138,6 +145,7 @@ def count(model: nn.Module, image: Tensor) -> Complexity:
     )
 
 
+_DRAWS = (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default)
 _CONVOLUTION = torch.ops.aten.convolution.default
 _LINEAR = tuple(getattr(torch.ops.aten, name).default for name in ("addmm", "mm", "bmm", "baddbmm", "mv", "addmv"))
 _AW = torch.ops.awbench.aw_convolution.default

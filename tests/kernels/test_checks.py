@@ -51,6 +51,8 @@ def test_sizes_may_be_given_as_in_torch():
 @pytest.mark.parametrize("strategy", ["direct", "grouped"])
 def test_the_operator_itself_checks_too(strategy):
     """An exported program calls it without `aw_conv2d` before it."""
+    with pytest.raises(UserError, match="the attention map has shape"):  # in a trace it alone does
+        torch.jit.trace(lambda I: aw_conv2d(I, K, A[:1], None, 1, 1, strategy=strategy), I)
     settings = ([1, 1], [1, 1], [1, 1], 1, True, strategy)
     with pytest.raises(UserError, match="the attention map has shape"):
         torch.ops.awbench.aw_convolution(I, K, A[:1], None, *settings)

@@ -119,6 +119,16 @@ def test_a_layer_only_one_counter_saw_is_a_disagreement():
         require_agreement("net", {"conv1": 3, "fc": 5}, {"conv1": 3})
 
 
+def test_counting_draws_no_random_numbers(monkeypatch):
+    """Weights are not counted; drawn, they would take as long as to count them does."""
+    seen = []
+    monkeypatch.setattr(complexity, "cross_checked", lambda name, counted, model, image: seen.append(model))
+    before = torch.get_rng_state()
+    measure_complexity("aw_se_resnet20", ModelOptions(), cross_check=True)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(not parameter.any() or parameter.unique().tolist() == [1] for parameter in seen[0].parameters())
+
+
 @pytest.mark.parametrize("strategy", strategies_for(torch.device("cpu"), torch.float32))
 def test_counts_do_not_depend_on_the_execution_nor_on_the_device(strategy, monkeypatch):
     from awbench.attention import AWConv2d
