@@ -1,5 +1,5 @@
 """How near the size rule is to the best strategy on a CPU, at every 3x3 shape of ResNets on ImageNet and on 28 and 32
-pixels, and what training steps of whole networks take beside plain ones.
+pixels (from 4 x 4 down those of ImageNet's networks with 32), and what training steps of whole networks take.
 
     python benchmarks/aw_grid.py [--threads 1 2] [--batches 1 8 128] [--layouts ...] [--seconds 2] [--networks-only]
 
@@ -34,6 +34,7 @@ SHAPES = [
     (16, 16, 32, 1), (16, 32, 32, 2), (32, 32, 16, 1), (32, 64, 16, 2), (64, 64, 8, 1),
     (64, 64, 56, 1), (128, 128, 28, 1), (256, 256, 14, 1), (512, 512, 7, 1),
     (128, 128, 56, 2), (256, 256, 28, 2), (512, 512, 14, 2),
+    (128, 128, 4, 1), (128, 256, 4, 2), (256, 256, 2, 1), (256, 512, 2, 2), (512, 512, 1, 1),
 ]  # fmt: skip
 STRATEGIES = ("grouped", "per_sample", "tapwise", "direct", "blocked")
 HOPELESS_NUMBERS = 2**28  # of all samples' kernels: the strategies that write them take seconds a call

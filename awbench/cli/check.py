@@ -15,6 +15,7 @@ from awbench.cli.options import add_options, references_of, results_to_read
 from awbench.errors import UserError, suggestion
 from awbench.recipes.defaults import ENGINES
 from awbench.records import RecordStore
+from awbench.text import plural
 from awbench.variants import parse_variant
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     references, store = references_of(args), RecordStore(args.results if args.measure else results_to_read(args))
     log(
         f"first {'latency ratios that have a band are measured, then ' * args.measure}every network is counted: about "
-        f"{COUNTING_MINUTES:g} minutes on two idle cores, less for what is in {store.results}; then counts and records "
-        "are compared with their references. Nothing is trained."
+        f"{plural(COUNTING_MINUTES, 'minute')} on two idle cores, less for what is in {store.results}; then counts and "
+        "records are compared with their references. Nothing is trained."
     )
     if args.measure:
         measure_bands(store, latency_bands)

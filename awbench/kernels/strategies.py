@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -49,6 +50,8 @@ _LARGE_KERNEL = 2**18
 # Numbers of a kernel from which one sample is not worth "blocked"'s copy, unless it is contiguous and in one group: at
 # 32 channels it is, at 64 it is not.
 _COPIED_KERNEL = 2**14
+# Positions of an output up to which "direct" is faster: at 5 x 5 it is, at 6 x 6 with 64 channels it is not.
+_SMALL_OUTPUT = 25
 # Outputs of a group below which most lanes of "blocked" are empty, as in the first stages of ResNeXt.
 _FEWEST_OUTPUTS = 16
 # Channels that share a value of the map, from which scaling their sum is little beside making it; chosen.
@@ -121,7 +124,7 @@ def size_rule(input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Ge
     if input.device.type == "cpu" and unsupported_reason("blocked", input.device, input.dtype) is None:
         if geometry.groups > 1 and len(weight) // geometry.groups < _FEWEST_OUTPUTS:
             return "per_sample"
-        return _rule_of_c(input, weight, weight.shape[1] // attention_map.shape[2], geometry.groups)
+        return _rule_of_c(input, weight, weight.shape[1] // attention_map.shape[2], geometry)
     large = input.device.type == "cpu" and weight.numel() >= _LARGE_KERNEL
     height, width = geometry.output_size(input, weight)
     if attention_map.shape[2] * height * width < weight.shape[1]:
@@ -129,16 +132,18 @@ def size_rule(input: Tensor, weight: Tensor, attention_map: Tensor, geometry: Ge
     return "per_sample" if large else "grouped"
 
 
-def _rule_of_c(input: Tensor, weight: Tensor, shared: int, groups: int) -> str:
-    """Where C can be compiled: "blocked", whose copy of the kernel many samples must share.
+def _rule_of_c(input: Tensor, weight: Tensor, shared: int, geometry: Geometry) -> str:
+    """Where C can be compiled: "blocked", whose copy of the kernel many samples and positions must share.
 
     Args:
         shared: channels that share a value of the map.
     """
     if weight.numel() >= _LARGE_KERNEL and shared < LEAST_SHARED:
         return "per_sample"
-    if weight.numel() >= len(input) * _LARGE_KERNEL:
+    simple = geometry.groups == 1 and shared >= LEAST_SHARED
+    is_small = simple and math.prod(geometry.output_size(input, weight)) <= _SMALL_OUTPUT
+    if is_small or weight.numel() >= len(input) * _LARGE_KERNEL:
         return "direct"
     copies = len(input) == 1 and weight.numel() >= _COPIED_KERNEL
-    is_simple = layout_of(input) == torch.contiguous_format and groups == 1 and shared >= LEAST_SHARED
-    return "per_sample" if copies and not is_simple else "blocked"
+    contiguous = layout_of(input) == torch.contiguous_format
+    return "per_sample" if copies and not (simple and contiguous) else "blocked"

@@ -194,6 +194,14 @@ def test_the_size_rule_has_the_least_to_write():
     assert [by_rule(512, 7, compact=512), by_rule(64, 7, compact=64)] == ["per_sample", "blocked"]
 
 
+@needs_compiler
+def test_small_outputs_of_one_group_go_without_a_copy_of_the_kernel():
+    assert [by_rule(64, size, samples=128) for size in (5, 6)] == ["direct", "blocked"]
+    assert [by_rule(64, 5, **other) for other in ({"groups": 2}, {"compact": 64})] == ["blocked", "blocked"]
+    I, K, A = torch.empty(2, 64, 9, 9), torch.empty(64, 64, 3, 3), torch.empty(2, 64, 1, 3, 3)  # by the output's size
+    assert size_rule(I, K, A, Geometry([2, 2], [1, 1], [1, 1])) == "direct"
+
+
 def test_the_size_rule_where_nothing_is_compiled(monkeypatch):
     half = torch.bfloat16
     assert [by_rule(C, size, dtype=half) for C, size in ((128, 28), (256, 28), (512, 7))] == WITHOUT_A_COMPILER
