@@ -370,7 +370,7 @@ def _peak_of_cpu_allocations(run: Callable[[], Any]) -> int | None:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's library reports to stderr that there is no GPU
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
     results = getattr(profiler.profiler, "kineto_results", None)
     if results is None:
