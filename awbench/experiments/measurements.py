@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -46,6 +47,7 @@ def record_complexity(
     image_size: int | None = None,
     cross_check: bool = False,
     force: bool = False,
+    measure: Callable[[], Complexity] | None = None,
 ) -> tuple[Record, bool]:
     """Count a variant, or find its record.
 
@@ -53,6 +55,7 @@ def record_complexity(
         store: where records are kept.
         variant, options, image_size, cross_check: as in `awbench.measure.complexity.measure_complexity`.
         force: measure even if a record with the same inputs exists.
+        measure: gives the counts where there is no record, if they are not made here.
 
     Returns:
         (record, whether it was measured now).
@@ -62,26 +65,34 @@ def record_complexity(
         BrokenRecordError: a record of the same inputs is broken.
     """
     size = check_image_size(variant, image_size)
-
-    def identity(cross_check: bool) -> dict[str, Any]:
-        return {
-            "kind": "complexity",
-            "variant": variant.name,
-            "options": describe_options(variant, options),
-            "settings": {"image_size": size, "cross_check": cross_check},
-            "inputs": _counting_inputs(variant, cross_check),
-        }
-
     if not cross_check and not force:  # a cross-checked record of the same network says the same, and more
-        found = _find(store, identity(cross_check=True))
+        found = _find(store, _complexity_identity(variant, options, size, cross_check=True))
         if found is not None:
             return found, False
-    return _found_or_measured(
-        store,
-        identity(cross_check),
-        lambda: _complexity_values(measure_complexity(variant.name, options, size, cross_check)),
-        force,
-    )
+    measure = measure or functools.partial(measure_complexity, variant.name, options, size, cross_check)
+    identity = _complexity_identity(variant, options, size, cross_check)
+    return _found_or_measured(store, identity, lambda: _complexity_values(measure()), force)
+
+
+def has_complexity(store: RecordStore, variant: Variant, options: ModelOptions, cross_check: bool) -> bool:
+    """Whether `record_complexity` would find a record, at the network's own image size.
+
+    Raises:
+        BrokenRecordError: as it.
+    """
+    size = check_image_size(variant, None)
+    enough = {True, cross_check}
+    return any(_find(store, _complexity_identity(variant, options, size, checked)) is not None for checked in enough)
+
+
+def _complexity_identity(variant: Variant, options: ModelOptions, size: int, cross_check: bool) -> dict[str, Any]:
+    return {
+        "kind": "complexity",
+        "variant": variant.name,
+        "options": describe_options(variant, options),
+        "settings": {"image_size": size, "cross_check": cross_check},
+        "inputs": _counting_inputs(variant, cross_check),
+    }
 
 
 def record_detector_complexity(
