@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from tabulate import tabulate
 
 from awbench.cli.api import api_page
 from awbench.cli.grid import count_study
-from awbench.experiments.measurements import record_complexity
+from awbench.experiments.counting import record_complexities
 from awbench.modules import ENTRY_POINTS, registered
 from awbench.records import Records, RecordStore
 from awbench.records.atomic import write_bytes, write_text
@@ -179,10 +180,13 @@ def readme_records(root: Path, folder: Path) -> Records:
     store = RecordStore(folder)
     for study in ("fashion-mnist", "fashion-mnist-choices"):
         count_study(store, load_study(study))
-    for placement in STRIDE_PLACEMENTS:
-        for variant in list_variants("classification"):
-            if variant.architecture.family == "imagenet" or variant.architecture_name == "resnet20":
-                record_complexity(store, variant, ModelOptions(stride_placement=placement))
+    jobs = [
+        (variant, ModelOptions(stride_placement=placement))
+        for placement in STRIDE_PLACEMENTS
+        for variant in list_variants("classification")
+        if variant.architecture.family == "imagenet" or variant.architecture_name == "resnet20"
+    ]
+    deque(record_complexities(store, jobs), maxlen=0)
     return store.read()
 
 

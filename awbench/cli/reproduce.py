@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # In order: what any machine can run, then what needs data and a GPU, backbones before detectors.
 STUDIES = ("digits", "digits-detection", "imagenet", "coco")
-# Of one run on two cores that did nothing else, with Detectron2; 8 minutes and 0.33 GB in all.
-_MINUTES = {"counts": COUNTING_MINUTES, "latency": 2, "digits": 2.5, "digits-detection": 1.5, "tables": 0.5}
+# Of one run on two cores that did nothing else, without Detectron2: 8 min 51 s and 0.33 GB in all.
+_MINUTES = {"counts": COUNTING_MINUTES, "latency": 1.5, "digits": 3, "digits-detection": 3, "tables": 0.5}
 _GIGABYTES = 0.3
 _DATA = {name: (DATA_VARIABLES[name], title) for name, title in (("imagenet", "ImageNet"), ("coco", "COCO"))}
 _KINDS = {
