@@ -75,6 +75,7 @@ def test_what_another_command_records_meanwhile_is_found(tmp_path):
     rest = list(found)
     assert [first.variant, *(record.variant for record, _ in rest)] == [variant.name for variant, _ in JOBS]
     assert [is_new for _, is_new in rest] == [False, False, True]
+    assert rest[-1][0].values == record_complexity(RecordStore(tmp_path / "alone"), *JOBS[-1])[0].values
 
 
 def test_records_are_made_where_a_gpu_can_be_asked_its_name(tmp_path, monkeypatch):
