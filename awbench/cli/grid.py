@@ -11,7 +11,7 @@ from awbench.variants import STRIDE_PLACEMENTS, ModelOptions, Task, Variant, lis
 
 LATENCY_ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 COUNTING_MINUTES = 1  # of the grid and the detectors, on two cores that do nothing else
-LATENCY_SECONDS = 10.0  # of timing for each depth; building and warming up add about half as much on two cores
+LATENCY_SECONDS = 10.0  # of timing for each depth; building and warming up add about 7 s each on two cores
 
 
 def _own(task: Task) -> list[Variant]:

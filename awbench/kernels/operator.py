@@ -67,9 +67,10 @@ def aw_conv2d(
     if autocast and input.dtype != torch.float64:  # which autocast leaves alone
         input, weight, attention_map, bias = (_cast(tensor, device) for tensor in (input, weight, attention_map, bias))
     geometry = Geometry(_pair(stride), _pair(padding), _pair(dilation), groups, residual)
-    if not torch.jit.is_tracing():  # a trace records each size that is looked at; the operator checks where it runs
+    plain = needs_plain_operators()
+    if plain or not torch.jit.is_tracing():  # a trace records each size that is looked at; the operator checks, too
         check_request(input, weight, attention_map, bias, geometry)
-    if needs_plain_operators():
+    if plain:
         return forward(for_transforms(strategy), input, weight, attention_map, bias, geometry)
     return aw_convolution(input, weight, attention_map, bias, *geometry, strategy)
 

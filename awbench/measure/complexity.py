@@ -84,6 +84,9 @@ def measure_complexity(
     return cross_checked(name, complexity, model, torch.zeros(1, 3, image_size, image_size))
 
 
+_DRAWS = (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default)
+
+
 class WithoutRandomNumbers(TorchDispatchMode):
     """A context in which networks start from zeros: to draw their weights takes as long as to count them."""
 
@@ -145,7 +148,6 @@ def count(model: nn.Module, image: Tensor) -> Complexity:
     )
 
 
-_DRAWS = (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default)
 _CONVOLUTION = torch.ops.aten.convolution.default
 _LINEAR = tuple(getattr(torch.ops.aten, name).default for name in ("addmm", "mm", "bmm", "baddbmm", "mv", "addmv"))
 _AW = torch.ops.awbench.aw_convolution.default
